@@ -1,0 +1,132 @@
+"""What can go wrong, named by who must mend it.
+
+    DaqError
+    +-- ConfigError         the file: refuse to start; say file, line, key and the nearest right word
+    +-- LinkError           the wire: mark it, back off, try again
+    |   +-- LinkTimeout         nothing, or not all, came in time; the rest may still be on its way
+    |   +-- LinkClosed          the other side is gone, or never was there
+    |   +-- LinkFlooded         more came than any reply may hold
+    +-- ReplyError          the box: publish the status, go on
+    |   +-- UnreadableReply     not in the driver's language (status `protocol`)
+    |   +-- ForeignReply        well formed, but the answer to another question (status `mismatch`)
+    |   +-- BusyReply           the box asks to be asked later (status `busy`)
+    |   +-- RefusedReply        the box reports an error of its own (status `instrument_error`)
+    |   +-- WrongInstrument     another model or serial number than the bench file names
+    |   +-- WrongState          a setting read back is not what was set
+    +-- SinkError           the broker or the consumer: the journal keeps what it could not take
+
+Every message says what, where, and how to mend it, and quotes foreign text with `quoted`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from daq.core.observation import Status
+
+
+class DaqError(Exception):
+    """The root: whatever this program knows how to explain."""
+
+
+class ConfigError(DaqError):
+    """The user's file is wrong; nothing starts from it.
+
+    Args:
+        problems: one line each, `file:line:column: key: what. How to mend.`
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class LinkError(DaqError):
+    """The wire failed; what was asked may still be answered later."""
+
+    status: ClassVar[Status] = Status.DISCONNECTED
+
+
+class LinkTimeout(LinkError):
+    """No whole reply before the deadline.
+
+    Args:
+        message: what was waited for.
+        partial: the bytes that did come, kept for the record.
+    """
+
+    status = Status.TIMEOUT
+
+    def __init__(self, message: str, partial: bytes = b"") -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class LinkClosed(LinkError):
+    """The connection is closed, refused, unplugged or was never opened."""
+
+
+class LinkFlooded(LinkError):
+    """More bytes without an end than any reply may hold.
+
+    Args:
+        message: the limit and where it stands.
+        partial: the first bytes, kept for the record.
+    """
+
+    status = Status.PROTOCOL
+
+    def __init__(self, message: str, partial: bytes = b"") -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class ReplyError(DaqError):
+    """The box answered, and the answer holds no reading."""
+
+    status: ClassVar[Status] = Status.PROTOCOL
+
+
+class UnreadableReply(ReplyError):
+    """The reply does not match its template, frame or checksum as a whole."""
+
+
+class ForeignReply(ReplyError):
+    """The reply is well formed and belongs to another question."""
+
+    status = Status.MISMATCH
+
+
+class BusyReply(ReplyError):
+    """The instrument asks to be asked again later."""
+
+    status = Status.BUSY
+
+
+class RefusedReply(ReplyError):
+    """The instrument reports an error of its own (error queue, Modbus exception)."""
+
+    status = Status.INSTRUMENT_ERROR
+
+
+class WrongInstrument(ReplyError):
+    """Another model or serial number answers than the bench file names."""
+
+    status = Status.WRONG_INSTRUMENT
+
+
+class WrongState(ReplyError):
+    """A setting read back differs from the one that was set."""
+
+    status = Status.WRONG_STATE
+
+
+class SinkError(DaqError):
+    """A consumer did not take a record; it stays in the journal."""
+
+
+def quoted(foreign: bytes | str, limit: int = 80) -> str:
+    """Return foreign text fit for a log line: escaped, in quotes, at most `limit` characters long."""
+    text = foreign.decode("latin-1") if isinstance(foreign, bytes) else foreign
+    shown = repr(text[:limit])
+    return shown if len(text) <= limit else f"{shown}... ({len(text)} characters)"
