@@ -1,0 +1,349 @@
+"""What a model of instrument speaks: the pydantic models of drivers/<maker>/<model>.yaml.
+
+Described, not alive: nothing here asks anything. Every key has a description, since editors show it while one types.
+
+    YAML -> load -> TextDriver | RegisterDriver -> plan (exchanges) -> session
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from daq.core.observation import Flag, ReadingStatus
+from daq.core.quantity import Duration
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Scalar = str | int | float | bool
+
+
+class Model(BaseModel):
+    """A part of a file: keys that are not known are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, coerce_numbers_to_str=True)
+
+
+# ---------------------------------------------------------------- shared by both languages
+
+
+class Triggered(Model):
+    """The instrument measures when asked, over a known aperture, before it answers."""
+
+    model: Literal["triggered"] = Field(description="The instrument measures on the question and then answers.")
+    aperture: str = Field(
+        description="Integration time of the signal: a duration, or settings and line_frequency joined by * and /, "
+        "such as 'nplc / line_frequency'."
+    )
+    autozero: bool | Literal["before", "after"] = Field(
+        default=False,
+        description="Whether as long again is spent on a zero reading: false, before or after the signal, or true "
+        "where the order is not known (the bound then holds both).",
+    )
+    delay: Duration = Field(default=0, description="Known delay between the question and the start of integration.")
+
+
+class Filtered(Model):
+    """The instrument answers with the output of a filter over the recent past."""
+
+    model: Literal["filtered"] = Field(description="The answer is a filter's output.")
+    window: str = Field(description="How far back the filter reaches: a duration or an expression of settings.")
+
+
+class Latest(Model):
+    """The instrument answers with its newest finished measurement."""
+
+    model: Literal["latest"] = Field(description="The answer is the newest finished measurement.")
+    period: str = Field(description="Longest age of that measurement: a duration or an expression of settings.")
+
+
+class Arrival(Model):
+    """The instrument speaks by itself; the line's arrival dates the reading."""
+
+    model: Literal["arrival"] = Field(description="The reading is dated by the arrival of its first byte.")
+    latency: str = Field(description="Longest time from sampling to the first byte sent.")
+
+
+TimeModel = Annotated[Triggered | Filtered | Latest | Arrival, Field(discriminator="model")]
+
+
+class Link(Model):
+    """How bytes travel to and from this model."""
+
+    eol: str = Field(default="\n", description="Ending of every reply (text only).")
+    ask_eol: str | None = Field(default=None, description="Ending of every question, where it differs from eol.")
+    max_latency: Duration = Field(
+        default=2_000_000_000,
+        description="Longest time from a question to the end of its answer, measuring time included; the time-out, "
+        "and how long a wire is kept quiet before it counts as clean.",
+    )
+    gap: Duration = Field(default=0, description="Shortest pause between an answer and the next question.")
+    line: str | None = Field(default=None, description="Serial settings as delivered, such as 9600/8n1.")
+    banner: bool = Field(default=False, description="True where the instrument greets on connect; it is read away.")
+
+
+class Setting(Model):
+    """One thing that can be set, and read back."""
+
+    unit: str | None = Field(default=None, description="UCUM unit in which the instrument wants the number.")
+    default: Scalar | None = Field(default=None, description="Used where the bench file gives none.")
+    one_of: list[Scalar] | None = Field(default=None, description="The only values that are allowed.")
+    words: list[str] = Field(default_factory=list, description="Words allowed in place of a number, such as auto.")
+    min: Scalar | None = Field(default=None, description="Smallest number allowed, in unit.")
+    max: Scalar | None = Field(default=None, description="Largest number allowed, in unit.")
+    set: str | None = Field(default=None, description="Command that sets it; {name} is replaced by the value.")
+    get: str | None = Field(default=None, description="Question that reads it back.")
+    reply: str | None = Field(default=None, description="Template of the answer to get, with one field {value:...}.")
+
+
+class Channel(Model):
+    """One reading of a poll."""
+
+    quantity: str = Field(description="What is measured, from the closed list, e.g. voltage.dc.")
+    unit: str = Field(description="UCUM code of the unit, 1 where there is none.")
+    label: str | None = Field(default=None, description="For people, e.g. 'Phase 1 voltage'.")
+    kind: Literal["number", "word", "enum", "bits"] = Field(default="number", description="What the reading is.")
+    enum: dict[str, str] | None = Field(default=None, description="Meaning of each code (kind enum).")
+    plausible: tuple[Scalar, Scalar] | None = Field(
+        default=None, description="Outside of [low, high] the reading is flagged implausible, never changed."
+    )
+    scale: str | None = Field(
+        default=None, description="Exact decimal factor, e.g. '0.1'; rarely needed by text drivers."
+    )
+
+
+class TextChannel(Channel):
+    """A reading in a text reply; its field in the template bears its name."""
+
+    field: str | None = Field(default=None, description="Field of the template, where it is not the channel's name.")
+    unit_in: str | None = Field(
+        default=None, description="Field of type unit that prints the unit; it must be the declared one or in units."
+    )
+    units: dict[str, str] = Field(
+        default_factory=dict, description="Printed unit -> UCUM code, for instruments that may answer in several."
+    )
+    special: dict[str, ReadingStatus] = Field(
+        default_factory=dict, description="Numbers that mean a status, beside the driver's own list."
+    )
+
+
+class Mode(Model):
+    """A state of the instrument that polls need; entered when another poll changed it."""
+
+    enter: list[str] = Field(description="Commands, or names of settings to be set, in order.")
+    settle: Duration = Field(default=0, description="Pause after entering, before the first question.")
+    discard: int = Field(default=0, ge=0, le=10, description="Readings thrown away after entering.")
+
+
+# ---------------------------------------------------------------- text
+
+
+class ReplyShape(Model):
+    """One of the shapes a reply may have."""
+
+    match: str = Field(description="Template that must match the whole reply.")
+    flags: list[Flag] = Field(default_factory=list, description="Flags of every reading of such a reply.")
+    status: ReadingStatus | None = Field(default=None, description="Status of the channels that this shape has not.")
+    outcome: Literal["busy", "instrument_error"] | None = Field(
+        default=None, description="Such a reply holds no reading: ask later (busy) or an error of the instrument."
+    )
+
+
+class TextStep(Model):
+    """One exchange of a poll."""
+
+    ask: str | None = Field(default=None, description="Question, without its ending.")
+    tell: str | None = Field(default=None, description="Command that is not answered.")
+    reply: str | None = Field(default=None, description="Template that must match the whole reply.")
+    replies: list[ReplyShape] | None = Field(default=None, description="Several shapes; the first that matches.")
+    status: dict[str, dict[str, ReadingStatus]] = Field(
+        default_factory=dict,
+        description="Channel -> code -> status, where this answer tells how the channel's value is to be read. "
+        "With a bits field the code is a mask.",
+    )
+
+
+class TextPoll(Model):
+    """A question that takes one or more exchanges and gives one observation."""
+
+    mode: str | None = Field(default=None, description="Mode that must be entered before.")
+    ask: str | None = Field(default=None, description="Question, where one step is enough.")
+    reply: str | None = Field(default=None, description="Template of its answer.")
+    replies: list[ReplyShape] | None = Field(default=None, description="Several shapes of its answer.")
+    steps: list[TextStep] | None = Field(default=None, description="Several exchanges, in order.")
+    for_each: dict[str, list[Scalar]] = Field(
+        default_factory=dict, description="Repeats steps and channels for each value of a name used as {name}."
+    )
+    channels: dict[str, TextChannel] = Field(description="What the poll reads, by the field's name.")
+    time: TimeModel = Field(description="When the readings are true, relative to question and answer.")
+    within: Duration | None = Field(default=None, description="Longest wait for one answer, where not max_latency.")
+    header: str | None = Field(default=None, description="Why a reply names its question, for integrity: tagged.")
+
+
+class Stream(Model):
+    """What the instrument sends unasked."""
+
+    reply: str | None = Field(default=None, description="Template of a line.")
+    replies: list[ReplyShape] | None = Field(default=None, description="Several shapes of a line.")
+    channels: dict[str, TextChannel] = Field(description="What a line holds, by the field's name.")
+    time: Arrival = Field(description="How a line is dated.")
+    quiet: Duration = Field(default=10_000_000_000, description="Silence longer than this is a time-out.")
+
+
+class Identify(Model):
+    """Who answers."""
+
+    ask: str | None = Field(default=None, description="Question, where one is enough.")
+    reply: str | None = Field(default=None, description="Template; fields maker, model, serial, firmware are known.")
+    steps: list[TextStep] | None = Field(default=None, description="Several questions whose fields are put together.")
+    expect: dict[str, str] = Field(
+        default_factory=dict, description="Field -> regular expression that must match it whole."
+    )
+
+
+class ErrorQueue(Model):
+    """The instrument's own list of errors."""
+
+    ask: str = Field(description="Question that takes the oldest error out.")
+    none: str = Field(description="Answer when there is none, compared whole.")
+    at_most: int = Field(default=20, ge=1, le=100, description="How many are taken out at one time.")
+
+
+class TextExample(Model):
+    """A dialogue from the manual, and what must come of it."""
+
+    poll: str = Field(description="Poll or stream.")
+    got: list[str] = Field(description="The replies as printed, one for each question, without ending.")
+    settings: dict[str, Scalar] = Field(default_factory=dict, description="Settings in force.")
+    gives: dict[str, str] = Field(default_factory=dict, description="Channel -> value as published.")
+    text: dict[str, str] = Field(default_factory=dict, description="Channel -> text, for words and enums.")
+    unit: dict[str, str] = Field(default_factory=dict, description="Channel -> unit, where the reply decides it.")
+    status: dict[str, ReadingStatus] = Field(default_factory=dict, description="Channel -> status that is not ok.")
+    flags: dict[str, list[Flag]] = Field(default_factory=dict, description="Channel -> flags.")
+    outcome: Literal["busy", "instrument_error", "protocol"] | None = Field(
+        default=None, description="The whole observation has this status and no reading."
+    )
+
+
+class DriverHead(Model):
+    """What every driver file says first."""
+
+    driver: Literal[1] = Field(description="Version of this format.")
+    title: str = Field(description="Maker and models, for people.")
+    source: str = Field(description="Manual, edition, pages, or the public driver the facts come from.")
+    verified: Literal["manual", "public-driver", "hardware"] = Field(description="How sure we are.")
+    notes: str | None = Field(default=None, description="What a user of this model must know.")
+    link: Link = Field(default_factory=Link, description="How bytes travel.")
+    settings: dict[str, Setting] = Field(default_factory=dict, description="What can be set, by name.")
+
+
+class TextDriver(DriverHead):
+    """A model that speaks lines of text."""
+
+    speaks: Literal["text"] = Field(description="Lines of text.")
+    identify: Identify | None = Field(default=None, description="Asked on every connect.")
+    setup: list[str] = Field(
+        default_factory=list, description="Commands after connecting, where the bench file says configure: on_connect."
+    )
+    errors: ErrorQueue | None = Field(default=None, description="The error queue, drained on connect and on faults.")
+    special: dict[str, ReadingStatus] = Field(
+        default_factory=dict, description="Numbers that are no values, compared by magnitude: 9.9E37: overrange."
+    )
+    modes: dict[str, Mode] = Field(default_factory=dict, description="States that polls need.")
+    polls: dict[str, TextPoll] = Field(default_factory=dict, description="What can be asked.")
+    streams: dict[str, Stream] = Field(default_factory=dict, description="What comes unasked.")
+    teardown: list[str] = Field(default_factory=list, description="Commands before leaving (configure: on_connect).")
+    examples: list[TextExample] = Field(default_factory=list, description="Dialogues run by the tests.")
+
+
+# ---------------------------------------------------------------- registers
+
+Table = Literal["holding", "input", "coil", "discrete"]
+RegisterType = Literal["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "string", "bits"]
+WordOrder = Literal["ABCD", "CDAB", "BADC", "DCBA", "ABCDEFGH", "GHEFCDAB", "BADCFEHG", "HGFEDCBA"]
+
+
+class Register(Model):
+    """Where a value stands and how it is written."""
+
+    at: int = Field(ge=0, le=65536, description="Address, as the driver's `addressing` counts.")
+    table: Table = Field(description="Which of the four tables.")
+    type: RegisterType = Field(description="How the registers are to be read.")
+    order: WordOrder = Field(default="ABCD", description="Order of bytes; ABCD is big-endian, high word first.")
+    length: int | None = Field(default=None, ge=1, le=125, description="Registers of a string.")
+
+
+class RegisterChannel(Register, Channel):
+    """A reading held in registers."""
+
+    scale_from: Register | None = Field(
+        default=None, description="Register that holds the decimal exponent: value times ten to its content."
+    )
+    invalid: list[str | int] = Field(
+        default_factory=list, description="Raw contents (hex or decimal) that mean not available."
+    )
+    special: dict[str, ReadingStatus] = Field(
+        default_factory=dict, description="Raw content (hex or decimal) -> status."
+    )
+
+
+class Verify(Register):
+    """A register of known content, read on every connect to prove word order and addressing."""
+
+    content: str = Field(description="The decimal it must show, e.g. '-123.45'.")
+
+
+class Blocks(Model):
+    """What may be read in one request."""
+
+    max_words: int = Field(default=125, ge=1, le=125, description="Registers in one request, at most.")
+    max_gap: int = Field(default=0, ge=0, le=124, description="Unused registers that may be read along.")
+    forbidden: list[tuple[int, int]] = Field(
+        default_factory=list, description="Address ranges [first, last] never to be read, in the driver's addressing."
+    )
+
+
+class RegisterPoll(Model):
+    """Registers that make one observation."""
+
+    for_each: dict[str, list[Scalar]] = Field(default_factory=dict, description="Repeats channels for each value.")
+    channels: dict[str, RegisterChannel] = Field(description="What the poll reads.")
+    time: TimeModel = Field(description="When the readings are true.")
+    within: Duration | None = Field(default=None, description="Longest wait for one answer, where not max_latency.")
+
+
+class RegisterIdentify(Model):
+    """Who answers, from registers."""
+
+    read: dict[str, Register] = Field(description="Field (model, serial, firmware) -> where it stands.")
+    expect: dict[str, str] = Field(
+        default_factory=dict, description="Field -> regular expression that must match it whole."
+    )
+
+
+class RegisterExample(Model):
+    """Registers from the manual, and what must come of them."""
+
+    poll: str = Field(description="Poll.")
+    registers: dict[str, str] = Field(description="'input 0' -> hex words from there on, e.g. '4366 3333'.")
+    gives: dict[str, str] = Field(default_factory=dict, description="Channel -> value as published.")
+    text: dict[str, str] = Field(default_factory=dict, description="Channel -> text, for words, enums, bits.")
+    status: dict[str, ReadingStatus] = Field(default_factory=dict, description="Channel -> status that is not ok.")
+    flags: dict[str, list[Flag]] = Field(default_factory=dict, description="Channel -> flags.")
+
+
+class RegisterDriver(DriverHead):
+    """A model that holds its readings in Modbus registers."""
+
+    speaks: Literal["registers"] = Field(description="Modbus registers.")
+    addressing: Literal["pdu", "plc"] = Field(
+        description="pdu: 0-based as on the wire. plc: 1-based, 30001 and 40001 style numbers allowed."
+    )
+    blocks: Blocks = Field(default_factory=Blocks, description="What may be read in one request.")
+    identify: RegisterIdentify | None = Field(default=None, description="Read on every connect.")
+    verify: Verify | None = Field(default=None, description="A register of known content.")
+    polls: dict[str, RegisterPoll] = Field(description="What can be read.")
+    examples: list[RegisterExample] = Field(default_factory=list, description="Contents run by the tests.")
+
+
+Driver = TextDriver | RegisterDriver

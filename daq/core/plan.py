@@ -1,0 +1,230 @@
+"""Driver and bench entry -> the fewest exchanges, compiled once at start.
+
+Everything that a session needs to ask and to judge is settled here: questions as bytes, cuts, templates, block reads,
+time models. Nothing is looked up by name while polling. Pure.
+
+    TextDriver | RegisterDriver, InstrumentFile -> compile_instrument -> InstrumentPlan -> session
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from daq.core.cut import Cut
+from daq.core.observation import Flag, Integrity, Reading, ReadingStatus
+from daq.core.timing import TimeModel
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a template found in one whole text reply.
+
+    Args:
+        fields: field -> characters as printed.
+        flags: of every reading of this shape.
+        status: of the channels that this shape does not hold, None where the shape says nothing.
+    """
+
+    fields: dict[str, str]
+    flags: tuple[Flag, ...] = ()
+    status: ReadingStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyForm:
+    """How the reply to a question looks.
+
+    Args:
+        cut: where it ends in the stream of bytes.
+        match: whole reply, ending included -> Match. Raises UnreadableReply, BusyReply, RefusedReply.
+        shape: two questions with the same shape cannot be told apart by their replies (barriers need different ones).
+    """
+
+    cut: Cut
+    match: Callable[[bytes], Match]
+    shape: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextStep:
+    """One exchange in text: the question with its ending, b"" to listen only; reply None where none comes."""
+
+    ask: bytes
+    reply: ReplyForm | None
+    within_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterStep:
+    """One block read.
+
+    Args:
+        function: Modbus function code, 1 to 4.
+        address: first register or coil, PDU addressing (0-based).
+        count: how many.
+    """
+
+    function: int
+    address: int
+    count: int
+    within_ns: int
+
+
+Step = TextStep | RegisterStep
+Answer = Match | bytes
+"""What a step brought: a Match for text, the registers' (or packed coils') bytes for a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPlan:
+    """A channel as info describes it."""
+
+    name: str
+    quantity: str
+    unit: str
+    symbol: str
+    kind: str
+    role: str | None
+    asset: str | None
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PollPlan:
+    """One poll of the bench file, ready to be asked.
+
+    Args:
+        name: name from the bench file; `source` is the driver's poll or stream.
+        every_ns: interval; None for streams.
+        phase_ns: from the bench file; None where the station spreads it.
+        mode: name of the mode it needs, with the settings of this poll already put in; None where it needs none.
+        steps: exchanges in order.
+        readings: answers of the steps, in order -> channel -> Reading. Raises ReplyError.
+        quiet_ns: streams: silence longer than this is a time-out.
+        subdivide: registers: the blocks to try instead when the device refuses a merged one (exception 2), once.
+    """
+
+    name: str
+    source: str
+    every_ns: int | None
+    phase_ns: int | None
+    mode: ModePlan | None
+    steps: tuple[Step, ...]
+    readings: Callable[[Sequence[Answer]], dict[str, Reading]]
+    time: TimeModel
+    integrity: Integrity
+    channels: tuple[ChannelPlan, ...]
+    quiet_ns: int = 0
+    subdivide: Callable[[RegisterStep], tuple[RegisterStep, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModePlan:
+    """A state of the instrument, with settings put in: equal plans are the same state."""
+
+    name: str
+    enter: tuple[bytes, ...]
+    readbacks: tuple[ReadBack, ...]
+    settle_ns: int
+    discard: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """A setting that can be read back.
+
+    Args:
+        wanted: what was set, as text; compared as numbers where both are.
+        agrees: Match -> whether the instrument's answer is the wanted one.
+        value: Match -> the setting as the instrument says it.
+    """
+
+    setting: str
+    step: TextStep
+    wanted: str
+    agrees: Callable[[Match], bool]
+    value: Callable[[Match], str]
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifyPlan:
+    """Who answers.
+
+    Args:
+        steps: questions, in order.
+        fields: answers of the steps -> model, serial, firmware, maker as printed. Raises ReplyError.
+        check: fields -> None, or why this is the wrong instrument (driver's expect, bench's serial_number).
+    """
+
+    steps: tuple[Step, ...]
+    fields: Callable[[Sequence[Answer]], dict[str, str]]
+    check: Callable[[dict[str, str]], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorQueuePlan:
+    """The error queue: ask until `none` comes, at most `at_most` times."""
+
+    step: TextStep
+    is_none: Callable[[Match], bool]
+    at_most: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyPlan:
+    """A register of known content: check(bytes) -> None, or what is wrong."""
+
+    step: RegisterStep
+    check: Callable[[bytes], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentPlan:
+    """Everything a session of one instrument needs.
+
+    Args:
+        speaks: text or registers.
+        unit: Modbus unit, None for text.
+        barrier: a question whose reply can be told from every poll's (RTU: another count); None where there is none.
+        latency_ns: longest time from a question to the end of its answer.
+        gap_ns: shortest pause between an answer and the next question (the larger of driver's and wire's).
+    """
+
+    name: str
+    driver: str
+    title: str
+    speaks: Literal["text", "registers"]
+    unit: int | None
+    configure: bool
+    banner: bool
+    latency_ns: int
+    gap_ns: int
+    eol: bytes
+    identify: IdentifyPlan | None
+    barrier: Step | None
+    verify: VerifyPlan | None
+    setup: tuple[bytes, ...]
+    readbacks: tuple[ReadBack, ...]
+    errors: ErrorQueuePlan | None
+    polls: tuple[PollPlan, ...]
+    teardown: tuple[bytes, ...]
+    simulated: bool
+    asset: str | None
+    warnings: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong in a file, for `load` to find the line of.
+
+    Args:
+        file: which of the two files.
+        path: keys from the top of that file, e.g. ("instruments", "dmm1", "poll", "vref", "ask").
+        message: what, and how to mend it.
+    """
+
+    file: Literal["bench", "driver"]
+    path: tuple[str | int, ...]
+    message: str
