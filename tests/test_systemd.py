@@ -1,0 +1,52 @@
+"""The service manager hears datagrams, or nothing at all."""
+
+import os
+import socket
+
+import pytest
+
+from daq.systemd import from_environment
+
+
+@pytest.fixture
+def manager(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(tmp_path / "notify"))
+        ear.settimeout(10)
+        yield ear
+
+
+def test_ready_and_alive_arrive(manager):
+    notifier = from_environment({"NOTIFY_SOCKET": manager.getsockname()})
+    notifier.ready("9 instruments")
+    notifier.alive()
+    assert manager.recv(999) == b"READY=1\nSTATUS=9 instruments"
+    assert manager.recv(999) == b"WATCHDOG=1"
+
+
+def test_abstract_sockets_are_understood():
+    name = f"@bench-daq-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind("\0" + name[1:])
+        ear.settimeout(10)
+        from_environment({"NOTIFY_SOCKET": name}).stopping()
+        assert ear.recv(99) == b"STOPPING=1"
+
+
+@pytest.mark.parametrize(
+    ("environ", "watchdog_ns"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30_000_000_000),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_watchdog_is_ours_only(environ, watchdog_ns):
+    assert from_environment(environ).watchdog_ns == watchdog_ns
+
+
+def test_nobody_listening_is_no_fault():
+    from_environment({}).alive()
+    from_environment({"NOTIFY_SOCKET": "/nonexistent/notify"}).alive()
