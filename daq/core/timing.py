@@ -1,0 +1,149 @@
+"""Says when the readings of a poll were true: an interval that must hold the instant, its middle and half its width.
+
+Each driver names a model of how its instrument makes a reading. From the stamps around the exchanges the model gives the
+earliest and the latest instant the reading can stand for; a busy scheduler makes stamps late and so the interval wider,
+never wrong. Pure: whole nanoseconds, the early end rounded down, the late end and the error rounded up.
+
+`asked` is read before the question is written; `first` when the first byte of the answer is seen. A is the aperture, D the
+trigger delay, W the window, P the period, L the latency, B how long the reply's bytes take on the wire. The middle of the
+integration lies in
+
+    triggered, autozero none        [asked + D + A/2,  first - A/2]
+    triggered, autozero after       [asked + D + A/2,  first - 3A/2]    signal, then a zero as long again
+    triggered, autozero before      [asked + D + 3A/2, first - A/2]     zero, then the signal
+    triggered, autozero unknown     [asked + D + A/2,  first - A/2]     holds both orders
+    filtered                        [asked - W, first]                  a running filter: any instant of its window
+    latest                          [asked - P, first]                  renewed each P, whatever we ask
+    arrival                         [not_before - L - B, first]         sent unasked; not_before: wire last seen silent
+
+Several exchanges of one poll: `asked` and `not_before` of the first, `first` of the last; that is the hull of the
+intervals of each. Where an interval comes out inverted, the instrument answered faster than its driver says it can: the
+claim is wrong, and the bound falls back to [asked, first], which needs no claim, with `claim_held` False and no aperture.
+
+    stamps (line) -> model (driver) -> Bounded(Timing) -> observation
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from daq.core.observation import Stamp, Timing
+
+Autozero = Literal["none", "unknown", "after", "before"]
+"""Whether a zero as long as the signal is measured with each reading, and in which order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the clocks said around one exchange that brought readings.
+
+    Args:
+        asked: just before the question was written; for a talker, which nobody asks, the same as not_before.
+        not_before: the last instant at which the wire was seen silent.
+        first: when the first byte of the reply was seen.
+        wire_ns: how long all bytes of the reply take on a serial line; 0 on a socket.
+    """
+
+    asked: Stamp
+    not_before: Stamp
+    first: Stamp
+    wire_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """The question starts a measurement, the answer brings its result.
+
+    Args:
+        aperture_ns: how long the signal is integrated (NPLC / line frequency), 0 or more.
+        autozero: order of signal and zero; `none` where no zero is measured with each reading.
+        delay_ns: least time from the trigger to the start of the integration.
+    """
+
+    aperture_ns: int
+    autozero: Autozero = "none"
+    delay_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """The instrument measures all the time and answers with a running mean over the last window_ns."""
+
+    window_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The instrument measures every period_ns and answers with the newest result, however old."""
+
+    period_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """The instrument sends unasked; latency_ns is the most between the measurement and its first byte."""
+
+    latency_ns: int
+
+
+TimeModel = Triggered | Filtered | Latest | Arrival
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """The answer to: when was it true?
+
+    Args:
+        timing: middle, error and extent.
+        claim_held: False where the stamps refute the driver's time model; the driver wants mending, the bound still holds.
+    """
+
+    timing: Timing
+    claim_held: bool = True
+
+
+def bound(model: TimeModel, seen: Sequence[Seen]) -> Bounded:
+    """Return when the readings of a poll were true.
+
+    The true instant t holds |t - mono_ns| <= err_ns on the monotonic clock and |t - utc_ns| <= err_ns on the station's
+    real-time clock. Where that clock was set between the two ends, nobody knows which reading of it counted at t: the
+    interval in UTC then spans both, and err_ns grows by half the step.
+
+    Args:
+        seen: the exchanges that brought readings, in their order, at least one.
+    """
+    begin, end = seen[0], seen[-1].first
+    early_ns, late_ns, aperture_ns, start = _interval(model, begin, end)
+    claim_held = early_ns <= late_ns
+    if not claim_held:
+        early_ns, late_ns, aperture_ns, start = begin.asked.mono_ns, end.mono_ns, None, begin.asked
+    offsets = (start.utc_ns - start.mono_ns, end.utc_ns - end.mono_ns)
+    early_utc_ns, late_utc_ns = early_ns + min(offsets), late_ns + max(offsets)
+    timing = Timing(
+        mono_ns=(early_ns + late_ns) // 2,
+        utc_ns=(early_utc_ns + late_utc_ns) // 2,
+        err_ns=(late_utc_ns - early_utc_ns + 1) // 2,
+        aperture_ns=aperture_ns,
+    )
+    return Bounded(timing, claim_held)
+
+
+def _interval(model: TimeModel, begin: Seen, end: Stamp) -> tuple[int, int, int | None, Stamp]:
+    """Return the earliest and latest monotonic instant, the extent, and the stamp the earliest was reckoned from."""
+    asked_ns, first_ns = begin.asked.mono_ns, end.mono_ns
+    match model:
+        case Triggered(aperture_ns, autozero, delay_ns):
+            half_ns, zero_ns = aperture_ns // 2, 3 * aperture_ns // 2
+            early_ns = asked_ns + delay_ns + (zero_ns if autozero == "before" else half_ns)
+            late_ns = first_ns - (zero_ns if autozero == "after" else half_ns)
+            extent_ns = aperture_ns if autozero == "none" else 2 * aperture_ns
+            return early_ns, late_ns, extent_ns, begin.asked
+        case Filtered(window_ns):
+            return asked_ns - window_ns, first_ns, window_ns, begin.asked
+        case Latest(period_ns):
+            return asked_ns - period_ns, first_ns, None, begin.asked
+        case Arrival(latency_ns):
+            early_ns = begin.not_before.mono_ns - latency_ns - begin.wire_ns
+            return early_ns, first_ns, None, begin.not_before
