@@ -1,0 +1,299 @@
+"""A Keysight 34465A multimeter: DC voltage, 2- and 4-wire resistance.
+
+A measurement takes its real time: the aperture (NPLC over the line frequency), as long again where autozero measures zero
+after it. The reading holds the world at the middle of its aperture.
+Source: Truevolt Series Operating and Service Guide (34460-90901), SCPI chapters CONFigure, SENSe, TRIGger, READ?, FETCh?.
+Left out: statistics, limits, digitising, AC and current, which answer -113.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from simulators import scpi
+from simulators.dialogue import Answer, never
+from simulators.faults import Faults
+from simulators.instruments import Spec
+from simulators.scpi import ScpiError
+from simulators.world import SECOND_NS, Eye, World
+
+NPLC = (0.02, 0.06, 0.2, 1.0, 10.0, 100.0)  # power line cycles; 34465A without the digitising option
+RESOLUTION = {0.02: 3e-6, 0.06: 1.5e-6, 0.2: 7e-7, 1.0: 3e-7, 10.0: 1e-7, 100.0: 3e-8}  # of range
+VOLT_RANGES = (0.1, 1.0, 10.0, 100.0, 1000.0)
+OHM_RANGES = (1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
+OVERLOAD = "+9.90000000E+37"
+MAX_SAMPLES = 1000  # of one INIT; the instrument's memory is larger, a stand-in's patience is not
+
+
+@dataclass(slots=True)
+class Function:
+    """The settings of one measuring function."""
+
+    quantity: str
+    ranges: tuple[float, ...]
+    preset: float
+    range: float = 0.0
+    auto: bool = True
+    nplc: float = 10.0
+    autozero: bool = True
+
+    def reset(self) -> None:
+        """Go back to the factory settings."""
+        self.range, self.auto, self.nplc, self.autozero = self.preset, True, 10.0, True
+
+    def choose(self, argument: str) -> None:
+        """Set the range: AUTO, DEF, MIN, MAX or the smallest one that holds a number."""
+        word = argument.upper()
+        if word in {"AUTO", "DEF", ""}:
+            self.auto, self.range = True, self.preset
+            return
+        limit = {"MIN": self.ranges[0], "MAX": self.ranges[-1]}.get(word)
+        wanted = abs(scpi.number(argument, "V OHM")) if limit is None else limit
+        fitting = [one for one in self.ranges if wanted <= one]
+        if not fitting:
+            raise ScpiError(*scpi.DATA_OUT_OF_RANGE)
+        self.auto, self.range = False, fitting[0]
+
+
+def nr3(value: float) -> str:
+    """Write a number as the instrument does: SD.DDDDDDDDESDD."""
+    return f"{value:+.8E}"
+
+
+class Multimeter:
+    """The instrument. One message is handled at a time."""
+
+    eol = "\n"
+
+    def __init__(self, spec: Spec, world: World, faults: Faults) -> None:
+        self._serial = spec.serial_number
+        self._faults = faults
+        self._cycle_s = 1.0 / spec.line_frequency
+        self._eye = Eye(world, spec.name, spec.error_ppm, spec.noise_ppm, spec.lag_s)
+        self._errors = scpi.Errors()
+        self._functions = {
+            "VOLT": Function("dc_voltage", VOLT_RANGES, 10.0),
+            "RES": Function("resistance", OHM_RANGES, 1e4),
+            "FRES": Function("resistance", OHM_RANGES, 1e4),
+        }
+        self._reset()
+
+    def _reset(self, *_: object) -> None:
+        self._function = "VOLT"
+        for one in self._functions.values():
+            one.reset()
+        self._source, self._samples = "IMM", 1
+        self.clear()
+
+    def clear(self) -> None:
+        """Give up the measurement under way or waited for."""
+        self._waiting = False
+        self._started_ns: int | None = None  # of the readings in memory; None where there are none
+
+    async def talk(self) -> Answer:
+        """Wait for ever: it speaks only when asked."""
+        return await never()
+
+    async def answer(self, line: str) -> Answer | None:
+        """Do one program message."""
+        return await scpi.answer(self, COMMANDS, line, self._errors)
+
+    @property
+    def _now(self) -> Function:
+        return self._functions[self._function]
+
+    def _identity(self, *_: object) -> str:
+        serial = self._faults.serial_number(self._serial, "SIM-OTHER-0001")
+        return f"Keysight Technologies,34465A,{serial},A.03.03-02.40-03.03-00.52-03-02"
+
+    def _clear_status(self, *_: object) -> None:
+        self._errors.clear()
+
+    def _error(self, *_: object) -> str:
+        number, text = self._errors.take()
+        return f'{number:+d},"{text}"'
+
+    def _error_count(self, *_: object) -> str:
+        return f"{len(self._errors):+d}"
+
+    def _configure(self, function: str, argument: str) -> None:
+        wanted = argument.split(",")[0].strip()
+        self._functions[function].reset()
+        self._functions[function].choose(wanted)
+        self._function = function
+        self._source, self._samples = "IMM", 1
+        self.clear()
+
+    def _configured(self, *_: object) -> str:
+        now = self._now
+        return f'"{self._function} {now.range:+.6E},{now.range * RESOLUTION[now.nplc]:+.6E}"'
+
+    def _set_function(self, argument: str, _: object) -> None:
+        word = argument.strip("\"'").upper()
+        function = {"VOLT": "VOLT", "VOLT:DC": "VOLT", "RES": "RES", "FRES": "FRES"}.get(word)
+        if function is None:
+            raise ScpiError(*scpi.ILLEGAL_PARAMETER)
+        self._function = function
+        self.clear()
+
+    def _set_nplc(self, function: str, argument: str) -> None:
+        limit = {"MIN": NPLC[0], "MAX": NPLC[-1], "DEF": 10.0}.get(argument.upper())
+        wanted = scpi.number(argument) if limit is None else limit
+        if not NPLC[0] <= wanted <= NPLC[-1]:
+            raise ScpiError(*scpi.DATA_OUT_OF_RANGE)
+        self._functions[function].nplc = next(one for one in NPLC if wanted <= one)
+        self.clear()
+
+    def _set_range(self, function: str, argument: str) -> None:
+        self._functions[function].choose(argument)
+        self.clear()
+
+    def _set_auto(self, function: str, argument: str) -> None:
+        self._functions[function].auto = argument.upper() == "ONCE" or scpi.boolean(argument)
+        self.clear()
+
+    def _set_autozero(self, function: str, argument: str) -> None:
+        self._functions[function].autozero = argument.upper() != "ONCE" and scpi.boolean(argument)
+        self.clear()
+
+    def _set_source(self, argument: str, _: object) -> None:
+        source = {"IMM": "IMM", "IMMEDIATE": "IMM", "BUS": "BUS", "EXT": "EXT", "EXTERNAL": "EXT"}.get(argument.upper())
+        if source is None:
+            raise ScpiError(*scpi.ILLEGAL_PARAMETER)
+        self._source = source
+        self.clear()
+
+    def _set_samples(self, argument: str, _: object) -> None:
+        wanted = scpi.number(argument)
+        if not 1 <= wanted <= MAX_SAMPLES:
+            raise ScpiError(*scpi.DATA_OUT_OF_RANGE)
+        self._samples = int(wanted)
+        self.clear()
+
+    @property
+    def _aperture_ns(self) -> int:
+        return int(self._now.nplc * self._cycle_s * SECOND_NS)
+
+    @property
+    def _reading_ns(self) -> int:
+        return self._aperture_ns * (2 if self._now.autozero or self._function == "FRES" else 1)
+
+    def _initiate(self, *_: object) -> None:
+        if self._waiting:
+            raise ScpiError(-213, "Init ignored")
+        if self._source == "IMM":
+            self._started_ns = time.monotonic_ns()
+        else:
+            self._started_ns, self._waiting = None, True
+
+    def _trigger(self, *_: object) -> None:
+        if not self._waiting or self._source != "BUS":
+            raise ScpiError(-211, "Trigger ignored")
+        self._waiting, self._started_ns = False, time.monotonic_ns()
+
+    async def _measured(self) -> int:
+        """Wait until the readings are complete and say when the first began."""
+        if self._started_ns is None:
+            raise ScpiError(-230, "Data stale")
+        started_ns = self._started_ns
+        end_ns = started_ns + self._samples * self._reading_ns
+        while (left_ns := end_ns - time.monotonic_ns()) > 0:
+            await asyncio.sleep(left_ns / SECOND_NS)
+        return started_ns
+
+    def _text(self, middle_ns: int) -> str:
+        now = self._now
+        seen = self._eye.see(now.quantity, middle_ns, unstable=self._faults.strikes("unstable"))
+        if now.auto:
+            now.range = next((one for one in now.ranges if abs(seen) <= 1.2 * one), now.ranges[-1])
+        if self._faults.strikes("overload") or abs(seen) > 1.2 * now.range:
+            return OVERLOAD
+        return nr3(seen)
+
+    async def _fetch(self, *_: object) -> Answer:
+        started_ns = await self._measured()
+        middles = tuple(started_ns + k * self._reading_ns + self._aperture_ns // 2 for k in range(self._samples))
+        texts = [self._text(middle_ns) for middle_ns in middles]
+        names = ["reading"] if self._samples == 1 else [f"reading_{k + 1}" for k in range(self._samples)]
+        return Answer(",".join(texts), middles, dict(zip(names, texts, strict=True)))
+
+    async def _read(self, *_: object) -> Answer:
+        if self._source == "BUS":
+            raise ScpiError(-214, "Trigger deadlock")
+        self._initiate()
+        return await self._fetch()
+
+    async def _measure(self, function: str, argument: str) -> Answer:
+        self._configure(function, argument)
+        return await self._read()
+
+    async def _complete(self, *_: object) -> str:
+        if self._started_ns is not None:
+            await self._measured()
+        return "1"
+
+    def _accept(self, *_: object) -> None:
+        """Do nothing: the command changes nothing that can be seen from outside."""
+
+
+def _sense(node: str, function: str) -> dict[str, scpi.Handler]:
+    """Give the commands of one function's SENSe subsystem."""
+
+    def one(meter: Multimeter) -> Function:
+        return meter._functions[function]  # noqa: SLF001 - the table belongs to the class
+
+    commands: dict[str, scpi.Handler] = {
+        f"CONFigure:{node}": lambda meter, argument, _: meter._configure(function, argument),  # noqa: SLF001
+        f"MEASure:{node}?": lambda meter, argument, _: meter._measure(function, argument),  # noqa: SLF001
+        f"[SENSe:]{node}:NPLC": lambda meter, argument, _: meter._set_nplc(function, argument),  # noqa: SLF001
+        f"[SENSe:]{node}:NPLC?": lambda meter, *_: nr3(one(meter).nplc),
+        f"[SENSe:]{node}:RANGe[:UPPer]": lambda meter, argument, _: meter._set_range(function, argument),  # noqa: SLF001
+        f"[SENSe:]{node}:RANGe[:UPPer]?": lambda meter, *_: nr3(one(meter).range),
+        f"[SENSe:]{node}:RANGe:AUTO": lambda meter, argument, _: meter._set_auto(function, argument),  # noqa: SLF001
+        f"[SENSe:]{node}:RANGe:AUTO?": lambda meter, *_: f"{one(meter).auto:d}",
+    }
+    if function != "FRES":  # four-wire resistance always zeroes
+        commands |= {
+            f"[SENSe:]{node}:ZERO:AUTO": lambda meter, argument, _: meter._set_autozero(function, argument),  # noqa: SLF001
+            f"[SENSe:]{node}:ZERO:AUTO?": lambda meter, *_: f"{one(meter).autozero:d}",
+        }
+    return commands
+
+
+COMMANDS = scpi.table(
+    {
+        "*IDN?": Multimeter._identity,
+        "*RST": Multimeter._reset,
+        "*CLS": Multimeter._clear_status,
+        "*OPC?": Multimeter._complete,
+        "*OPC": Multimeter._accept,
+        "*WAI": Multimeter._accept,
+        "*ESR?": lambda *_: "+0",
+        "*STB?": lambda *_: "+0",
+        "*TST?": lambda *_: "+0",
+        "*TRG": Multimeter._trigger,
+        "SYSTem:ERRor[:NEXT]?": Multimeter._error,
+        "SYSTem:ERRor:COUNt?": Multimeter._error_count,
+        "SYSTem:VERSion?": lambda *_: "1994.0",
+        "SYSTem:LOCal": Multimeter._accept,
+        "SYSTem:REMote": Multimeter._accept,
+        "SYSTem:RWLock": Multimeter._accept,
+        **_sense("VOLTage[:DC]", "VOLT"),
+        **_sense("RESistance", "RES"),
+        **_sense("FRESistance", "FRES"),
+        "CONFigure?": Multimeter._configured,
+        "[SENSe:]FUNCtion[:ON]": Multimeter._set_function,
+        "[SENSe:]FUNCtion[:ON]?": lambda meter, *_: f'"{meter._function}"',  # noqa: SLF001
+        "TRIGger:SOURce": Multimeter._set_source,
+        "TRIGger:SOURce?": lambda meter, *_: meter._source,  # noqa: SLF001
+        "SAMPle:COUNt": Multimeter._set_samples,
+        "SAMPle:COUNt?": lambda meter, *_: f"{meter._samples:+d}",  # noqa: SLF001
+        "INITiate[:IMMediate]": Multimeter._initiate,
+        "ABORt": lambda meter, *_: meter.clear(),
+        "FETCh?": Multimeter._fetch,
+        "READ?": Multimeter._read,
+        "ROUTe:TERMinals?": lambda *_: "FRON",
+    }
+)

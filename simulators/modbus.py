@@ -1,0 +1,143 @@
+"""Modbus, the server's side: frames, and what a device makes of a request. Pure: bytes in, bytes out.
+
+Function codes 3 and 4 only; the rest is refused with exception 1. Source: MODBUS Application Protocol 1.1b3, chapters 4 to 7;
+MODBUS over serial line 1.02, chapter 2.5.1; MODBUS Messaging on TCP/IP 1.0b, chapter 3.1.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal, Protocol
+
+ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
+HOLDING, INPUT = 3, 4
+MAX_FRAME = 260
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """One parameter as it stands in the registers, and the exact text of its value."""
+
+    words: bytes
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All parameters of a table at one instant.
+
+    Attributes:
+        registers: by the address of their first word.
+        sampled_ns: the instant whose world values they hold; None where they hold settings.
+    """
+
+    registers: Mapping[int, Register]
+    sampled_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply's PDU with what it holds, for the log."""
+
+    pdu: bytes
+    sampled: tuple[int, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+class Device(Protocol):
+    """A model that speaks registers."""
+
+    max_words: int
+
+    def holds(self, table: Literal[3, 4], start: int, count: int) -> bool:
+        """Tell whether these addresses may be read."""
+
+    def read(self, table: Literal[3, 4]) -> Snapshot:
+        """Give the table as it stands now."""
+
+
+def float32(value: float) -> Register:
+    """Put a single into two registers, high word first; its text is the shortest decimal that reads back the same."""
+    words = struct.pack(">f", value)
+    if value != value:  # noqa: PLR0124 - NaN
+        return Register(words, "NaN")
+    single = struct.unpack(">f", words)[0]
+    digits = next(text for p in range(1, 10) if struct.pack(">f", float(text := f"{single:.{p}g}")) == words)
+    return Register(words, format(Decimal(digits), "f"))
+
+
+def unsigned(value: int, words: int) -> Register:
+    """Put an unsigned integer into registers, high word first."""
+    return Register(value.to_bytes(2 * words, "big"), str(value))
+
+
+def reply(device: Device, request: bytes) -> Reply:
+    """Do what a request PDU asks."""
+    function = request[0]
+    if function == HOLDING or function == INPUT:  # noqa: PLR1714 - so that the type checker sees which
+        table: Literal[3, 4] = function
+    else:
+        return Reply(bytes((function | 0x80, ILLEGAL_FUNCTION)))
+    if len(request) != 5:
+        return Reply(bytes((function | 0x80, ILLEGAL_VALUE)))
+    start, count = struct.unpack(">HH", request[1:])
+    if not 1 <= count <= device.max_words:
+        return Reply(bytes((function | 0x80, ILLEGAL_VALUE)))
+    if start + count > 0x10000 or not device.holds(table, start, count):
+        return Reply(bytes((function | 0x80, ILLEGAL_ADDRESS)))
+    return _read(device, table, start, count)
+
+
+def _read(device: Device, table: Literal[3, 4], start: int, count: int) -> Reply:
+    snapshot = device.read(table)
+    block = bytearray(2 * count)
+    values = {}
+    for address, register in snapshot.registers.items():
+        if start <= address and address + len(register.words) // 2 <= start + count:
+            at = 2 * (address - start)
+            block[at : at + len(register.words)] = register.words
+            values[f"0x{address:04X}"] = register.text
+    sampled = () if snapshot.sampled_ns is None or not values else (snapshot.sampled_ns,)
+    return Reply(bytes((table, len(block))) + bytes(block), sampled, values)
+
+
+def crc(data: bytes) -> bytes:
+    """Give the checksum of an RTU frame, low byte first."""
+    value = 0xFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value >> 1) ^ 0xA001 if value & 1 else value >> 1
+    return struct.pack("<H", value)
+
+
+def rtu(unit: int, pdu: bytes) -> bytes:
+    """Frame a PDU for a serial line."""
+    body = bytes((unit,)) + pdu
+    return body + crc(body)
+
+
+def _request_lengths(buffer: bytes) -> tuple[int, ...]:
+    """Give how long the request at the head of the buffer may be, checksum included."""
+    if len(buffer) > 6 and buffer[1] in (15, 16):
+        return (9 + buffer[6],)
+    return (8, 4, *range(5, min(len(buffer), MAX_FRAME) + 1))
+
+
+def take_rtu(buffer: bytearray) -> bytes | None:
+    """Remove the first whole request from a buffer, and whatever noise stood before it.
+
+    Returns:
+        The frame with unit and checksum; None while there is none. The caller empties the buffer after a silence.
+    """
+    for skip in range(max(len(buffer) - 3, 0)):
+        head = bytes(buffer[skip:])
+        for length in _request_lengths(head):
+            if 4 <= length <= len(head) and crc(head[: length - 2]) == head[length - 2 : length]:
+                del buffer[: skip + length]
+                return head[:length]
+    del buffer[: max(len(buffer) - MAX_FRAME, 0)]
+    return None
