@@ -1,6 +1,7 @@
 """Says how units and wires fare: whom to try when, what to report of failures, how much of a wire the dead may take.
 
-Four small state machines. They never wait, never ask and read no clock: events and instants come in, what to do comes out.
+Four small state machines. They never wait, never ask and read no clock: events and instants come in, what to do
+comes out.
 
     outcome of a poll -> Runs (fewest observations)      -> journal
                       -> Breaker (up, suspect, down)     -> line: ask it, or leave it alone until retry_ns
@@ -38,8 +39,9 @@ class Contact(StrEnum):
 class Breaker:
     """Who is asked and who is left alone; each event returns the state that follows.
 
-    New ones are down with a retry due at once. Only an answer brings a unit up and forgets its failures: one that accepts
-    connections and never answers, or hangs up each time, is left alone for longer and longer like one that is not there.
+    New ones are down with a retry due at once. Only an answer brings a unit up and forgets its failures: one that
+    accepts connections and never answers, or hangs up each time, is left alone for longer and longer like one that
+    is not there.
 
     Args:
         name: seeds the jitter, so that a room that lost its power does not come back in step; the same name waits the
@@ -102,8 +104,8 @@ class Emission:
 
     Args:
         detail: of the first of these slots.
-        slots: which due slots it speaks for; each failed slot is in exactly one emission. Where `slots.last_ns` is the slot
-            just reported, its exchanges may be published with it.
+        slots: which due slots it speaks for; each failed slot is in exactly one emission. Where `slots.last_ns` is
+            the slot just reported, its exchanges may be published with it.
     """
 
     poll: str
@@ -123,10 +125,10 @@ class _Run:
 class Runs:
     """Tells failures in the fewest observations such that every due slot is in exactly one of them or answered.
 
-    A run is a series of slots of one poll that failed with the same status and the same detail, numbers in it aside. It
-    is told at its onset, then what has gathered at most once a minute (`tick` at least as often as that matters), and
-    what is left when another outcome or the stop ends it. Emissions of a poll come in the order of their slots. A step of
-    the clock ends all runs (`flush`), so that none spans it.
+    A run is a series of slots of one poll that failed with the same status and the same detail, numbers in it
+    aside. It is told at its onset, then what has gathered at most once a minute (`tick` at least as often as that
+    matters), and what is left when another outcome or the stop ends it. Emissions of a poll come in the order of
+    their slots. A step of the clock ends all runs (`flush`), so that none spans it.
     """
 
     def __init__(self) -> None:
@@ -184,13 +186,13 @@ REFILL_PERCENT = 10
 class Share:
     """What all suspect and dead units of one wire together may take of it: at most 20 % of any minute.
 
-    A token bucket in nanoseconds of wire: it holds BURST_NS (6 s) and gains REFILL_PERCENT (10 %) of the time that passes,
-    so in any 60 s it gives at most 6 s + 6 s = 12 s. Ask `may_spend` before the question with all it may cost: connecting,
-    time-out, and the quiet that must follow; pay what it did cost with `spent`.
+    A token bucket in nanoseconds of wire: it holds BURST_NS (6 s) and gains REFILL_PERCENT (10 %) of the time that
+    passes, so in any 60 s it gives at most 6 s + 6 s = 12 s. Ask `may_spend` before the question with all it may
+    cost: connecting, time-out, and the quiet that must follow; pay what it did cost with `spent`.
 
-    The longest single hold is BURST_NS: 6 s. A question that may cost more is let through only by a full bucket, and pays
-    back before the next one: such a unit can heal, keeps to 10 % in the long run, but breaks the bound of the minute in
-    which it is asked. Give units on shared wires a time-out and quiet within 6 s together.
+    The longest single hold is BURST_NS: 6 s. A question that may cost more is let through only by a full bucket,
+    and pays back before the next one: such a unit can heal, keeps to 10 % in the long run, but breaks the bound of
+    the minute in which it is asked. Give units on shared wires a time-out and quiet within 6 s together.
     """
 
     def __init__(self, now_mono_ns: int) -> None:
@@ -251,9 +253,9 @@ class Verdict:
 class InstrumentHealth:
     """Puts the outcomes of an instrument's polls into one word.
 
-    lost: not reachable, another instrument, or PATIENCE polls in a row without an answer. degraded: it answers, and the
-    last outcome of some poll was a failure. ok: the last outcome of every poll was good, and has been for a little while.
-    Slots that were skipped on purpose say nothing about the instrument.
+    lost: not reachable, another instrument, or PATIENCE polls in a row without an answer. degraded: it answers, and
+    the last outcome of some poll was a failure. ok: the last outcome of every poll was good, and has been for a
+    little while. Slots that were skipped on purpose say nothing about the instrument.
     """
 
     def __init__(self, utc_ns: int) -> None:

@@ -1,9 +1,9 @@
 """Says which poll of a wire is due, and which slots nobody could serve.
 
-A poll's slots lie at k * every + phase of UTC: whole numbers, so that nothing drifts. The wire's Queue hands out the slot
-with the earliest deadline, which is the next slot of the same poll. Slots that passed before their turn came are handed
-out beside it as missed: accounted for, never caught up in a burst. Pure: the monotonic time comes in as an argument, UTC
-is what the Anchor makes of it, and a ClockWatch tells a step of the clock from its steering.
+A poll's slots lie at k * every + phase of UTC: whole numbers, so that nothing drifts. The wire's Queue hands out
+the slot with the earliest deadline, which is the next slot of the same poll. Slots that passed before their turn
+came are handed out beside it as missed: accounted for, never caught up in a burst. Pure: the monotonic time comes
+in as an argument, UTC is what the Anchor makes of it, and a ClockWatch tells a step of the clock from its steering.
 
     stamps each second -> ClockWatch -> Anchor, Step -> Queue -> Turn (ask this now, these were missed) -> line
 """
@@ -17,10 +17,12 @@ from math import gcd
 from daq.core.observation import Slots, Stamp
 
 STEERING_PPM = 500
-"""The fastest a kernel steers a clock (adjtimex(2), MAXFREQ). On Linux both clocks are steered alike and it never shows."""
+"""The fastest a kernel steers a clock (adjtimex(2), MAXFREQ). On Linux both clocks are steered alike and it never
+shows."""
 
 NOISE_NS = 1_000_000
-"""1 ms. Anchors are read within microseconds (`Clock.anchor`); the millisecond keeps a hypervisor's hiccup from ringing."""
+"""1 ms. Anchors are read within microseconds (`Clock.anchor`); the millisecond keeps a hypervisor's hiccup from
+ringing."""
 
 GOLDEN = 0x9E3779B97F4A7C15
 """2**64 / golden ratio: multiples of it, modulo 2**64, lie as far from each other as a growing set of points can."""
@@ -129,9 +131,9 @@ class _Waiting:
 class Queue:
     """The polls of one wire, earliest deadline first.
 
-    The deadline that counts is that of the oldest slot not handed out. So a poll that is behind comes before all others:
-    on an overloaded wire every poll has its turn, each misses some, none starves. Every slot from `add` to `remove` leaves
-    in exactly one Turn, as its due or among its missed ones, or by `pass_over`, `step` or `remove`.
+    The deadline that counts is that of the oldest slot not handed out. So a poll that is behind comes before all
+    others: on an overloaded wire every poll has its turn, each misses some, none starves. Every slot from `add` to
+    `remove` leaves in exactly one Turn, as its due or among its missed ones, or by `pass_over`, `step` or `remove`.
 
     A wire has a few dozen polls: looking at all of them (0.1 us each) is cheaper than the two heaps, by start and by
     deadline, that this rule would need.
@@ -189,9 +191,10 @@ class Queue:
         """Go on by the clock as it is now; return what was still owed by the old one, as missed, by poll.
 
         Forwards: the slots jumped over never came on this station's clock; they are not missed ones, the event that
-        announces the step tells of them. Backwards by less than a period: no slot is handed out twice, the first one is
-        the one after the last. Backwards by more: waiting for the clock to come back to where it was could be hours, so
-        the grid begins anew; these are new instants whose due times have been named before (seq and mono tell them apart).
+        announces the step tells of them. Backwards by less than a period: no slot is handed out twice, the first
+        one is the one after the last. Backwards by more: waiting for the clock to come back to where it was could
+        be hours, so the grid begins anew; these are new instants whose due times have been named before (seq and
+        mono tell them apart).
         """
         until_ns, self._anchor = self._anchor.utc_of(step.after.mono_ns), step.after
         given_up = {}
@@ -215,9 +218,9 @@ def _give_up(waiting: _Waiting, until_utc_ns: int) -> Slots | None:
 def spread(every_ns: Mapping[str, int]) -> dict[str, int]:
     """Return a phase for each poll of a station, so that they neither wake together nor meet on a wire.
 
-    Every instant of every poll, taken modulo G, the greatest common divisor of the periods, lies at a place of its own in
-    [0, G), about G / (2 n) or more from all others; and polls of longer periods are spread over the multiples of G
-    within them. The places follow from the names' order alone.
+    Every instant of every poll, taken modulo G, the greatest common divisor of the periods, lies at a place of its
+    own in [0, G), at least G / (3 n) from all others; and polls of longer periods are spread over the
+    multiples of G within them. The places follow from the names' order alone.
 
     Args:
         every_ns: period by poll, of all polls of the station that give no phase themselves.

@@ -1,12 +1,13 @@
 """Says when the readings of a poll were true: an interval that must hold the instant, its middle and half its width.
 
-Each driver names a model of how its instrument makes a reading. From the stamps around the exchanges the model gives the
-earliest and the latest instant the reading can stand for; a busy scheduler makes stamps late and so the interval wider,
-never wrong. Pure: whole nanoseconds, the early end rounded down, the late end and the error rounded up.
+Each driver names a model of how its instrument makes a reading. From the stamps around the exchanges the model
+gives the earliest and the latest instant the reading can stand for; a busy scheduler makes stamps late and so the
+interval wider, never wrong. Pure: whole nanoseconds, the early end rounded down, the late end and the error rounded
+up.
 
-`asked` is read before the question is written; `first` when the first byte of the answer is seen. A is the aperture, D the
-trigger delay, W the window, P the period, L the latency, B how long the reply's bytes take on the wire. The middle of the
-integration lies in
+`asked` is read before the question is written; `first` when the first byte of the answer is seen. A is the
+aperture, D the trigger delay, W the window, P the period, L the latency, B how long the reply's bytes take on the
+wire. The middle of the integration lies in
 
     triggered, autozero none        [asked + D + A/2,  first - A/2]
     triggered, autozero after       [asked + D + A/2,  first - 3A/2]    signal, then a zero as long again
@@ -17,8 +18,9 @@ integration lies in
     arrival                         [not_before - L - B, first]         sent unasked; not_before: wire last seen silent
 
 Several exchanges of one poll: `asked` and `not_before` of the first, `first` of the last; that is the hull of the
-intervals of each. Where an interval comes out inverted, the instrument answered faster than its driver says it can: the
-claim is wrong, and the bound falls back to [asked, first], which needs no claim, with `claim_held` False and no aperture.
+intervals of each. Where an interval comes out inverted, the instrument answered faster than its driver says it can:
+the claim is wrong, and the bound falls back to [asked, first], which needs no claim, with `claim_held` False and no
+aperture.
 
     stamps (line) -> model (driver) -> Bounded(Timing) -> observation
 """
@@ -97,7 +99,8 @@ class Bounded:
 
     Args:
         timing: middle, error and extent.
-        claim_held: False where the stamps refute the driver's time model; the driver wants mending, the bound still holds.
+        claim_held: False where the stamps refute the driver's time model; the driver wants mending, the bound still
+            holds.
     """
 
     timing: Timing
@@ -112,6 +115,7 @@ def bound(model: TimeModel, seen: Sequence[Seen]) -> Bounded:
     interval in UTC then spans both, and err_ns grows by half the step.
 
     Args:
+        model: how this instrument makes its readings, with the settings in force worked in.
         seen: the exchanges that brought readings, in their order, at least one.
     """
     begin, end = seen[0], seen[-1].first
