@@ -1,0 +1,228 @@
+"""One open, non-blocking descriptor on the event loop: bytes out, bytes in, every one with its time.
+
+Sockets and serial ports share it. It knows neither addresses nor how to open. It works beneath asyncio's own transports
+because they read ahead into a buffer of theirs: here `unread` sees what the kernel holds this very moment, so that a
+late reply cannot hide behind a busy loop and pass as the next answer, and each receive that empties the kernel's buffer
+proves the wire silent at the instant before it. While an instrument is listened to that was not asked, the wire is
+looked at every LOOK_EVERY_S, so that the interval in which its bytes came stays that narrow.
+
+    tcp, serial -> Descriptor (receive, stamp) -> Inbox -> Received
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from daq.core.cut import Cut
+from daq.core.errors import LinkClosed, LinkTimeout, quoted
+from daq.core.observation import NS, Stamp
+from daq.transports.inbox import Inbox
+from daq.transports.seam import Now, Received
+
+LOOK_EVERY_S = 0.01
+"""Seconds between two looks at a wire on which somebody may speak unasked; the width of `not_before` to `first`."""
+
+_AT_ONCE = 1 << 16  # bytes a receive may bring; less proves that nothing was left behind
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What can be done with the two ends of a non-blocking descriptor; each call returns at once or raises OSError.
+
+    Args:
+        fileno: what the loop watches.
+        receive: at most so many bytes; b"" where the other side has closed; BlockingIOError where there is nothing.
+        send: as much as fits; how much that was; BlockingIOError where nothing fits.
+        close: gives the descriptor back.
+    """
+
+    fileno: int
+    receive: Callable[[int], bytes]
+    send: Callable[[memoryview], int]
+    close: Callable[[], None]
+
+
+class Descriptor:
+    """An open link.
+
+    Args:
+        where: the address, for messages.
+        ends: the descriptor itself; from now on closed by nobody else.
+        clock: stamps.
+        silent: read before the link was opened: nothing can have come earlier.
+    """
+
+    def __init__(self, where: str, ends: Ends, clock: Now, silent: Stamp) -> None:
+        self._where = where
+        self._ends = ends
+        self._clock = clock
+        self._silent = silent
+        self._inbox = Inbox()
+        self._loop = asyncio.get_running_loop()
+        self._wake: asyncio.Future[None] | None = None
+        self._next_look: asyncio.Handle | None = None
+        self._lost: str | None = None
+        self._watched = False
+        self._asked = False
+        self._watch()
+
+    async def write(self, data: bytes, deadline_ns: int) -> Stamp:
+        """Send all of `data`. As Transport.write."""
+        self._stay_open()
+        self._asked = True
+        rest = memoryview(data)
+        asked = self._clock.now()
+        try:
+            while rest := rest[self._send(rest) :]:
+                await writable(self._ends.fileno, deadline_ns)
+        except asyncio.CancelledError:
+            if len(rest) < len(data):
+                self._lose("cancelled in the middle of a question")
+            raise
+        except TimeoutError:
+            taken = len(data) - len(rest)
+            self._lose(f"the other side took only {taken} of {len(data)} bytes in time")
+            raise LinkTimeout(f"{self._where}: {self._lost}; closed. Is it hung, or its input held?") from None
+        return asked
+
+    async def read(self, cut: Cut, deadline_ns: int) -> Received:
+        """Wait for one whole reply. As Transport.read."""
+        unasked, self._asked = not self._asked, False
+        while (reply := self._reply(cut)) is None:
+            self._stay_open()
+            if time.monotonic_ns() >= deadline_ns:
+                self._receive()  # a loop that was held up must not turn an answer into a time-out
+                if (reply := self._reply(cut)) is not None:
+                    break
+                self._stay_open()
+                raise self._too_late()
+            await self._arrival(deadline_ns, LOOK_EVERY_S if unasked else None)
+        return reply
+
+    def unread(self) -> bytes:
+        """Take out what has arrived, from the kernel's buffer too. As Transport.unread."""
+        while not self._inbox.full and self._lost is None and self._receive():
+            pass
+        taken = self._inbox.empty()
+        self._watch()
+        return taken
+
+    def close(self) -> None:
+        """Give the descriptor back; twice is once."""
+        self._lose("closed here")
+
+    def _reply(self, cut: Cut) -> Received | None:
+        try:
+            return self._inbox.take(cut)
+        finally:
+            self._watch()
+
+    def _too_late(self) -> LinkTimeout:
+        partial = self._inbox.empty()
+        came = f"only {quoted(partial)}" if partial else "nothing"
+        return LinkTimeout(f"{self._where}: {came} came in time", partial)
+
+    def _stay_open(self) -> None:
+        if self._lost is not None:
+            raise LinkClosed(f"{self._where}: {self._lost}")
+
+    def _receive(self) -> bool:
+        """Move what the kernel holds to the inbox, with its interval; True while there may be more."""
+        if self._lost is not None:
+            return False
+        before = self._clock.now()
+        try:
+            data = self._ends.receive(_AT_ONCE)
+        except (BlockingIOError, InterruptedError):
+            self._silent = before
+            return False
+        except OSError as error:
+            self._lose(f"lost ({error.strerror or error})")
+            return False
+        seen = self._clock.now()
+        if not data:
+            self._lose("closed by the other side")
+            return False
+        self._inbox.put(data, self._silent, seen)
+        if len(data) < _AT_ONCE:
+            self._silent = before
+        return True
+
+    def _on_readable(self) -> None:
+        self._receive()
+        self._watch()
+        self._wake_up()
+
+    def _watch(self) -> None:
+        """Watch for bytes while there is room for them: the kernel holds back what does not fit."""
+        wanted = self._lost is None and not self._inbox.full
+        if wanted and not self._watched:
+            self._loop.add_reader(self._ends.fileno, self._on_readable)
+        elif self._watched and not wanted:
+            self._loop.remove_reader(self._ends.fileno)
+        self._watched = wanted
+
+    async def _arrival(self, deadline_ns: int, look_every_s: float | None) -> None:
+        """Wait until bytes came, the link was lost or the deadline passed; look at the wire meanwhile where told to."""
+        self._wake = self._loop.create_future()
+        end = self._loop.call_at(deadline_ns / NS, self._wake_up)
+        if look_every_s is not None:
+            self._next_look = self._loop.call_soon(self._look, look_every_s)
+        try:
+            await self._wake
+        finally:
+            self._wake = None
+            end.cancel()
+            if self._next_look is not None:
+                self._next_look.cancel()
+                self._next_look = None
+
+    def _look(self, every_s: float) -> None:
+        if self._receive() or self._lost is not None:
+            self._watch()
+            self._wake_up()
+        else:
+            self._next_look = self._loop.call_later(every_s, self._look, every_s)
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _send(self, rest: memoryview) -> int:
+        self._stay_open()
+        try:
+            return self._ends.send(rest)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            self._lose(f"lost ({error.strerror or error})")
+            raise LinkClosed(f"{self._where}: {self._lost}") from error
+
+    def _lose(self, why: str) -> None:
+        if self._lost is not None:
+            return
+        self._lost = why
+        self._watch()
+        self._loop.remove_writer(self._ends.fileno)
+        self._ends.close()
+        self._wake_up()
+
+
+async def writable(fileno: int, deadline_ns: int) -> None:
+    """Wait until the descriptor takes bytes or is connected. Raises TimeoutError."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_writer(fileno, wake)
+    try:
+        async with asyncio.timeout_at(deadline_ns / NS):
+            await ready
+    finally:
+        loop.remove_writer(fileno)

@@ -1,0 +1,96 @@
+"""The bytes that came and were not taken yet, each with the interval in which it came.
+
+Bytes come in chunks: what one receive brought came after the wire was last seen silent and before it was seen. A reply
+taken from the front carries the stamps of the chunks its first and last byte came in; replies may share a chunk.
+
+    descriptor (chunk, silent, seen) -> Inbox -> Received
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from daq.core.cut import Cut
+from daq.core.errors import LinkFlooded
+from daq.core.observation import Stamp
+from daq.transports.seam import KEPT_PARTIAL, MAX_REPLY, Received
+
+_MOST_CHUNKS = 4096  # a drip of single bytes must not cost a hundred times its size in stamps
+
+
+@dataclass(slots=True)
+class _Chunk:
+    size: int
+    silent: Stamp
+    seen: Stamp
+
+
+class Inbox:
+    """A queue of bytes with stamps. It holds what it is given: its owner stops receiving while it is `full`."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._chunks: deque[_Chunk] = deque()
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds as much as a reply may be long."""
+        return len(self._bytes) >= MAX_REPLY
+
+    def put(self, data: bytes, silent: Stamp, seen: Stamp) -> None:
+        """Append what one receive brought.
+
+        Args:
+            data: at least one byte.
+            silent: the wire was silent then; every byte came after it.
+            seen: every byte had come by then.
+        """
+        self._bytes += data
+        if len(self._chunks) < _MOST_CHUNKS:
+            self._chunks.append(_Chunk(len(data), silent, seen))
+        else:  # the newest chunk grows instead: its interval widens and stays true
+            newest = self._chunks[-1]
+            newest.size += len(data)
+            newest.seen = seen
+
+    def take(self, cut: Cut) -> Received | None:
+        """Take out the first whole reply; None while `cut` finds none.
+
+        Raises:
+            LinkFlooded: the inbox is full and holds no end; it is empty afterwards.
+        """
+        length = cut(self._bytes) if self._bytes else 0
+        if 0 < length <= MAX_REPLY:
+            return self._take(length)
+        if self.full:
+            held = len(self._bytes)
+            raise LinkFlooded(
+                f"{held} bytes and no end of the reply; no reply is longer than {MAX_REPLY}",
+                self.empty()[:KEPT_PARTIAL],
+            )
+        return None
+
+    def empty(self) -> bytes:
+        """Take out everything."""
+        data = bytes(self._bytes)
+        self._bytes.clear()
+        self._chunks.clear()
+        return data
+
+    def _take(self, length: int) -> Received:
+        data = bytes(self._bytes[:length])
+        del self._bytes[:length]
+        head = self._chunks[0]
+        left = length
+        while left > self._chunks[0].size:
+            left -= self._chunks.popleft().size
+        tail = self._chunks[0]
+        last = tail.seen
+        tail.size -= left
+        if tail.size == 0:
+            self._chunks.popleft()
+        return Received(data, not_before=head.silent, first=head.seen, last=last)
