@@ -12,10 +12,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from daq.core.address import Wire, WireKind, host_and_port
+from daq.core.line_settings import line_settings
 from daq.transports.seam import MAX_REPLY, Now, Received, Transport
+from daq.transports.serial import Serial
 from daq.transports.tcp import Tcp
 
 __all__ = ["MAX_REPLY", "OPENERS", "Received", "Transport"]
+
+USUAL_LINE = "9600/8n1"
+"""Serial settings where neither the bench file nor the driver names any."""
 
 
 def _tcp(wire: Wire, clock: Now) -> Transport:
@@ -23,5 +28,9 @@ def _tcp(wire: Wire, clock: Now) -> Transport:
     return Tcp(host, port, clock, behind_serial_server=wire.behind_serial_server)
 
 
-OPENERS: Mapping[WireKind, Callable[[Wire, Now], Transport]] = MappingProxyType({"tcp": _tcp})
+def _serial(wire: Wire, clock: Now) -> Transport:
+    return Serial(wire.address, line_settings(wire.line or USUAL_LINE), clock)
+
+
+OPENERS: Mapping[WireKind, Callable[[Wire, Now], Transport]] = MappingProxyType({"tcp": _tcp, "serial": _serial})
 """Kind of wire -> makes its transport, not open yet. Raises ValueError where the wire is not written properly."""

@@ -30,17 +30,25 @@ class Aside(Generic[T]):
     def __init__(self, name: str, discard: Callable[[T], None]) -> None:
         self._name = name
         self._discard = discard
-        self._thread: threading.Thread | None = None
         self._ended: asyncio.Event | None = None
+
+    def launch(self, call: Callable[[], T]) -> None:
+        """Start a call whose end nobody waits for; the next `run` does. `call` must not raise."""
+        self._start(call)
+
+    async def idle(self, deadline_ns: int) -> None:
+        """Wait until no call is out. Raises TimeoutError."""
+        if self._ended is not None and not self._ended.is_set():
+            async with asyncio.timeout_at(deadline_ns / NS):
+                await self._ended.wait()
 
     async def run(self, call: Callable[[], T], deadline_ns: int) -> T:
         """Return what `call` returns. Raises what it raises, or TimeoutError at the deadline."""
+        await self.idle(deadline_ns)
         async with asyncio.timeout_at(deadline_ns / NS):
-            if self._ended is not None and self._thread is not None and self._thread.is_alive():
-                await self._ended.wait()
             return await self._start(call)
 
-    async def _start(self, call: Callable[[], T]) -> T:
+    def _start(self, call: Callable[[], T]) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[T] = loop.create_future()
         ended = self._ended = asyncio.Event()
@@ -67,6 +75,5 @@ class Aside(Generic[T]):
                     with contextlib.suppress(Exception):
                         self._discard(result)
 
-        self._thread = threading.Thread(target=work, name=self._name, daemon=True)
-        self._thread.start()
-        return await waiting
+        threading.Thread(target=work, name=self._name, daemon=True).start()
+        return waiting

@@ -7,13 +7,19 @@ stop listening. The shared suite runs over all of them.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
+import tempfile
 import time
+import tty
+from pathlib import Path
 
 import pytest
 
 from daq.clock import SystemClock
+from daq.core.line_settings import line_settings
+from daq.transports.serial import Serial
 from daq.transports.tcp import Tcp
 
 PATIENCE_S = 20.0
@@ -27,7 +33,6 @@ class TcpFar:
     """A listening socket and the newest connection to it."""
 
     reopen_heals = True
-    messages = False
 
     def __init__(self):
         self._port = 0
@@ -81,16 +86,94 @@ class TcpFar:
     async def come_back(self):
         await self.start()
 
+    async def stop(self):
+        await self.go()
 
-FAR_SIDES = {"tcp": TcpFar}
+
+class PtyFar:
+    """A pseudo-terminal behind a symbolic link, as udev makes them; plugged in again, it has a new number."""
+
+    reopen_heals = False
+
+    async def start(self):
+        self._folder = tempfile.TemporaryDirectory()
+        self.link = Path(self._folder.name) / "adapter"
+        self._plug_in()
+
+    def _plug_in(self):
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
+        self.link.unlink(missing_ok=True)
+        self.link.symlink_to(os.ttyname(self._slave))
+
+    def transport(self, line="9600/8n1"):
+        return Serial(str(self.link), line_settings(line), SystemClock())
+
+    async def accept(self):
+        """Nothing to do: a serial line is there or not."""
+
+    def say_now(self, data):
+        assert os.write(self._master, data) == len(data)
+
+    async def say(self, data):
+        while data:
+            try:
+                data = data[os.write(self._master, data) :]
+            except BlockingIOError:
+                await self._ready(asyncio.get_running_loop().add_writer, asyncio.get_running_loop().remove_writer)
+
+    async def hear(self, size):
+        heard = b""
+        while len(heard) < size:
+            try:
+                heard += os.read(self._master, size - len(heard))
+            except BlockingIOError:
+                await self._ready(asyncio.get_running_loop().add_reader, asyncio.get_running_loop().remove_reader)
+        return heard
+
+    async def _ready(self, add, remove):
+        ready = asyncio.Event()
+        add(self._master, ready.set)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await ready.wait()
+        finally:
+            remove(self._master)
+
+    async def hang_up(self):
+        if self._master >= 0:
+            os.close(self._master)
+            os.close(self._slave)
+        self._master = self._slave = -1
+
+    async def go(self):
+        await self.hang_up()
+        self.link.unlink(missing_ok=True)
+
+    async def come_back(self):
+        self._plug_in()
+
+    async def stop(self):
+        await self.go()
+        self._folder.cleanup()
 
 
-@pytest.fixture(params=FAR_SIDES)
+FAR_SIDES = {"tcp": TcpFar, "serial": PtyFar}
+BYTE_STREAMS = ("tcp", "serial")
+
+
+def pytest_generate_tests(metafunc):
+    if "far" in metafunc.fixturenames:
+        metafunc.parametrize("far", getattr(metafunc.module, "FAR_SIDES", tuple(FAR_SIDES)), indirect=True)
+
+
+@pytest.fixture
 async def far(request):
     side = FAR_SIDES[request.param]()
     await side.start()
     yield side
-    await side.go()
+    await side.stop()
 
 
 @pytest.fixture

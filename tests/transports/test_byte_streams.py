@@ -14,6 +14,7 @@ from daq.transports import MAX_REPLY
 LINE = ends_with(b"\n")
 LONG_S = 20.0
 SHORT_S = 0.3
+FAR_SIDES = ("tcp", "serial")
 
 
 def within(seconds):

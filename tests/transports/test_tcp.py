@@ -124,7 +124,7 @@ async def test_hung_name_server_costs_its_own_open_only(monkeypatch):
             await numeric.close()
     finally:
         hang.set()
-        near._look_up._thread.join(LONG_S)
+        await near._look_up.idle(within(LONG_S))
 
 
 async def test_unknown_name_says_so(monkeypatch):
