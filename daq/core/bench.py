@@ -8,17 +8,71 @@ driver files by `load`, which knows line and column.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
+from daq.core.address import host_and_port
 from daq.core.driver import Model, Name, Scalar
-from daq.core.quantity import Duration, Size
+from daq.core.quantity import Duration, Size, duration_ns
 
 RESERVED = frozenset({"status", "info", "event", "cmd", "context", "alarm", "job", "log"})
-"""Names that topics use; no instrument or station may bear them."""
+"""Names that topics use; no site, station, instrument or poll may bear them."""
 
 Role = Literal["reference", "uut", "ambient", "source"]
+REACHED_BY = ("tcp", "visa", "serial", "modbus_tcp", "modbus_rtu_over_tcp", "wire")
+"""Keys of an address, one of which says how the instrument is reached."""
+
+WIRED_BY = ("serial", "modbus_rtu_over_tcp", "tcp")
+"""Keys of a wire, one of which says what it is."""
+
+
+def not_reserved(name: str) -> str:
+    """Refuse names that are levels of topics already."""
+    if name in RESERVED:
+        raise ValueError(f"{name!r} is reserved: topics use it. Take another, such as '{name}1'.")
+    return name
+
+
+def host_port(text: str) -> str:
+    """Check "host:port"."""
+    host_and_port(text)
+    return text
+
+
+def broker_url(text: str) -> str:
+    """Check an MQTT URL without repeating it in the message: it may hold a password."""
+    if "@" in text:
+        raise ValueError("a user or password stands in the URL. Write username: and password: {file: ...} beside it.")
+    if not re.fullmatch(r"mqtts?://(\[[0-9A-Fa-f:.%]+\]|[^/\s:\[\]]+)(:\d{1,5})?/?", text):
+        raise ValueError("no URL of a broker. Write it like 'mqtt://host:1883', or 'mqtts://host:8883' for TLS.")
+    return text
+
+
+def interval(text: str) -> str:
+    """Check the short form of a poll: an interval above zero, or the word unasked."""
+    if text != "unasked" and duration_ns(text) == 0:
+        raise ValueError("a poll every 0 s would never rest. Write an interval such as '1 s'.")
+    return text
+
+
+def above_zero(ns: int) -> int:
+    """Refuse an interval of nothing."""
+    if ns == 0:
+        raise ValueError("a poll every 0 s would never rest. Write an interval such as '1 s'.")
+    return ns
+
+
+TopicName = Annotated[Name, AfterValidator(not_reserved)]
+HostPort = Annotated[str, AfterValidator(host_port), WithJsonSchema({"type": "string", "pattern": r"^\S+:\d{1,5}$"})]
+LineSettings = str
+Interval = Annotated[
+    str,
+    AfterValidator(interval),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*[0-9.]+\s*(ns|us|µs|ms|s|min|h|d)\s*$|^unasked$"}),
+]
 
 
 class Credential(Model):
@@ -39,14 +93,30 @@ class SecretEnv(Model):
     env: str = Field(description="Environment variable that holds the secret.")
 
 
-Secret = Credential | SecretFile | SecretEnv
+def secret_kind(value: object) -> str | None:
+    """Return which secret a mapping is meant to be; None for what is none (the message never repeats it)."""
+    if isinstance(value, Credential | SecretFile | SecretEnv):
+        return next(iter(type(value).model_fields))
+    named = [each for each in ("credential", "file", "env") if isinstance(value, dict) and each in value]
+    return named[0] if named else None
+
+
+Secret = Annotated[
+    Annotated[Credential, Tag("credential")] | Annotated[SecretFile, Tag("file")] | Annotated[SecretEnv, Tag("env")],
+    Discriminator(
+        secret_kind,
+        custom_error_type="no_secret",
+        custom_error_message="a secret never stands in this file. "
+        "Write {{file: PATH}}, {{env: NAME}} or {{credential: NAME}}.",
+    ),
+]
 
 
 class StationName(Model):
     """Where this station stands."""
 
-    site: Name = Field(description="The laboratory or factory; first level of every topic.")
-    name: Name = Field(description="This bench; second level of every topic.")
+    site: TopicName = Field(description="The laboratory or factory; first level of every topic.")
+    name: TopicName = Field(description="This bench; second level of every topic.")
     label: str | None = Field(default=None, description="For people, in any language.")
     line_frequency: Literal["50 Hz", "60 Hz"] = Field(default="50 Hz", description="Mains, for apertures in NPLC.")
 
@@ -56,14 +126,15 @@ class Tls(Model):
 
     ca: str | None = Field(default=None, description="File with the certificates to trust; else the system's.")
     certificate: str | None = Field(default=None, description="File with the client certificate.")
-    key: Secret | str | None = Field(default=None, description="File with its key, or a secret that holds the path.")
+    key: str | None = Field(default=None, description="File with its key, readable by the daemon alone.")
 
 
 class Mqtt(Model):
     """The broker that observations go to."""
 
-    url: str = Field(
-        pattern=r"^mqtts?://[^/@\s]+$", description="mqtt://host:1883, or mqtts://host:8883 for TLS. No password here."
+    url: Annotated[str, AfterValidator(broker_url)] = Field(
+        description="mqtt://host:1883, or mqtts://host:8883 for TLS. No password here.",
+        json_schema_extra={"pattern": r"^mqtts?://[^/@\s]+/?$"},
     )
     username: str | None = Field(default=None, description="User at the broker.")
     password: Secret | None = Field(default=None, description="Where the password stands; never in this file.")
@@ -88,31 +159,81 @@ class JournalLimits(Model):
     )
 
 
+def only_one(part: Model, ways: tuple[str, ...], example: str) -> None:
+    """Refuse a place reached by no way, or by two.
+
+    Args:
+        part: the model that holds the keys.
+        ways: keys, exactly one of which must be there.
+        example: how it looks when it is right.
+    """
+    given = [way for way in ways if getattr(part, way) is not None]
+    if len(given) != 1:
+        said = " and ".join(given) or "none of them"
+        raise ValueError(f"exactly one of {', '.join(ways)} belongs here; found {said}. Write it like {example}.")
+
+
+def misplaced(key: str, why: str) -> PydanticCustomError:
+    """Return the error of a key that may not stand beside its neighbours; `explain` points at that key."""
+    return PydanticCustomError("misplaced", "{why}", {"key": key, "why": why})
+
+
 class WireFile(Model):
     """A line that several instruments share."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [way]} for way in WIRED_BY]})
+
     serial: str | None = Field(default=None, description="Device, best by /dev/serial/by-id/ or a udev name.")
-    modbus_rtu_over_tcp: str | None = Field(default=None, description="host:port of a serial-device server.")
-    tcp: str | None = Field(default=None, description="host:port of a serial-device server, for text.")
-    line: str | None = Field(default=None, description="Serial settings, such as 9600/8n1/rts=0.")
+    modbus_rtu_over_tcp: HostPort | None = Field(default=None, description="host:port of a serial-device server.")
+    tcp: HostPort | None = Field(default=None, description="host:port of a serial-device server, for text.")
+    line: LineSettings | None = Field(default=None, description="Serial settings, such as 9600/8n1/rts=0.")
     gap: Duration = Field(default=0, description="Shortest pause between an answer and the next question.")
     behind: Literal["serial_server"] | None = Field(default=None, description="See the instrument's key.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        only_one(self, WIRED_BY, "{serial: /dev/bench/rs485, line: 9600/8n1}")
+        if self.serial is None and self.line is not None:
+            raise misplaced("line", "belongs to serial: the serial-device server has its own settings. Take it away.")
+        if self.serial is not None and self.behind is not None:
+            raise misplaced("behind", "belongs to a TCP address, not to a serial port of this computer. Take it away.")
+        return self
 
 
 class Address(Model):
     """Where an instrument is reached: exactly one of the keys, with its line settings or unit."""
 
-    tcp: str | None = Field(default=None, description="host:port of a bare socket.")
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [way]} for way in REACHED_BY]})
+
+    tcp: HostPort | None = Field(default=None, description="host:port of a bare socket.")
     visa: str | None = Field(default=None, description="VISA resource, such as TCPIP0::10.0.0.5::inst0::INSTR.")
     backend: str | None = Field(default=None, description="VISA library, such as @py, @ivi, @sim or a file.")
     serial: str | None = Field(
         default=None, description="Device, best by /dev/serial/by-id/ or a udev name. Text, or Modbus RTU with unit."
     )
-    line: str | None = Field(default=None, description="Serial settings; else the driver's.")
-    modbus_tcp: str | None = Field(default=None, description="host:port, usually port 502.")
-    modbus_rtu_over_tcp: str | None = Field(default=None, description="host:port of a serial-device server.")
+    line: LineSettings | None = Field(default=None, description="Serial settings; else the driver's.")
+    modbus_tcp: HostPort | None = Field(default=None, description="host:port, usually port 502.")
+    modbus_rtu_over_tcp: HostPort | None = Field(default=None, description="host:port of a serial-device server.")
     wire: Name | None = Field(default=None, description="Name of a wire above.")
     unit: int | None = Field(default=None, ge=0, le=255, description="Modbus unit.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        only_one(self, REACHED_BY, "{tcp: 10.0.0.5:5025}")
+        if self.serial is None and self.line is not None:
+            raise misplaced("line", f"belongs to serial, not to {self.way}. Take it away.")
+        if self.visa is None and self.backend is not None:
+            raise misplaced("backend", f"belongs to visa, not to {self.way}. Take it away.")
+        if self.unit is not None and self.way in ("tcp", "visa"):
+            raise misplaced("unit", f"is of Modbus, and {self.way} is for text. Use modbus_tcp or take the unit away.")
+        if self.unit is None and self.way in ("modbus_tcp", "modbus_rtu_over_tcp"):
+            raise misplaced("unit", "is missing. Write the Modbus unit, such as unit: 1.")
+        return self
+
+    @property
+    def way(self) -> str:
+        """The key that says how the instrument is reached."""
+        return next(way for way in REACHED_BY if getattr(self, way) is not None)
 
 
 class ChannelOverride(Model):
@@ -127,9 +248,17 @@ class PollEntry(Model):
     """How often one of the driver's polls is asked."""
 
     ask: Name = Field(description="Poll or stream of the driver.")
-    every: Duration | None = Field(default=None, description="Interval; left out for what comes unasked.")
+    every: Annotated[Duration, AfterValidator(above_zero)] | None = Field(
+        default=None, description="Interval; left out for what comes unasked."
+    )
     phase: Duration | None = Field(default=None, description="Offset on the UTC grid; else spread by itself.")
     settings: dict[str, Scalar] = Field(default_factory=dict, description="Settings for this poll, with units.")
+
+
+PollWritten = Annotated[
+    Annotated[PollEntry, Tag("entry")] | Annotated[Interval, Tag("interval")],
+    Discriminator(lambda value: "entry" if isinstance(value, dict | PollEntry) else "interval"),
+]
 
 
 class InstrumentFile(Model):
@@ -152,9 +281,10 @@ class InstrumentFile(Model):
     simulated: bool = Field(default=False, description="True for a stand-in that cannot say so by its serial number.")
     settings: dict[str, Scalar] = Field(default_factory=dict, description="Settings for all its polls.")
     channels: dict[str, ChannelOverride] = Field(default_factory=dict, description="What stands behind a channel.")
-    poll: dict[Name, PollEntry | str] = Field(
+    poll: dict[TopicName, PollWritten] = Field(
+        min_length=1,
         description="Polls by a name of yours: {ask: ..., every: ...}, or the driver's poll name with an interval, "
-        "'2 s', or 'unasked' for what comes by itself."
+        "'2 s', or 'unasked' for what comes by itself.",
     )
 
 
@@ -166,4 +296,6 @@ class Bench(Model):
     mqtt: Mqtt | None = Field(default=None, description="The broker; left out, nothing is published.")
     journal: JournalLimits = Field(default_factory=JournalLimits, description="How long observations stay on disk.")
     wires: dict[Name, WireFile] = Field(default_factory=dict, description="Lines that several instruments share.")
-    instruments: Annotated[dict[Name, InstrumentFile], Field(min_length=1)] = Field(description="The boxes, by name.")
+    instruments: Annotated[dict[TopicName, InstrumentFile], Field(min_length=1)] = Field(
+        description="The boxes, by name."
+    )

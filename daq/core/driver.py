@@ -9,13 +9,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from daq.core.observation import Flag, ReadingStatus
 from daq.core.quantity import Duration
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-Scalar = str | int | float | bool
+
+
+def one_value(value: object) -> object:
+    """Refuse a list or a mapping where one value belongs; the union of scalars would say so four times."""
+    if isinstance(value, (dict, list)):
+        raise ValueError("one value belongs here: a number, a word or a text.")  # noqa: TRY004 pydantic reports ValueError
+    return value
+
+
+Scalar = Annotated[str | int | float | bool, BeforeValidator(one_value)]
 
 
 class Model(BaseModel):
@@ -131,6 +140,9 @@ class Mode(Model):
     """A state of the instrument that polls need; entered when another poll changed it."""
 
     enter: list[str] = Field(description="Commands, or names of settings to be set, in order.")
+    settings: dict[str, Setting] = Field(
+        default_factory=dict, description="Settings that mean something else in this mode, such as the range of ohms."
+    )
     settle: Duration = Field(default=0, description="Pause after entering, before the first question.")
     discard: int = Field(default=0, ge=0, le=10, description="Readings thrown away after entering.")
 

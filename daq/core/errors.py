@@ -6,6 +6,7 @@
     |   +-- LinkTimeout         nothing, or not all, came in time; the rest may still be on its way
     |   +-- LinkClosed          the other side is gone, or never was there
     |   +-- LinkFlooded         more came than any reply may hold
+    |   +-- LinkDesync          bytes came that nobody asked for: whose answer is whose cannot be told
     +-- ReplyError          the box: publish the status, go on
     |   +-- UnreadableReply     not in the driver's language (status `protocol`)
     |   +-- ForeignReply        well formed, but the answer to another question (status `mismatch`)
@@ -20,6 +21,8 @@ Every message says what, where, and how to mend it, and quotes foreign text with
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import ClassVar
 
 from daq.core.observation import Status
@@ -81,6 +84,21 @@ class LinkFlooded(LinkError):
         self.partial = partial
 
 
+class LinkDesync(LinkError):
+    """More came than was asked for.
+
+    Args:
+        message: what was in the way.
+        partial: the bytes nobody asked for, kept for the record.
+    """
+
+    status = Status.DESYNC
+
+    def __init__(self, message: str, partial: bytes = b"") -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
 class ReplyError(DaqError):
     """The box answered, and the answer holds no reading."""
 
@@ -130,3 +148,16 @@ def quoted(foreign: bytes | str, limit: int = 80) -> str:
     text = foreign.decode("latin-1") if isinstance(foreign, bytes) else foreign
     shown = repr(text[:limit])
     return shown if len(text) <= limit else f"{shown}... ({len(text)} characters)"
+
+
+def nearest(word: str, known: Iterable[str], limit: int = 12) -> str:
+    """Return "Nearest: 'x'." for what was probably meant, else "Known: a, b, c.", at most `limit` of them."""
+    words = sorted(known)
+    by_lower = {each.lower(): each for each in words}
+    close = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    if close:
+        return f"Nearest: {by_lower[close[0]]!r}."
+    if not words:
+        return "There are none."
+    more = f" and {len(words) - limit} more" if len(words) > limit else ""
+    return f"Known: {', '.join(words[:limit])}{more}."

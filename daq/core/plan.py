@@ -25,11 +25,13 @@ class Match:
         fields: field -> characters as printed.
         flags: of every reading of this shape.
         status: of the channels that this shape does not hold, None where the shape says nothing.
+        text: the whole reply as printed, without its ending.
     """
 
     fields: dict[str, str]
     flags: tuple[Flag, ...] = ()
     status: ReadingStatus | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +225,10 @@ class Problem:
         file: which of the two files.
         path: keys from the top of that file, e.g. ("instruments", "dmm1", "poll", "vref", "ask").
         message: what, and how to mend it.
+        at_key: the key itself is wrong, not what it holds.
     """
 
     file: Literal["bench", "driver"]
     path: tuple[str | int, ...]
     message: str
+    at_key: bool = False
