@@ -357,11 +357,20 @@ def event_payload(
 
 
 def station_status_payload(
-    status: Literal["online", "offline"], boot: str, since_ns: int | None, why: str | None = None
+    status: Literal["online", "offline"],
+    boot: str,
+    since_ns: int | None,
+    why: str | None = None,
+    protocol: str | None = None,
 ) -> bytes:
-    """Write whether the station is there. `since_ns` (UTC) is None in the will: nobody knows when it will be sent."""
+    """Write whether the station is there.
+
+    `since_ns` (UTC) is None in the will: nobody knows when it will be sent. `protocol` is the MQTT version spoken, 5 or
+    3.1.1; with 3.1.1 the broker cannot say that it refused a message.
+    """
     since = None if since_ns is None else rfc3339(since_ns)
-    return orjson.dumps({"v": VERSION, "status": status, "boot": boot, "since": since, "why": why})
+    message = {"v": VERSION, "status": status, "boot": boot, "since": since, "why": why, "protocol": protocol}
+    return orjson.dumps(message)
 
 
 def instrument_status_payload(

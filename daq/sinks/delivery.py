@@ -1,0 +1,429 @@
+"""One connection's work: retained state first, then records as they come, and the backlog with what room is left.
+
+Nothing is forgotten before the broker has acknowledged it with a reason code below 0x80; what it refuses for good is
+set aside and announced; what it was sent and did not acknowledge is sent again on the next connection, same id.
+Knows no client library and no journal: it is handed a Publisher and a Feed.
+
+The rule of the window: at most min(Receive Maximum, 20) messages are in flight. Live records may take all of it. The
+backlog takes at most half, only while no live record waits, and at most `late_per_s` a second.
+
+    Feed -> [delivery] -> Publisher -> acknowledged -> Feed.done
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from daq.clock import Clock
+from daq.core.message import Topics, without_exchanges
+from daq.core.observation import NS
+from daq.core.record import Feed, Record
+from daq.sinks.publisher import (
+    PACKET_ID_IN_USE,
+    PACKET_TOO_LARGE,
+    QUOTA_EXCEEDED,
+    REASONS,
+    REFUSED,
+    ConnectionLost,
+    MqttSettings,
+    Publisher,
+)
+from daq.sinks.retained import Retained
+
+WINDOW = 20
+"""Messages in flight, at most: what brokers take by default (mosquitto's max_inflight_messages)."""
+
+PAGE = 100
+"""Records fetched at once."""
+
+QUIET_NS = NS // 5
+"""So long without a new record, and the journal is taken to have no more when stopping."""
+
+QUOTA_FIRST_NS, QUOTA_MOST_NS = NS, 30 * NS
+"""Between two attempts at a message for which the broker had no room."""
+
+DROPS = 5
+"""A message that was alone under way so often when the broker closed the connection is what the broker drops."""
+
+ONCE_A_MINUTE_NS = 60 * NS
+
+
+class Announce(Protocol):
+    """Tells the station's readers that something happened; returns at once."""
+
+    def __call__(self, event: str, **details: object) -> None:
+        """Make an event of it."""
+        ...
+
+
+@dataclass(slots=True)
+class Figures:
+    """How the deliveries go, over all connections since the start.
+
+    Args:
+        protocol: MQTT version spoken now, None while away.
+        since_ns: UTC, since when connected or away.
+        window: messages that may be in flight.
+        retries: messages sent again.
+        backlog: records of before this connection still to be delivered; None while away.
+        why: what was seen when it was lost.
+    """
+
+    connected: bool = False
+    protocol: str | None = None
+    since_ns: int | None = None
+    window: int = 0
+    in_flight: int = 0
+    published: int = 0
+    acknowledged: int = 0
+    refused: int = 0
+    retries: int = 0
+    backlog: int | None = None
+    why: str | None = None
+
+
+@dataclass(slots=True)
+class Suspect:
+    """A record that was under way when a connection was lost, and how often it was so alone."""
+
+    record: Record
+    drops: int = 0
+
+
+@dataclass(slots=True)
+class Carried:
+    """What outlives a connection."""
+
+    retained: Retained
+    figures: Figures = field(default_factory=Figures)
+    suspects: dict[int, Suspect] = field(default_factory=dict)
+    refusals: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    """(topic, code) -> when last announced (monotonic ns), refused since"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flight:
+    """A message under way. `record` is None for retained state."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    late: bool
+    record: Record | None
+    sent_ns: int
+    forgets: bool = False
+
+
+class Delivery:
+    """Delivers over one connection until it is lost, or until the station stops and all is acknowledged."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        feed: Feed,
+        carried: Carried,
+        *,
+        topics: Topics,
+        settings: MqttSettings,
+        announce: Announce,
+        clock: Clock,
+    ) -> None:
+        self._publisher = publisher
+        self._feed = feed
+        self._carried = carried
+        self._topics = topics
+        self._settings = settings
+        self._announce = announce
+        self._clock = clock
+        self._figures = carried.figures
+        self._window = max(1, min(publisher.limits.receive_maximum, WINDOW))
+        self._flying: dict[int, Flight] = {}
+        self._count = 0
+        self._late_flying = 0
+        self._room = asyncio.Event()
+        self._again: deque[Flight] = deque()
+        self._refused_for_now = asyncio.Event()
+        self._settled: list[int] = []
+        self._to_settle = asyncio.Event()
+        self._live_waits = False
+        self._fetching = False
+        self._delivered_late: set[int] = set()
+
+    async def run(self, stopping: asyncio.Event, online: bytes, offline: Callable[[], bytes]) -> None:
+        """Deliver until `stopping`, then say `offline`.
+
+        Raises:
+            ConnectionLost: the rest is sent on the next connection.
+        """
+        try:
+            await self._all_together(stopping, online, offline)
+        except BaseExceptionGroup as group:
+            lost, others = group.split(ConnectionLost)
+            if others is not None or lost is None:
+                raise
+            found = _first(lost)
+            self._remember_suspects(found)
+            await self._settle_now()
+            raise found from None
+
+    async def _all_together(self, stopping: asyncio.Event, online: bytes, offline: Callable[[], bytes]) -> None:
+        self._figures.window = self._window
+        self._figures.backlog = await self._feed.backlog_size()
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._watch_connection(), name="mqtt[connection]"),
+                group.create_task(self._watch_silence(), name="mqtt[silence]"),
+                group.create_task(self._settle(), name="mqtt[settle]"),
+                group.create_task(self._send_again(), name="mqtt[again]"),
+            ]
+            await self._post(self._topics.status(), online)
+            self._carried.retained.all_changed()
+            await self._post_changed()
+            await self._clear_suspects()
+            late = group.create_task(self._late(), name="mqtt[late]")
+            tasks += [
+                late,
+                group.create_task(self._keep_retained(), name="mqtt[retained]"),
+                group.create_task(self._live(), name="mqtt[live]"),
+            ]
+            await stopping.wait()
+            late.cancel()
+            await self._drained()
+            await self._post(self._topics.status(), offline())
+            await self._landed()
+            await self._settle_now()
+            for task in tasks:
+                task.cancel()
+
+    # Records
+
+    async def _live(self) -> None:
+        while True:
+            self._fetching = True
+            records = await self._feed.live(PAGE)
+            self._fetching = False
+            for record in records:
+                await self._room_for_live()
+                self._send(record, late=False)
+
+    async def _room_for_live(self) -> None:
+        while self._again or len(self._flying) >= self._window:
+            self._live_waits = True
+            self._room.clear()
+            await self._room.wait()
+        self._live_waits = False
+
+    async def _late(self) -> None:
+        """Deliver the backlog, oldest first, behind the live records."""
+        share = max(1, self._window // 2)
+        after, due_ns = -(1 << 63), self._clock.now().mono_ns
+        while records := await self._feed.backlog(after, PAGE):
+            for record in records:
+                after = record.row
+                if record.row in self._delivered_late:
+                    continue
+                # Up to a tenth of a second's worth may go in one go: timers are dear.
+                due_ns = max(due_ns + NS // self._settings.late_per_s, self._clock.now().mono_ns - NS // 10)
+                if due_ns > self._clock.now().mono_ns:
+                    await self._clock.wait(due_ns)
+                while self._again or self._live_waits or self._late_flying >= share or not self._has_room():
+                    self._room.clear()
+                    await self._room.wait()
+                self._send(record, late=True)
+
+    def _has_room(self) -> bool:
+        return len(self._flying) < self._window
+
+    async def _clear_suspects(self) -> None:
+        """Send what was under way when the last connection was lost, one at a time: one of them may be why.
+
+        A broker that speaks 3.1.1 cannot say that a message is too large for it; it closes the connection, each time.
+        """
+        for row, suspect in sorted(self._carried.suspects.items()):
+            self._delivered_late.add(row)
+            if suspect.drops >= DROPS:
+                self._set_aside(self._flight(suspect.record, late=True), None)
+            else:
+                self._figures.retries += 1
+                self._send(suspect.record, late=True)
+                await self._landed()
+            del self._carried.suspects[row]
+
+    def _remember_suspects(self, lost: ConnectionLost) -> None:
+        under_way = [flight.record for flight in self._flying.values() if flight.record is not None]
+        under_way += [flight.record for flight in self._again if flight.record is not None]
+        alone = len(under_way) == 1 and not lost.silent
+        for record in under_way:
+            suspect = self._carried.suspects.setdefault(record.row, Suspect(record))
+            suspect.drops += alone
+        self._figures.in_flight = 0
+
+    def _send(self, record: Record, *, late: bool) -> None:
+        self._fly(self._flight(record, late=late))
+
+    def _flight(self, record: Record, *, late: bool) -> Flight:
+        topic, payload, retain = self._topics.of(record, late=late), record.payload, False
+        if record.kind == "obs" and not self._settings.exchanges:
+            payload = without_exchanges(payload)
+        elif record.kind == "info":
+            retain = self._carried.retained.is_newest(topic, payload, late=late)
+        return Flight(topic, payload, retain, late, record, self._clock.now().mono_ns)
+
+    # Retained state
+
+    async def _keep_retained(self) -> None:
+        while True:
+            await self._carried.retained.changed.wait()
+            await self._post_changed()
+
+    async def _post_changed(self) -> None:
+        for topic, payload in self._carried.retained.take_changed():
+            await self._post(topic, payload)
+        await self._landed_retained()
+
+    async def _post(self, topic: str, payload: bytes | None) -> None:
+        """Publish retained state; None clears it."""
+        await self._room_for_live()
+        self._fly(Flight(topic, payload or b"", True, False, None, self._clock.now().mono_ns, forgets=payload is None))
+
+    # In flight
+
+    def _fly(self, flight: Flight) -> None:
+        limits = self._publisher.limits
+        if packet_size(flight.topic, flight.payload) > limits.maximum_packet:
+            self._set_aside(flight, PACKET_TOO_LARGE, limit=limits.maximum_packet)
+            return
+        self._count += 1
+        key = self._count
+        self._flying[key] = flight
+        self._late_flying += flight.late
+        self._figures.published += 1
+        self._figures.in_flight = len(self._flying)
+        self._publisher.publish(
+            flight.topic,
+            flight.payload,
+            qos=min(1, limits.maximum_qos),
+            retain=flight.retain and limits.retain_available,
+            acknowledged=lambda code: self._acknowledged(key, code),
+        )
+
+    def _acknowledged(self, key: int, code: int) -> None:
+        flight = self._flying.pop(key, None)
+        if flight is None:
+            return
+        self._late_flying -= flight.late
+        self._figures.in_flight = len(self._flying)
+        if code < REFUSED:
+            self._taken(flight)
+        elif code in {QUOTA_EXCEEDED, PACKET_ID_IN_USE}:
+            self._again.append(flight)
+            self._refused_for_now.set()
+        else:
+            self._set_aside(flight, code)
+        self._room.set()
+
+    def _taken(self, flight: Flight) -> None:
+        self._figures.acknowledged += 1
+        if flight.forgets:
+            self._carried.retained.forgotten(flight.topic)
+        if flight.record is not None:
+            self._finish(flight.record, late=flight.late)
+
+    def _finish(self, record: Record, *, late: bool) -> None:
+        self._settled.append(record.row)
+        self._to_settle.set()
+        if late and self._figures.backlog:
+            self._figures.backlog -= 1
+
+    def _set_aside(self, flight: Flight, code: int | None, **details: object) -> None:
+        """Give up a message that the broker will never take. It stays in the journal until that trims it."""
+        self._figures.refused += 1
+        topic, record = flight.topic, flight.record
+        if record is not None:
+            self._finish(record, late=flight.late)
+            details |= {"stream": record.stream, "epoch": record.epoch, "seq": record.seq, "bytes": len(record.payload)}
+        now_ns = self._clock.now().mono_ns
+        last_ns, count = self._carried.refusals.get((topic, code or 0), (now_ns - ONCE_A_MINUTE_NS, 0))
+        if now_ns - last_ns < ONCE_A_MINUTE_NS or topic == self._topics.event():
+            self._carried.refusals[topic, code or 0] = (last_ns, count + 1)
+            return
+        self._carried.refusals[topic, code or 0] = (now_ns, 0)
+        why = "the broker closes the connection on it" if code is None else REASONS.get(code, "refused")
+        self._announce("refused", topic=topic, code=code, why=why, count=count + 1, **details)
+
+    async def _send_again(self) -> None:
+        """Try again what the broker had no room for, with longer and longer pauses; nothing else is sent meanwhile."""
+        pause_ns = QUOTA_FIRST_NS
+        while True:
+            await self._refused_for_now.wait()
+            self._refused_for_now.clear()
+            await self._clock.wait(self._clock.now().mono_ns + pause_ns)
+            pause_ns = min(2 * pause_ns, QUOTA_MOST_NS)
+            for _ in range(len(self._again)):
+                self._figures.retries += 1
+                self._fly(replace(self._again.popleft(), sent_ns=self._clock.now().mono_ns))
+                await self._landed()
+            if not self._again:
+                pause_ns = QUOTA_FIRST_NS
+                self._room.set()
+
+    # Watching
+
+    async def _watch_connection(self) -> None:
+        raise await asyncio.shield(self._publisher.lost)
+
+    async def _watch_silence(self) -> None:
+        """A stopped broker keeps its connection open: what counts is that it acknowledges."""
+        limit_ns = int(self._settings.ack_timeout_s * NS)
+        while True:
+            oldest = next(iter(self._flying.values()), None)
+            now_ns = self._clock.now().mono_ns
+            if oldest is not None and now_ns - oldest.sent_ns > limit_ns:
+                message = f"no acknowledgement for {self._settings.ack_timeout_s:g} s"
+                raise ConnectionLost(message, silent=True)
+            await self._clock.wait(now_ns + min(NS, limit_ns // 4))
+
+    async def _settle(self) -> None:
+        while True:
+            await self._to_settle.wait()
+            await self._settle_now()
+
+    async def _settle_now(self) -> None:
+        self._to_settle.clear()
+        rows, self._settled = self._settled, []
+        if rows:
+            await self._feed.done(rows)
+
+    async def _landed(self) -> None:
+        while self._flying:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _landed_retained(self) -> None:
+        while any(flight.record is None for flight in self._flying.values()):
+            self._room.clear()
+            await self._room.wait()
+
+    async def _drained(self) -> None:
+        """Wait until the journal hands out nothing new and all that was sent is acknowledged."""
+        while True:
+            sent = self._count
+            await self._clock.wait(self._clock.now().mono_ns + QUIET_NS)
+            if self._count == sent and self._fetching and not self._flying and not self._again:
+                return
+
+
+def packet_size(topic: str, payload: bytes) -> int:
+    """Bytes of the PUBLISH packet that carries this at QoS 1 on MQTT 5 (5.0, 3.3): topic, identifier, no properties."""
+    remaining = 2 + len(topic) + 2 + 1 + len(payload)
+    length_bytes = 1 + sum(remaining >= limit for limit in (128, 16_384, 2_097_152))
+    return 1 + length_bytes + remaining
+
+
+def _first(group: BaseExceptionGroup[ConnectionLost]) -> ConnectionLost:
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
