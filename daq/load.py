@@ -125,12 +125,22 @@ def load_driver(path: str | Path) -> tuple[Driver, Source]:
     return driver, source
 
 
-def what_is(source: Source) -> Literal["bench", "driver"] | None:
-    """Tell a bench from a driver by its first key; None where it is neither."""
+def check_file(path: str | Path) -> None:
+    """Read a bench or a driver file, whichever it is. Raises ConfigError with all that is wrong."""
+    found = _Problems()
+    source = found.read(Path(path))
+    if source is None:
+        raise found.error()
     keys = source.data if isinstance(source.data, dict) else {}
-    if "driver" in keys:
-        return "driver"
-    return "bench" if "bench" in keys or "instruments" in keys else None
+    if "driver" in keys or "speaks" in keys:
+        load_driver(path)
+    elif "bench" in keys or "instruments" in keys:
+        load_bench(path)
+    else:
+        found.add(
+            source, (), "neither a bench nor a driver. A bench begins with 'bench: 1', a driver with 'driver: 1'."
+        )
+        raise found.error()
 
 
 # ---------------------------------------------------------------- finding

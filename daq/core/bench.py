@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from daq.core.address import host_and_port
 from daq.core.driver import Model, Name, Scalar
+from daq.core.line_settings import line_settings
 from daq.core.quantity import Duration, Size, duration_ns
 
 RESERVED = frozenset({"status", "info", "event", "cmd", "context", "alarm", "job", "log"})
@@ -39,6 +40,12 @@ def not_reserved(name: str) -> str:
 def host_port(text: str) -> str:
     """Check "host:port"."""
     host_and_port(text)
+    return text
+
+
+def line_notation(text: str) -> str:
+    """Check serial settings, such as 9600/8n1."""
+    line_settings(text)
     return text
 
 
@@ -67,7 +74,11 @@ def above_zero(ns: int) -> int:
 
 TopicName = Annotated[Name, AfterValidator(not_reserved)]
 HostPort = Annotated[str, AfterValidator(host_port), WithJsonSchema({"type": "string", "pattern": r"^\S+:\d{1,5}$"})]
-LineSettings = str
+LineSettings = Annotated[
+    str,
+    AfterValidator(line_notation),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+/[5-8][neomsNEOMS](1|1\.5|2)(/\w+=[01])*$"}),
+]
 Interval = Annotated[
     str,
     AfterValidator(interval),
