@@ -1,11 +1,12 @@
 """The Unix socket by which faults are switched while the stand-ins run: one JSON object a line, one answer a line.
 
-{"instrument": "dmm1", "fault": "late", "times": 1, "seconds": 2}   ->  {"ok": true}
-{"instrument": "dmm1", "fault": "clear"}                            ->  {"ok": true}
-{"where": true}                                                     ->  {"ok": true, "instruments": {...}, "wires": {...}}
+{"instrument": "dmm1", "fault": "late", "times": 1} ->  {"ok": true}
+{"instrument": "dmm1", "fault": "clear"}            ->  {"ok": true}
+{"where": true}                                     ->  {"ok": true, "instruments": {...}, "wires": {...}}
 
-`seconds` is the delay of `late` and `drip`, and how long any other fault lasts. `text` is what `banner` and `garbage` say and
-the number `other_serial` answers. The socket (0600) stands in a folder (0700) made for it, and both are gone at the end.
+`seconds` is the delay of `late` and `drip`, and how long any other fault lasts. `text` is what `banner` and `garbage`
+say and the number `other_serial` answers. The socket (0600) stands in a folder (0700) made for it, and both are gone
+at the end.
 """
 
 from __future__ import annotations

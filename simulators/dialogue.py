@@ -1,7 +1,7 @@
 """One text instrument in conversation, over whatever carries its bytes.
 
-Splits what arrives into lines, asks the model one line at a time (an instrument does one thing at a time, whoever asks),
-sends the answer through the outlet and writes the log. Knows no command and no socket.
+Splits what arrives into lines, asks the model one line at a time (an instrument does one thing at a time, whoever
+asks), sends the answer through the outlet and writes the log. Knows no command and no socket.
 
 bytes -> Lines -> Dialogue.hear -> model.answer -> Outlet -> carrier, log
 """
@@ -72,7 +72,8 @@ class Lines:
 
 async def never() -> Answer:
     """Wait for ever: the talk of an instrument that speaks only when asked."""
-    return await asyncio.get_running_loop().create_future()
+    waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    return await waiting
 
 
 class Dialogue:
@@ -88,7 +89,7 @@ class Dialogue:
         self.faults = faults
         self._log = log
         self._eol = instrument.eol.encode("latin-1")
-        self._outlet = Outlet(faults, self._eol)
+        self._outlet = Outlet(faults, lines=True)
         self._busy = asyncio.Lock()
 
     async def hear(self, line: bytes, carrier: Carrier) -> None:
@@ -121,7 +122,7 @@ class Dialogue:
                 unit=None,
                 kind="text",
                 ask=ask,
-                answer=readable(sent.data.removesuffix(self._eol)) if sent else "",
+                answer=readable(sent.data.rstrip(b"\r\n")) if sent else "",
                 asked_mono_ns=asked_ns,
                 answered_mono_ns=time.monotonic_ns(),
                 sampled_mono_ns=answer.sampled if answer and whole else (),

@@ -1,15 +1,14 @@
 """Faults that can be switched on and off while the stand-ins run, and the one place where they touch an answer.
 
-An Outlet stands between an instrument and its wire: every answer leaves through it and nothing else writes. Faults of the
-instrument itself (overload, unstable, other_serial) are asked for by the model; those of the carrier (unplug) by the server
-that owns it. A fault never makes up a value that the log would call good.
+An Outlet stands between an instrument and its wire: every answer leaves through it and nothing else writes. Faults of
+the instrument itself (overload, unstable, other_serial) are asked for by the model; those of the carrier (unplug) by
+the server that owns it. A fault never makes up a value that the log would call good.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -109,13 +108,13 @@ async def _drip(data: bytes, carrier: Carrier, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
 
 
-def garbled(data: bytes, eol: bytes, text: str | None) -> bytes:
+def garbled(data: bytes, *, lines: bool, text: str | None) -> bytes:
     """Spoil an answer; a line stays a line, so that it is read and has to be judged."""
-    body = data[: -len(eol)] if eol and data.endswith(eol) else data
+    body = data.rstrip(b"\r\n") if lines else data
     end = data[len(body) :]
     if text is not None:
         return text.encode("latin-1", "backslashreplace") + end
-    if end:
+    if lines:
         return b"?#" + bytes(0x21 + (byte * 7) % 0x5D for byte in body) + end
     return bytes(byte ^ 0x5A for byte in body)
 
@@ -125,12 +124,12 @@ class Outlet:
 
     Args:
         faults: of the instrument whose answers leave here.
-        eol: what ends its answers; empty for frames.
+        lines: whether its answers are lines of text; else they are frames.
     """
 
-    def __init__(self, faults: Faults, eol: bytes = b"") -> None:
+    def __init__(self, faults: Faults, *, lines: bool) -> None:
         self._faults = faults
-        self._eol = eol
+        self._lines = lines
 
     async def send(self, data: bytes, carrier: Carrier) -> Sent:
         """Send one answer and say what really left."""
@@ -152,7 +151,7 @@ class Outlet:
         return Sent(b"", fault.name, whole=False)
 
     async def _garbage(self, data: bytes, carrier: Carrier, fault: Fault) -> Sent:
-        spoilt = garbled(data, self._eol, fault.text)
+        spoilt = garbled(data, lines=self._lines, text=fault.text)
         carrier.write(spoilt)
         return Sent(spoilt, fault.name, whole=False)
 
@@ -177,6 +176,3 @@ class Outlet:
         "duplicate": _duplicate,
         "drip": _drip,
     }
-
-
-CarrierFault = Callable[[Fault], None]

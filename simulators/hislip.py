@@ -1,16 +1,17 @@
 """Serves a text instrument over HiSLIP 1.0, synchronous mode, as LAN instruments do for VISA.
 
-A session is two connections: the synchronous one carries messages, the asynchronous one device clear, status and locks. An
-answer carries the identifier of the message it answers, by which the client drops stale ones. Left out: overlap mode, shared
-locks (every lock is granted), service requests, and the Interrupted exchange (a stale answer is told by its identifier).
-Source: IVI-6.1 HiSLIP 1.1, tables 4 (header), 5 (message types), 6.1 (initialisation), 6.12 (device clear).
+A session is two connections: the synchronous one carries messages, the asynchronous one device clear, status and
+locks. An answer carries the identifier of the message it answers, by which the client drops stale ones. Left out:
+overlap mode, shared locks (every lock is granted), service requests, and the Interrupted exchange (a stale answer is
+told by its identifier).
+Source: IVI-6.1 HiSLIP, header, message types, initialisation and device clear.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -148,7 +149,7 @@ class _Session:
             _send(writer, Kind.ERROR, control=1, payload=b"Unrecognized Message Type")
 
 
-_SIMPLE = {
+_SIMPLE: dict[int, tuple[Kind, int]] = {
     Kind.ASYNC_LOCK: (Kind.ASYNC_LOCK_RESPONSE, 1),
     Kind.ASYNC_LOCK_INFO: (Kind.ASYNC_LOCK_INFO_RESPONSE, 0),
     Kind.ASYNC_REMOTE_LOCAL: (Kind.ASYNC_REMOTE_LOCAL_RESPONSE, 0),
@@ -205,10 +206,9 @@ class HislipServer(Listener):
 async def _each(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    do: Callable[[Message], asyncio.Future[None]] | Callable[..., object],
+    do: Callable[[Message], Awaitable[None]],
 ) -> None:
     """Do message after message until the client goes."""
     while True:
-        result = do(await _receive(reader))
-        await result  # type: ignore[misc]
+        await do(await _receive(reader))
         await writer.drain()

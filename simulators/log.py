@@ -29,7 +29,8 @@ class Exchange:
     Attributes:
         ask: the question as text without its line end, or the frame in hex; empty where the instrument spoke unasked.
         answer: likewise; empty where nothing was sent.
-        sampled_mono_ns: the instants whose world values the answer holds, the middle of each aperture; empty where none.
+        sampled_mono_ns: the instants whose world values the answer holds, the middle of each aperture; empty where
+            none.
         values: the exact text of each value sent; empty where the answer did not leave whole.
         fault: the fault it went through; None where there was none.
     """

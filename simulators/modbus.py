@@ -1,7 +1,7 @@
 """Modbus, the server's side: frames, and what a device makes of a request. Pure: bytes in, bytes out.
 
-Function codes 3 and 4 only; the rest is refused with exception 1. Source: MODBUS Application Protocol 1.1b3, chapters 4 to 7;
-MODBUS over serial line 1.02, chapter 2.5.1; MODBUS Messaging on TCP/IP 1.0b, chapter 3.1.
+Function codes 3 and 4 only; the rest is refused with exception 1. Source: MODBUS Application Protocol 1.1b3, chapters
+4 to 7; MODBUS over serial line 1.02, chapter 2.5.1; MODBUS Messaging on TCP/IP 1.0b, chapter 3.1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from decimal import Decimal
 from typing import Literal, Protocol
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
-HOLDING, INPUT = 3, 4
+Table = Literal[3, 4]  # the function code that reads it
+HOLDING: Table = 3
+INPUT: Table = 4
 MAX_FRAME = 260
 
 
@@ -52,10 +54,10 @@ class Device(Protocol):
 
     max_words: int
 
-    def holds(self, table: Literal[3, 4], start: int, count: int) -> bool:
+    def holds(self, table: Table, start: int, count: int) -> bool:
         """Tell whether these addresses may be read."""
 
-    def read(self, table: Literal[3, 4]) -> Snapshot:
+    def read(self, table: Table) -> Snapshot:
         """Give the table as it stands now."""
 
 
@@ -77,10 +79,9 @@ def unsigned(value: int, words: int) -> Register:
 def reply(device: Device, request: bytes) -> Reply:
     """Do what a request PDU asks."""
     function = request[0]
-    if function == HOLDING or function == INPUT:  # noqa: PLR1714 - so that the type checker sees which
-        table: Literal[3, 4] = function
-    else:
+    if function not in (HOLDING, INPUT):
         return Reply(bytes((function | 0x80, ILLEGAL_FUNCTION)))
+    table: Table = HOLDING if function == HOLDING else INPUT
     if len(request) != 5:
         return Reply(bytes((function | 0x80, ILLEGAL_VALUE)))
     start, count = struct.unpack(">HH", request[1:])
@@ -91,7 +92,7 @@ def reply(device: Device, request: bytes) -> Reply:
     return _read(device, table, start, count)
 
 
-def _read(device: Device, table: Literal[3, 4], start: int, count: int) -> Reply:
+def _read(device: Device, table: Table, start: int, count: int) -> Reply:
     snapshot = device.read(table)
     block = bytearray(2 * count)
     values = {}

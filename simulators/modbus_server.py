@@ -28,7 +28,7 @@ class Unit:
         self.unit = unit
         self.faults = faults
         self._device = device
-        self._outlet = Outlet(faults)
+        self._outlet = Outlet(faults, lines=False)
         self._log = log
 
     async def hear(self, frame: bytes, head: bytes, pdu: bytes, carrier: Carrier) -> None:

@@ -1,7 +1,8 @@
 """Serves instruments on pseudo-terminals, as if each hung on a serial adapter of its own.
 
-The stand-in's end alone stays open: when the client closes, what it had not read is thrown away, as a serial driver does,
-and nothing is said until somebody opens the line again. Line settings are whatever the client sets; a pty ignores the baud rate.
+The stand-in's end alone stays open: when the client closes, what it had not read is thrown away, as a serial driver
+does, and nothing is said until somebody opens the line again. Line settings are whatever the client sets; a pty
+ignores the baud rate.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """SCPI program messages: short and long mnemonics, compound messages, the error queue. Knows no instrument.
 
-A model gives a table from patterns such as "[SENSe:]VOLTage[:DC]:NPLC?" to its own methods. Capitals are the short form,
-brackets may be left out, <n> is a numeric suffix. Source: SCPI-1999 volume 1, chapters 6 (headers) and 21 (errors).
+A model gives a table from patterns such as "[SENSe:]VOLTage[:DC]:NPLC?" to its own methods. Capitals are the short
+form, brackets may be left out, <n> is a numeric suffix. Source: SCPI-1999 volume 1, chapters 6 (headers) and 21
+(errors).
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ async def answer(
     """Have a model do one program message.
 
     Returns:
-        The answers of all its queries, joined by semicolons; None where there was none. The message ends at its first error.
+        The answers of all its queries, joined by semicolons; None where there was none. The message ends at its first
+        error.
     """
     said: list[Answer] = []
     for header, argument in units(line):

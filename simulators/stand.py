@@ -1,13 +1,13 @@
 """All the stand-ins of one world file, brought up, served and taken down together.
 
-Owns every server, pseudo-terminal and task; the models own nothing. Plan -> models and servers -> ready line -> the end.
+Owns every server, pseudo-terminal and task; the models own nothing. Plan -> models and servers -> ready line -> the
+end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 from simulators.control import Control
@@ -97,7 +97,7 @@ class Stand:
         self._world = World(plan.seed, plan.nominal)
         self._servers: dict[str, Server] = {}
         self._wires: dict[str, RtuPort] = {}
-        self._units: dict[str, dict[str, int]] = {}
+        self._units: dict[str, dict[str, object]] = {}
         self._plugs: dict[str, Plugged] = {}
         self._control = Control(self._plugs, self.where)
         self._build(plan)
@@ -122,9 +122,8 @@ class Stand:
             units = on_wires[wire]
             self._wires[wire] = RtuPort(RtuBus({address: unit for address, (_, unit) in units.items()}), link)
             for address, (post, unit) in units.items():
-                self._units[post.spec.name] = {"unit": address}
+                self._units[post.spec.name] = {"wire": wire, "unit": address}
                 self._plugs[post.spec.name] = Plugged(unit.faults, self._wires[wire])
-                self._units[post.spec.name]["wire"] = wire  # type: ignore[assignment]
 
     @staticmethod
     def _text_server(post: Post, dialogue: Dialogue) -> Server:
@@ -153,6 +152,3 @@ class Stand:
         await self._control.close()
         await asyncio.gather(*(plug.close() for plug in self._plugs.values()))
         await asyncio.gather(*(server.close() for server in (*self._servers.values(), *self._wires.values())))
-
-
-Link = Path | None

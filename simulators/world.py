@@ -1,8 +1,9 @@
 """The one physical world that every stand-in measures.
 
-Each quantity is a pure function of CLOCK_MONOTONIC and of the seed: whoever asks twice for the same instant gets the same
-number, so a logged sampling instant can be checked afterwards. Only what a source is told to do (a calibrator's output, a
-controller's set point) is state, and it is one step with a time constant. Never sleeps, never reads a clock, knows no
+Each quantity is a pure function of CLOCK_MONOTONIC and of the seed: whoever asks twice for the same instant gets the
+same number, so a logged sampling instant can be checked afterwards. Only what a source is told to do (a calibrator's
+output, a controller's set point) is state, and it is one step with a time constant. Never sleeps, never reads a
+clock, knows no
 instrument: time comes in as an argument.
 
 instant -> World.value (the truth) -> Eye.see (what one instrument makes of it: its error, noise and lag) -> digits

@@ -1,7 +1,7 @@
 """Reads a world file: which stand-ins stand where, and the seed of their world.
 
-Refuses a wrong file with all its errors, each with file, line, column, key and the nearest right word. The only file here
-that knows YAML.
+Refuses a wrong file with all its errors, each with file, line, column, key and the nearest right word. The only file
+here that knows YAML.
 
 text -> ruamel.yaml (1.2, duplicate keys refused) -> Reading.* (checks) -> Plan
 """
@@ -105,7 +105,14 @@ class _Reading:
         return empty
 
     def number(
-        self, where: CommentedMap, key: str, dotted: str, usual: float, low: float = -math.inf, high: float = math.inf
+        self,
+        where: CommentedMap,
+        key: str,
+        dotted: str,
+        *,
+        usual: float,
+        low: float = -math.inf,
+        high: float = math.inf,
     ) -> float:
         """Give the number under a key, or the usual one."""
         value = where.get(key, usual)
@@ -154,8 +161,8 @@ def _plan(reading: _Reading, document: CommentedMap) -> Plan:
     )
     if document.get("world", 1) != 1:
         reading.wrong(document, "world", "world", f"this program reads version 1, not {document['world']!r}.")
-    seed = int(reading.number(document, "seed", "", 1, 0, 2**53))
-    frequency = reading.number(document, "line_frequency", "", 50.0, 45.0, 65.0)
+    seed = int(reading.number(document, "seed", "", usual=1, low=0, high=2**53))
+    frequency = reading.number(document, "line_frequency", "", usual=50.0, low=45.0, high=65.0)
     nominal = reading.mapping(document, "nominal", "")
     reading.keys(nominal, "nominal.", NOMINAL)
     wires: dict[str, Path | None] = {}
@@ -166,11 +173,13 @@ def _plan(reading: _Reading, document: CommentedMap) -> Plan:
         _must_be_pty(reading, wire, f"wires.{name}.")
         wires[str(name)] = reading.link(wire, f"wires.{name}.")
     instruments = reading.mapping(document, "instruments", "")
-    posts = [_post(reading, instruments, str(name), seed, frequency, wires) for name in instruments]
+    posts = [
+        _post(reading, instruments, str(name), seed=seed, frequency=frequency, wires=wires) for name in instruments
+    ]
     _refuse_shared_units(reading, instruments, posts)
     return Plan(
         seed=seed,
-        nominal={key: reading.number(nominal, key, "nominal.", 0.0) for key in nominal if key in NOMINAL},
+        nominal={key: reading.number(nominal, key, "nominal.", usual=0.0) for key in nominal if key in NOMINAL},
         posts=tuple(post for post in posts if post is not None),
         wires=wires,
     )
@@ -182,7 +191,13 @@ def _must_be_pty(reading: _Reading, where: CommentedMap, dotted: str) -> None:
 
 
 def _post(
-    reading: _Reading, instruments: CommentedMap, name: str, seed: int, frequency: float, wires: dict[str, Path | None]
+    reading: _Reading,
+    instruments: CommentedMap,
+    name: str,
+    *,
+    seed: int,
+    frequency: float,
+    wires: dict[str, Path | None],
 ) -> Post | None:
     dotted = f"instruments.{name}."
     entry = reading.mapping(instruments, name, "instruments.")
@@ -207,10 +222,10 @@ def _post(
             name=name,
             serial_number=serial,
             line_frequency=frequency,
-            error_ppm=reading.number(sees, "error_ppm", f"{dotted}sees.", own_error),
-            noise_ppm=reading.number(sees, "noise_ppm", f"{dotted}sees.", model.habits.noise_ppm, 0.0),
-            lag_s=reading.number(sees, "lag", f"{dotted}sees.", model.habits.lag_s, 0.0, 3600.0),
-            period_s=reading.number(entry, "period", dotted, model.habits.period_s, 0.01, 3600.0),
+            error_ppm=reading.number(sees, "error_ppm", f"{dotted}sees.", usual=own_error),
+            noise_ppm=reading.number(sees, "noise_ppm", f"{dotted}sees.", usual=model.habits.noise_ppm, low=0.0),
+            lag_s=reading.number(sees, "lag", f"{dotted}sees.", usual=model.habits.lag_s, low=0.0, high=3600.0),
+            period_s=reading.number(entry, "period", dotted, usual=model.habits.period_s, low=0.01, high=3600.0),
         ),
         place=place,
     )
@@ -238,7 +253,9 @@ def _place(
         reading.wrong(entry, "at", f"{dotted}at", f"needs exactly one of {', '.join(interfaces)}.")
         return Place("tcp")
     interface: Interface = chosen[0]
-    unit = int(reading.number(at, "unit", here, 1, 1, 247)) if interface in ("modbus_tcp", "wire") else None
+    unit = (
+        int(reading.number(at, "unit", here, usual=1, low=1, high=247)) if interface in ("modbus_tcp", "wire") else None
+    )
     if interface == "wire":
         if at["wire"] not in wires:
             reading.wrong(
@@ -248,7 +265,7 @@ def _place(
     if interface == "serial":
         _must_be_pty(reading, at, here)
         return Place("serial", link=reading.link(at, here))
-    return Place(interface, port=int(reading.number(at, interface, here, 0, 0, 65535)), unit=unit)
+    return Place(interface, port=int(reading.number(at, interface, here, usual=0, low=0, high=65535)), unit=unit)
 
 
 def _refuse_shared_units(reading: _Reading, instruments: CommentedMap, posts: list[Post | None]) -> None:

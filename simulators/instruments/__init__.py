@@ -11,8 +11,8 @@ class Spec:
 
     Attributes:
         name: the instrument's name in the world file.
-        serial_number: what it answers when asked who it is; begins with SIM-, or is of the reserved range where a register
-            holds an integer.
+        serial_number: what it answers when asked who it is; begins with SIM-, or is of the reserved range where a
+            register holds an integer.
         line_frequency: of the mains, in Hz, for integration times.
         error_ppm, noise_ppm, lag_s: how it sees the world; see world.Eye.
         period_s: how often it measures, or speaks, by itself; models without such a thing ignore it.

@@ -1,20 +1,21 @@
 """An Eastron SDM630-Modbus V2 three-phase energy meter.
 
 Measures by itself every `period`; a read gives what was measured last, all of it at one instant.
-Source: SDM630-Modbus MID V2 user manual, parts "Input registers" and "Holding registers"; nmakel/sdm_modbus for the register
-names. Parameters the manual lists but this stand-in does not measure read 0, as those that do not apply to a wiring do. The
-manual asks for two registers a parameter: an odd start is refused with exception 2, an odd count of inputs with exception 2.
+Source: SDM630-Modbus MID V2 user manual, parts "Input registers" and "Holding registers"; nmakel/sdm_modbus for the
+register names. Parameters the manual lists but this stand-in does not measure read 0, as those that do not apply to a
+wiring do. The
+manual asks for two registers a parameter: an odd start is refused with exception 2, an odd count of inputs with
+exception 2.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from typing import Literal
 
 from simulators.faults import Faults
 from simulators.instruments import Spec
-from simulators.modbus import HOLDING, Register, Snapshot, float32, unsigned
+from simulators.modbus import HOLDING, Register, Snapshot, Table, float32, unsigned
 from simulators.world import SECOND_NS, Eye, World
 
 LAST_INPUT = 0x017D  # second word of L3 total kvarh
@@ -37,14 +38,14 @@ class EnergyMeter:
         self._period_ns = max(int(spec.period_s * SECOND_NS), 1)
         self._eyes = [Eye(world, f"{spec.name}/l{k}", spec.error_ppm, spec.noise_ppm, spec.lag_s) for k in (1, 2, 3)]
 
-    def holds(self, table: Literal[3, 4], start: int, count: int) -> bool:
+    def holds(self, table: Table, start: int, count: int) -> bool:
         """Tell whether these addresses may be read."""
         end = start + count
         if table == HOLDING:
             return end <= SETTINGS_END or SERIAL_AT <= start < end <= CODE_AT + 1
         return start % 2 == 0 and count % 2 == 0 and end <= LAST_INPUT + 1
 
-    def read(self, table: Literal[3, 4]) -> Snapshot:
+    def read(self, table: Table) -> Snapshot:
         """Give the settings, or what was measured last."""
         if table == HOLDING:
             return Snapshot(self._settings())

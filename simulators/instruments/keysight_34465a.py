@@ -1,10 +1,12 @@
 """A Keysight 34465A multimeter: DC voltage, 2- and 4-wire resistance.
 
-A measurement takes its real time: the aperture (NPLC over the line frequency), as long again where autozero measures zero
-after it. The reading holds the world at the middle of its aperture.
-Source: Truevolt Series Operating and Service Guide (34460-90901), SCPI chapters CONFigure, SENSe, TRIGger, READ?, FETCh?.
-Left out: statistics, limits, digitising, AC and current, which answer -113.
+A measurement takes its real time: the aperture (NPLC over the line frequency), as long again where autozero measures
+zero after it. The reading holds the world at the middle of its aperture.
+Source: Truevolt Series Operating and Service Guide (34460-90901), SCPI chapters CONFigure, SENSe, TRIGger, READ?,
+FETCh?. Left out: statistics, limits, digitising, AC and current, which answer -113.
 """
+
+# ruff: noqa: SLF001 - the command table stands below the class whose methods it names
 
 from __future__ import annotations
 
@@ -119,7 +121,7 @@ class Multimeter:
         return f"{len(self._errors):+d}"
 
     def _configure(self, function: str, argument: str) -> None:
-        wanted = argument.split(",")[0].strip()
+        wanted = argument.partition(",")[0].strip()
         self._functions[function].reset()
         self._functions[function].choose(wanted)
         self._function = function
@@ -199,7 +201,7 @@ class Multimeter:
             raise ScpiError(-230, "Data stale")
         started_ns = self._started_ns
         end_ns = started_ns + self._samples * self._reading_ns
-        while (left_ns := end_ns - time.monotonic_ns()) > 0:
+        while (left_ns := end_ns - time.monotonic_ns()) > 0:  # noqa: ASYNC110 - a timer may fire early
             await asyncio.sleep(left_ns / SECOND_NS)
         return started_ns
 
@@ -242,21 +244,21 @@ def _sense(node: str, function: str) -> dict[str, scpi.Handler]:
     """Give the commands of one function's SENSe subsystem."""
 
     def one(meter: Multimeter) -> Function:
-        return meter._functions[function]  # noqa: SLF001 - the table belongs to the class
+        return meter._functions[function]
 
     commands: dict[str, scpi.Handler] = {
-        f"CONFigure:{node}": lambda meter, argument, _: meter._configure(function, argument),  # noqa: SLF001
-        f"MEASure:{node}?": lambda meter, argument, _: meter._measure(function, argument),  # noqa: SLF001
-        f"[SENSe:]{node}:NPLC": lambda meter, argument, _: meter._set_nplc(function, argument),  # noqa: SLF001
+        f"CONFigure:{node}": lambda meter, argument, _: meter._configure(function, argument),
+        f"MEASure:{node}?": lambda meter, argument, _: meter._measure(function, argument),
+        f"[SENSe:]{node}:NPLC": lambda meter, argument, _: meter._set_nplc(function, argument),
         f"[SENSe:]{node}:NPLC?": lambda meter, *_: nr3(one(meter).nplc),
-        f"[SENSe:]{node}:RANGe[:UPPer]": lambda meter, argument, _: meter._set_range(function, argument),  # noqa: SLF001
+        f"[SENSe:]{node}:RANGe[:UPPer]": lambda meter, argument, _: meter._set_range(function, argument),
         f"[SENSe:]{node}:RANGe[:UPPer]?": lambda meter, *_: nr3(one(meter).range),
-        f"[SENSe:]{node}:RANGe:AUTO": lambda meter, argument, _: meter._set_auto(function, argument),  # noqa: SLF001
+        f"[SENSe:]{node}:RANGe:AUTO": lambda meter, argument, _: meter._set_auto(function, argument),
         f"[SENSe:]{node}:RANGe:AUTO?": lambda meter, *_: f"{one(meter).auto:d}",
     }
     if function != "FRES":  # four-wire resistance always zeroes
         commands |= {
-            f"[SENSe:]{node}:ZERO:AUTO": lambda meter, argument, _: meter._set_autozero(function, argument),  # noqa: SLF001
+            f"[SENSe:]{node}:ZERO:AUTO": lambda meter, argument, _: meter._set_autozero(function, argument),
             f"[SENSe:]{node}:ZERO:AUTO?": lambda meter, *_: f"{one(meter).autozero:d}",
         }
     return commands
@@ -285,11 +287,11 @@ COMMANDS = scpi.table(
         **_sense("FRESistance", "FRES"),
         "CONFigure?": Multimeter._configured,
         "[SENSe:]FUNCtion[:ON]": Multimeter._set_function,
-        "[SENSe:]FUNCtion[:ON]?": lambda meter, *_: f'"{meter._function}"',  # noqa: SLF001
+        "[SENSe:]FUNCtion[:ON]?": lambda meter, *_: f'"{meter._function}"',
         "TRIGger:SOURce": Multimeter._set_source,
-        "TRIGger:SOURce?": lambda meter, *_: meter._source,  # noqa: SLF001
+        "TRIGger:SOURce?": lambda meter, *_: meter._source,
         "SAMPle:COUNt": Multimeter._set_samples,
-        "SAMPle:COUNt?": lambda meter, *_: f"{meter._samples:+d}",  # noqa: SLF001
+        "SAMPle:COUNt?": lambda meter, *_: f"{meter._samples:+d}",
         "INITiate[:IMMediate]": Multimeter._initiate,
         "ABORt": lambda meter, *_: meter.clear(),
         "FETCh?": Multimeter._fetch,
