@@ -14,6 +14,7 @@ import asyncio
 import ctypes
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -186,7 +187,8 @@ async def chrony_state() -> ClockState | None:
         return None
     finally:
         if chronyc.returncode is None:
-            chronyc.kill()
+            with suppress(ProcessLookupError):  # it may end by itself just now
+                chronyc.kill()
             await chronyc.wait()
     return parse_tracking(printed.decode("ascii", "replace")) if chronyc.returncode == 0 else None
 
