@@ -44,11 +44,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def descriptors() -> dict[int, str]:
-    """Open descriptors of this process and what they are."""
+    """Open descriptors of this process and what they are; Linux only."""
     found = {}
-    for name in os.listdir("/proc/self/fd" if Path("/proc/self/fd").exists() else "/dev/fd"):
+    for path in Path("/proc/self/fd").iterdir() if Path("/proc/self/fd").exists() else ():
         with contextlib.suppress(OSError):
-            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+            found[int(path.name)] = str(path.readlink())
     tracker = getattr(resource_tracker._resource_tracker, "_fd", None)
     return {fd: what for fd, what in found.items() if fd != tracker and not what.startswith("/dev/urandom")}
 
