@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -26,7 +26,7 @@ from ruamel.yaml.reader import ReaderError
 
 from daq.core import explain
 from daq.core.bench import Bench, Credential, Secret, SecretFile
-from daq.core.driver import Driver
+from daq.core.driver import Driver, RegisterDriver, TextDriver
 from daq.core.errors import ConfigError, nearest, quoted
 from daq.core.plan import Problem
 from daq.core.wiring import wiring_problems
@@ -44,9 +44,6 @@ MAX_DEPTH = 40
 """Levels: bench and driver files have a dozen."""
 
 DRIVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
-
-_DRIVER: TypeAdapter[Driver] = TypeAdapter(Driver)
-
 
 # ---------------------------------------------------------------- what comes out
 
@@ -161,8 +158,12 @@ class Shelf:
 
     @classmethod
     def beside(cls, bench: Path | None = None) -> Shelf:
-        """Return the folders for a bench: its own, its project's, $BENCH_DAQ_DRIVERS, what is shipped."""
-        near = [] if bench is None else [bench.parent / "drivers", bench.parent / ".." / "drivers"]
+        """Return the folders for a bench: its own, its project's, $BENCH_DAQ_DRIVERS, what is shipped.
+
+        Args:
+            bench: None looks beside the folder one stands in.
+        """
+        near = [Path("drivers")] if bench is None else [bench.parent / "drivers", bench.parent / ".." / "drivers"]
         named = [Path(each) for each in os.environ.get("BENCH_DAQ_DRIVERS", "").split(os.pathsep) if each]
         return cls(tuple(each for each in [*near, *named, data_path("drivers")] if each.is_dir()))
 
@@ -182,6 +183,8 @@ class Shelf:
 
     def nearest(self, name: str) -> str:
         """Say which driver was probably meant."""
+        if not DRIVER_NAME.fullmatch(name):
+            return "That is no name of a driver. Write it like keysight/34465a, without drivers/ and .yaml."
         return f"{nearest(name, self.names())} Drivers are the files under drivers/."
 
 
@@ -249,10 +252,11 @@ class _Problems:
 
     def driver(self, source: Source) -> Driver | None:
         """Read a driver; None where it is wrong, which is noted."""
+        model = _language(source.data)
         try:
-            return _DRIVER.validate_python(source.data)
+            return model.model_validate(source.data)
         except ValidationError as error:
-            self.extend(source, explain.problems(error, Driver, "driver"))
+            self.extend(source, explain.problems(error, model, "driver"))
             return None
 
     def extend(self, source: Source, problems: Iterable[Problem]) -> None:
@@ -278,6 +282,13 @@ class _Problems:
 
     def _note(self, shown: str, place: Place, text: str) -> None:
         self._found.add((self._files.index(shown), place, text))
+
+
+def _language(data: Any) -> type[TextDriver | RegisterDriver]:
+    """Return the model that a driver file is meant for, even where `speaks` is missing or mistyped."""
+    keys = data if isinstance(data, dict) else {}
+    registers = "addressing" in keys if keys.get("speaks") not in ("text", "registers") else keys["speaks"] != "text"
+    return RegisterDriver if registers else TextDriver
 
 
 def _shown(file: Path) -> str:
@@ -359,7 +370,10 @@ def _yaml_problem(error: YAMLError, text: str) -> tuple[Place, str]:
     said = " ".join(part for part in (error.problem, error.context) if part)
     lines = text.splitlines()
     written = lines[mark.line][: mark.column + 1] if mark.line < len(lines) else ""
-    return place, in_plain_words(said, written)
+    began = error.context_mark
+    opened = began is not None and began.line < mark.line and ("flow" in said or "quoted" in said)
+    where = f" It began in line {began.line + 1}." if opened else ""
+    return place, in_plain_words(said, written) + where
 
 
 _TAG = "tag:yaml.org,2002:"
@@ -386,7 +400,9 @@ class _Walk:
         if len(above) > MAX_DEPTH or node in above:
             _fail(place, f"nests deeper than {MAX_DEPTH} levels, or within itself. That is no bench or driver file.")
         if node.tag not in _KNOWN_TAGS:
-            self.problems.append((place, f"the tag {quoted(str(node.tag))} has no meaning here. Take it away."))
+            self.problems.append(
+                (place, f"the tag {quoted(str(node.tag).replace(_TAG, '!!'))} has no meaning here. Take it away.")
+            )
             return None
         if isinstance(node, MappingNode):
             return self._mapping(node, path, [*above, node])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -20,7 +19,7 @@ def drivers(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: drivers by name.")] = False,
 ) -> None:
     """List the drivers in ./drivers, in $BENCH_DAQ_DRIVERS and those that came with bench-daq."""
-    found, wrong = _all(Shelf.beside(Path("configs/bench.yaml")))
+    found, wrong = _all(Shelf.beside())
     rows = {name: row for name, row in found.items() if _has(words or [], name, row)}
     if as_json:
         typer.echo(orjson.dumps(rows).decode())

@@ -118,7 +118,7 @@ Secret = Annotated[
         secret_kind,
         custom_error_type="no_secret",
         custom_error_message="a secret never stands in this file. "
-        "Write {{file: PATH}}, {{env: NAME}} or {{credential: NAME}}.",
+        "Write {file: PATH}, {env: NAME} or {credential: NAME}.",
     ),
 ]
 
@@ -227,6 +227,14 @@ class Address(Model):
     modbus_rtu_over_tcp: HostPort | None = Field(default=None, description="host:port of a serial-device server.")
     wire: Name | None = Field(default=None, description="Name of a wire above.")
     unit: int | None = Field(default=None, ge=0, le=255, description="Modbus unit.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_how(cls, given: object) -> object:
+        if isinstance(given, str):
+            message = f"{given!r} does not say how it is reached. Write it like {{tcp: {given!r}}}."
+            raise ValueError(message)  # noqa: TRY004 pydantic reports ValueError
+        return given
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from unicodedata import normalize
 
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
@@ -148,10 +149,12 @@ def _below(kind: Any, part: Key) -> Any:
 
 def _shown(value: object) -> str:
     if isinstance(value, dict):
-        return "a mapping"
+        return "a mapping (key: value)"
     if isinstance(value, list):
         return "a list"
-    return quoted(str(value), 60)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return quoted(value, 60) if isinstance(value, str) else str(value)
 
 
 def _given(wrong: _Wrong) -> str:
@@ -165,15 +168,15 @@ def _unknown_key(wrong: _Wrong) -> str:
 
 def _missing(wrong: _Wrong) -> str:
     field = wrong.model.model_fields.get(str(wrong.path[-1])) if wrong.model is not None else None
-    meaning = f" {field.description}" if field is not None and field.description else ""
-    return f"is missing. Write it here.{meaning}"
+    meaning = f" It means: {field.description}" if field is not None and field.description else ""
+    return f"is missing. Write '{wrong.path[-1]}:' here.{meaning}"
 
 
 def _choice(wrong: _Wrong) -> str:
     context = wrong.error["ctx"]
     words = re.findall(r"'([^']*)'", str(context.get("expected", context.get("expected_tags", ""))))
     if not words:
-        return f"is {_given(wrong)} and must be {context['expected']}."
+        return f"{_given(wrong)} is not possible here. Write {context['expected']}."
     given = context.get("tag", wrong.error["input"])
     if len(words) == 1:
         return f"{_shown(given)} is not possible here. Write {words[0]!r}."
@@ -189,7 +192,8 @@ def _tag_missing(wrong: _Wrong) -> str:
 def _pattern(wrong: _Wrong) -> str:
     text = str(wrong.error["input"])
     if wrong.error["ctx"]["pattern"].startswith("^[a-z0-9]"):
-        plain = re.sub(r"[^a-z0-9_-]+", "_", text.lower()).strip("_-")[:63]
+        letters = normalize("NFKD", text.lower().replace("đ", "d"))
+        plain = re.sub(r"[^a-z0-9_-]+", "_", letters.encode("ascii", "ignore").decode()).strip("_-")[:63]
         example = f", such as {plain!r}" if plain else ""
         return (
             f"{quoted(text)} is not a name. Names have a-z, 0-9, _ and -, begin with a letter or digit, and are at "
@@ -198,19 +202,21 @@ def _pattern(wrong: _Wrong) -> str:
     return f"{quoted(text)} is not of the form {wrong.error['ctx']['pattern']}."
 
 
+_KINDS = {
+    "string": ("a text", "Write one text; put it in quotes where YAML would read a number or true."),
+    "int": ("a whole number", "Write it like 3."),
+    "float": ("a number", "Write it like 0.5."),
+    "bool": ("true or false", "Write true or false."),
+    "dict": ("a mapping (key: value)", "Write it like {key: value}."),
+    "model": ("a mapping (key: value)", "Write it like {key: value}."),
+    "list": ("a list", "Write it like [one, two]."),
+    "tuple": ("a list", "Write it like [one, two]."),
+}
+
+
 def _kind(wrong: _Wrong) -> str:
-    names = {
-        "string": "a text",
-        "int": "a whole number",
-        "float": "a number",
-        "bool": "true or false",
-        "dict": "a mapping (key: value)",
-        "model": "a mapping (key: value)",
-        "list": "a list",
-        "tuple": "a list",
-    }
-    wanted = names[wrong.error["type"].split("_")[0]]
-    return f"{_given(wrong)} stands where {wanted} belongs. Write {wanted}."
+    wanted, how = _KINDS[wrong.error["type"].split("_")[0]]
+    return f"{_given(wrong)} stands where {wanted} belongs. {how}"
 
 
 def _bound(wrong: _Wrong) -> str:

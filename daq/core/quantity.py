@@ -74,6 +74,8 @@ def _scaled(value: object, units: dict[str, int], what: str, example: str) -> in
     if not isinstance(value, str):
         raise ValueError(f"{value!r} has no unit. Write {what} with its unit, like '{example}'.")  # noqa: TRY004 pydantic reports ValueError
     number, unit = split_quantity(value)
+    if not unit:
+        raise ValueError(f"{value!r} has no unit. Write {what} with its unit, like '{example}'.")
     if unit not in units:
         raise ValueError(f"{value!r} is not {what}: its unit must be one of {', '.join(units)}, like '{example}'.")
     scaled = number * units[unit]

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from daq.core.bench import Bench
 from daq.core.driver import Driver
+from daq.core.message_schema import message_schemas
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -31,6 +32,7 @@ def schemas() -> dict[str, str]:
         "bench.json": _of_file(TypeAdapter(Bench), "A bench: what stands where, what it is asked and how often."),
         "driver.json": _of_file(TypeAdapter(Driver), "A driver: what a model of instrument speaks."),
     }
+    found |= {f"messages/{name}.json": schema for name, schema in message_schemas().items()}
     return {name: json.dumps(schema, indent=2, ensure_ascii=False) + "\n" for name, schema in sorted(found.items())}
 
 

@@ -104,10 +104,12 @@ def dotted(path: Keys) -> str:
 _SENTENCES = {
     "mapping values are not allowed": "a colon too many, or a line indented too far. Put texts with ': ' in quotes.",
     "could not find expected ':'": "a key without its colon. Write 'key: value'.",
-    "did not find expected <document start>": "a line that does not fit the ones above. Check its indentation.",
+    "expected <document start>": "a line that does not fit the ones above. Check its indentation.",
     "but found another document": "a second document begins here ('---'). One file holds one bench or driver.",
-    "expected ',' or '}'": 'a brace { is not closed, a comma is missing, or a text with braces needs quotes: "t_{n}".',
-    "expected ',' or ']'": "a bracket [ is not closed, or a comma is missing.",
+    "expected ',' or '}'": (
+        'a brace { or a quote is not closed, a comma is missing, or a text with braces needs quotes, as in "t_{n}".'
+    ),
+    "expected ',' or ']'": "a bracket [ or a quote is not closed, or a comma is missing.",
     "found unexpected end of stream": "a quote is not closed.",
     "expected <block end>": "a line that does not fit the ones above. Check its indentation.",
     "found undefined alias": "no anchor (&name) for this alias (*name). Put a text that begins with * in quotes.",
