@@ -1,0 +1,275 @@
+"""Turns text replies into readings: which shape a reply has, what it says of each channel, or why it says nothing.
+
+A reply that matches no shape as a whole gives nothing; one that answers another of the instrument's questions is named
+so. Values keep the instrument's digits. Pure; all of it is settled when the driver is compiled.
+
+    reply (bytes) -> [WholeReply] -> Match -> [TextChannelReader.read] -> Reading -> session
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Context, Decimal
+
+from daq.core.cut import Cut, ends_with, exactly
+from daq.core.errors import BusyReply, ForeignReply, RefusedReply, UnreadableReply, quoted
+from daq.core.number import json_number
+from daq.core.observation import Flag, Kind, Reading, ReadingStatus
+from daq.core.plan import Answer, Match, ReplyForm
+from daq.core.template import Template, TemplateError
+
+EXACT = Context(prec=200)
+"""Scaling never rounds: no factor and no reading have together more digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One of the shapes of a reply.
+
+    Args:
+        status: of the channels it does not hold, None where it holds all.
+        outcome: busy or instrument_error where such a reply holds no reading.
+    """
+
+    template: Template
+    flags: tuple[Flag, ...] = ()
+    status: ReadingStatus | None = None
+    outcome: str | None = None
+
+
+@dataclass(slots=True)
+class WholeReply:
+    """Matches whole replies to one question; the callable of a ReplyForm.
+
+    Args:
+        asked: the question, for messages.
+        shapes: tried in order.
+        eol: of the replies.
+        others: the instrument's other questions, filled in when all are known; only looked at when nothing matches.
+        strangers: questions whose replies this one must not be taken for; only barriers have them.
+    """
+
+    asked: str
+    shapes: tuple[Shape, ...]
+    eol: bytes
+    others: list[WholeReply] = field(default_factory=list)
+    strangers: list[WholeReply] = field(default_factory=list)
+
+    def __call__(self, reply: bytes) -> Match:
+        """Return what the reply holds.
+
+        Raises:
+            UnreadableReply: no shape matches the whole of it.
+            ForeignReply: it is the answer to another question.
+            BusyReply, RefusedReply: the instrument says so.
+        """
+        for shape in self.shapes:
+            fields = shape.template.fields(reply)
+            if fields is None:
+                continue
+            if self.strangers and any(other.fits(reply) for other in self.strangers):
+                break
+            if shape.outcome is not None:
+                raise _OUTCOMES[shape.outcome](f"asked {quoted(self.asked)}, got {quoted(reply)}")
+            return Match(fields, shape.flags, shape.status, self.printed(reply))
+        raise self._refusal(reply)
+
+    def fits(self, reply: bytes) -> bool:
+        """Whether some shape matches the whole reply."""
+        return any(shape.template.fields(reply) is not None for shape in self.shapes)
+
+    def printed(self, reply: bytes) -> str:
+        """Return the reply without its ending."""
+        return reply[: len(reply) - len(self.eol)].decode("latin-1")
+
+    def _refusal(self, reply: bytes) -> UnreadableReply | ForeignReply:
+        got = f"asked {quoted(self.asked)}, got {quoted(reply)}"
+        for other in (*self.others, *self.strangers):
+            if other is not self and other.fits(reply):
+                return ForeignReply(f"{got}, which is how {quoted(other.asked)} is answered")
+        wanted = " or ".join(repr(shape.template.source) for shape in self.shapes[:3])
+        return UnreadableReply(f"{got}; its driver expects {wanted} and then {self.eol!r}")
+
+
+_OUTCOMES = {"busy": BusyReply, "instrument_error": RefusedReply}
+
+
+def reply_form(whole: WholeReply) -> ReplyForm:
+    """Make the form that a session reads by.
+
+    Raises:
+        TemplateError: replies without an ending, and not all of the same length.
+    """
+    shape = " | ".join(shape.template.shape for shape in whole.shapes)
+    return ReplyForm(_cut(whole), whole, shape)
+
+
+def _cut(whole: WholeReply) -> Cut:
+    if whole.eol:
+        return ends_with(whole.eol)
+    lengths = {shape.template.length for shape in whole.shapes}
+    length = lengths.pop()
+    if lengths or length is None:
+        raise TemplateError(
+            "link.eol is empty, so all shapes of the reply must have one fixed length: give each field a width"
+        )
+    return exactly(length)
+
+
+# Channels -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StatusCode:
+    """A field that tells how a value is to be read.
+
+    Args:
+        step: index of the answer it stands in.
+        masks: (mask, status) for a field of bits, in the driver's order: the first that is set counts.
+        codes: code -> status for any other field; a code that is not listed is invalid, if `ok` is listed.
+    """
+
+    step: int
+    field: str
+    base: int
+    masks: tuple[tuple[int, ReadingStatus], ...] = ()
+    codes: Mapping[str, ReadingStatus] = field(default_factory=dict)
+
+    def status(self, answer: Match) -> ReadingStatus:
+        """Return what the code says of the value; ok where it says nothing."""
+        code = answer.fields.get(self.field)
+        if code is None:
+            return ReadingStatus.OK
+        if self.masks:
+            bits = bits_of(code, self.base)
+            return next((status for mask, status in self.masks if bits & mask), ReadingStatus.OK)
+        unlisted = ReadingStatus.INVALID if ReadingStatus.OK in self.codes.values() else ReadingStatus.OK
+        return self.codes.get(_plain_code(code), unlisted)
+
+
+@dataclass(frozen=True, slots=True)
+class TextChannelReader:
+    """How one channel is read from the answers of a poll.
+
+    Args:
+        step, field: where its characters stand; base 16 for fields of type hex, else 10.
+        units: what the instrument may print for a unit -> UCUM code.
+        unit_field: field that prints the unit, in the same answer; None where it prints none.
+        specials: numbers that mean a status.
+        enum: code -> meaning.
+        plausible: [low, high] in `unit`; None where everything is.
+    """
+
+    name: str
+    step: int
+    field: str
+    base: int
+    quantity: str
+    unit: str
+    kind: Kind
+    role: str | None
+    unit_field: str | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    specials: Mapping[Decimal, ReadingStatus] = field(default_factory=dict)
+    codes: tuple[StatusCode, ...] = ()
+    enum: Mapping[str, str] = field(default_factory=dict)
+    scale: Decimal | None = None
+    plausible: tuple[Decimal, Decimal] | None = None
+
+    def read(self, answers: Sequence[Answer]) -> Reading:
+        """Return the reading.
+
+        Raises:
+            UnreadableReply: its characters are no number, no known code or no known unit.
+        """
+        answer = answers[self.step]
+        assert isinstance(answer, Match), "text steps bring matches"
+        text = answer.fields.get(self.field)
+        if text is None:
+            return self._reading(None, answer.text, self.unit, answer.status or ReadingStatus.ABSENT, answer.flags)
+        unit = self._unit(answer)
+        status = self._coded(answers)
+        if self.kind is not Kind.NUMBER:
+            return self._reading(None, self._meaning(text), unit, status, answer.flags)
+        special = self._special(text)
+        status = status if status is not ReadingStatus.OK else special
+        if status is not ReadingStatus.OK:
+            return self._reading(None, text, unit, status, answer.flags)
+        value = self._value(text)
+        return self._reading(value, text, unit, status, self._flags(value, unit, answer.flags))
+
+    def _reading(
+        self, value: str | None, text: str, unit: str, status: ReadingStatus, flags: tuple[Flag, ...]
+    ) -> Reading:
+        return Reading(value, text, unit, self.quantity, status, flags, self.kind, self.role)
+
+    def _unit(self, answer: Match) -> str:
+        if self.unit_field is None or self.unit_field not in answer.fields:
+            return self.unit
+        printed = answer.fields[self.unit_field].strip()
+        if printed not in self.units:
+            known = ", ".join(repr(unit) for unit in self.units)
+            raise UnreadableReply(
+                f"{self.name}: the instrument answered in {quoted(printed)}; its driver knows {known}"
+            )
+        return self.units[printed]
+
+    def _coded(self, answers: Sequence[Answer]) -> ReadingStatus:
+        for code in self.codes:
+            answer = answers[code.step]
+            assert isinstance(answer, Match), "text steps bring matches"
+            status = code.status(answer)
+            if status is not ReadingStatus.OK:
+                return status
+        return ReadingStatus.OK
+
+    def _meaning(self, text: str) -> str:
+        """Return what stands in `text`: the word, the meaning of a code, the bits as a decimal number."""
+        if self.kind is Kind.BITS:
+            return str(bits_of(text, self.base))
+        if self.kind is not Kind.ENUM:
+            return text
+        if text not in self.enum:
+            known = ", ".join(repr(code) for code in self.enum)
+            raise UnreadableReply(f"{self.name}: the instrument answered {quoted(text)}; its driver knows {known}")
+        return self.enum[text]
+
+    def _special(self, text: str) -> ReadingStatus:
+        if not self.specials:
+            return ReadingStatus.OK
+        try:
+            return self.specials.get(Decimal(text), ReadingStatus.OK)
+        except ArithmeticError:
+            return ReadingStatus.OK  # hex: the same characters are no decimal; json_number judges all others
+
+    def _value(self, text: str) -> str:
+        decimal = str(bits_of(text, 16)) if self.base == 16 else text
+        if self.scale is None:
+            return json_number(decimal)
+        json_number(decimal)
+        return json_number(str(EXACT.multiply(Decimal(decimal), self.scale)))
+
+    def _flags(self, value: str, unit: str, flags: tuple[Flag, ...]) -> tuple[Flag, ...]:
+        if self.plausible is None or unit != self.unit or self.plausible[0] <= Decimal(value) <= self.plausible[1]:
+            return flags
+        return flags if Flag.IMPLAUSIBLE in flags else (*flags, Flag.IMPLAUSIBLE)
+
+
+def bits_of(text: str, base: int) -> int:
+    """Read a field of type bits (base 10) or hex (base 16, perhaps after 0x or #H).
+
+    Raises:
+        UnreadableReply: it is neither.
+    """
+    digits = text[2:] if base == 16 and text[:2].lower() in {"0x", "#h"} else text
+    try:
+        return int(digits, base)
+    except ValueError:
+        raise UnreadableReply(f"{quoted(text)} is not a number of base {base}") from None
+
+
+def _plain_code(code: str) -> str:
+    """Write a code as drivers do: +0 and 00 are 0."""
+    stripped = code.strip()
+    return str(int(stripped)) if stripped.lstrip("+-").isdigit() and stripped.isascii() else stripped
