@@ -20,9 +20,13 @@ from daq import __version__
 from daq.core.errors import ConfigError, DaqError
 
 VERBS = {
+    "run": "Run the station of a bench: the daemon.",
     "check": "Check bench and driver files; say everything that is wrong with them.",
-    "plan": "Show what a bench will ask, and how busy each wire will be.",
     "drivers": "List the instruments that have a driver.",
+    "status": "Show how a running station fares.",
+    "mark": "Set what is being worked on (job=J-88); every observation then says so.",
+    "tap": "Show the raw bytes of one instrument as they pass.",
+    "reload": "Let a running station read its files again.",
     "schema": "Print the JSON Schemas of bench, driver and messages.",
 }
 """Verb -> what `daq --help` says of it, in the order of a working day."""
