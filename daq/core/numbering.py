@@ -1,0 +1,257 @@
+"""What the journal counts: epochs, sequence numbers, rows somebody is done with, and what was lost.
+
+A number that was once published must never mean something else, so numbers come from counters that only grow, in an
+epoch that is new with every file. Pure: time and chance come in as arguments.
+
+    entries -> Numbers (epoch, row, seq) -> records         drops -> Gap -> one event         done -> RowSet
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from daq.core.message import rfc3339
+from daq.core.observation import NS
+from daq.core.record import Entry, Record
+
+Announce = Callable[[str, dict[str, object]], Entry]
+"""(event, details) -> the entry that tells it. Called in the journal's thread; details hold only JSON's own types."""
+
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to be misread
+_EPOCH_BITS = 50  # ten digits
+
+
+def epoch_name(utc_ns: int, luck: int) -> str:
+    """Return ten letters and digits: 30 bits of the second, so that names sort for 34 years, and 20 of chance.
+
+    Args:
+        utc_ns: when the file was begun.
+        luck: a random number; its low 20 bits are taken, for clocks that start at the same wrong time each day.
+    """
+    number = ((utc_ns // NS) << 20 | luck & 0xFFFFF) % (1 << _EPOCH_BITS)
+    return "".join(_DIGITS[number >> shift & 31] for shift in range(_EPOCH_BITS - 5, -1, -5))
+
+
+@dataclass(slots=True)
+class Span:
+    """How many were lost of one stream, and the first and last UTC ns they stood for."""
+
+    first_t_ns: int
+    last_t_ns: int
+    count: int = 1
+
+    def add(self, t_ns: int) -> None:
+        """Count one more."""
+        self.first_t_ns = min(self.first_t_ns, t_ns)
+        self.last_t_ns = max(self.last_t_ns, t_ns)
+        self.count += 1
+
+
+@dataclass(slots=True)
+class _NumberedSpan:
+    first_seq: int
+    last_seq: int
+    times: Span
+
+
+class Gap:
+    """What was lost for one reason, told as one event.
+
+    Args:
+        why: the reason, in the words the event carries.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        self.count = 0
+        self._spans: dict[tuple[str, str], _NumberedSpan] = {}
+
+    def add(self, epoch: str, stream: str, seq: int, t_ns: int) -> None:
+        """Count one lost record."""
+        self.add_span(epoch, stream, seq, Span(t_ns, t_ns))
+
+    def add_span(self, epoch: str, stream: str, first_seq: int, times: Span) -> None:
+        """Count `times.count` lost records with consecutive numbers from `first_seq`."""
+        last_seq = first_seq + times.count - 1
+        self.count += times.count
+        known = self._spans.get((epoch, stream))
+        if known is None:
+            self._spans[epoch, stream] = _NumberedSpan(first_seq, last_seq, times)
+            return
+        known.first_seq = min(known.first_seq, first_seq)
+        known.last_seq = max(known.last_seq, last_seq)
+        known.times = Span(
+            min(known.times.first_t_ns, times.first_t_ns),
+            max(known.times.last_t_ns, times.last_t_ns),
+            known.times.count + times.count,
+        )
+
+    def details(self) -> dict[str, object]:
+        """Return what the event says: why, how many, and for each stream which numbers and times."""
+        return {
+            "why": self.why,
+            "count": self.count,
+            "streams": [
+                {
+                    "stream": stream,
+                    "epoch": epoch,
+                    "first_seq": span.first_seq,
+                    "last_seq": span.last_seq,
+                    "first_t": rfc3339(span.times.first_t_ns),
+                    "last_t": rfc3339(span.times.last_t_ns),
+                    "count": span.times.count,
+                }
+                for (epoch, stream), span in self._spans.items()
+            ],
+        }
+
+
+@dataclass(slots=True)
+class Numbers:
+    """The counters of one epoch.
+
+    Args:
+        epoch: name of the epoch.
+        durable: whether its records are on disk before anybody sees them.
+        next_row: position the next record gets.
+        next_seq: number the next record of a stream gets; 1 for a stream not in it.
+    """
+
+    epoch: str
+    durable: bool
+    next_row: int
+    next_seq: dict[str, int] = field(default_factory=dict)
+
+    def copy(self) -> Numbers:
+        """Return counters that may run ahead until a commit has returned, or be thrown away."""
+        return Numbers(self.epoch, self.durable, self.next_row, dict(self.next_seq))
+
+    def skip(self, stream: str, count: int) -> int:
+        """Use up `count` numbers of a stream for records that will never be; return the first."""
+        first = self.next_seq.get(stream, 1)
+        self.next_seq[stream] = first + count
+        return first
+
+    def record(self, entry: Entry, largest: int) -> Record:
+        """Number and encode one entry. Its number is used up even where its payload cannot be kept.
+
+        Raises:
+            UnkeptEntryError: the payload could not be made, or is larger than `largest` bytes.
+        """
+        seq = self.skip(entry.stream, 1)
+        try:
+            payload = entry.encode(self.epoch, seq, self.durable)
+        except Exception as error:
+            raise UnkeptEntryError(seq, f"not encodable: {error!r:.200}") from error
+        if len(payload) > largest:
+            raise UnkeptEntryError(seq, f"larger than {largest} bytes")
+        row = self.next_row
+        self.next_row += 1
+        return Record(row, entry.kind, entry.stream, self.epoch, seq, entry.t_ns, payload)
+
+
+class UnkeptEntryError(Exception):
+    """One entry has used its number and will not be kept; never leaves the journal."""
+
+    def __init__(self, seq: int, why: str) -> None:
+        super().__init__(why)
+        self.seq = seq
+        self.why = why
+
+
+def numbered(
+    numbers: Numbers,
+    entries: Iterable[Entry],
+    overflow: Mapping[str, Span],
+    *,
+    announce: Announce,
+    largest: int,
+) -> list[Record]:
+    """Number a batch; what the queue had to drop before it takes the numbers before it, and is told first.
+
+    Args:
+        numbers: advanced in place.
+        entries: in order.
+        overflow: stream -> what was dropped; these came before all of `entries`.
+        announce: makes the gap events.
+        largest: bytes a payload may have.
+    """
+    records: list[Record] = []
+    gaps: dict[str, Gap] = {}
+    if overflow:
+        gap = Gap("queue full")
+        for stream, times in overflow.items():
+            gap.add_span(numbers.epoch, stream, numbers.skip(stream, times.count), times)
+        records.append(numbers.record(announce("gap", gap.details()), largest))
+    for entry in entries:
+        try:
+            records.append(numbers.record(entry, largest))
+        except UnkeptEntryError as unkept:
+            gaps.setdefault(unkept.why, Gap(unkept.why)).add(numbers.epoch, entry.stream, unkept.seq, entry.t_ns)
+    records.extend(numbers.record(announce("gap", gap.details()), largest) for gap in gaps.values())
+    return records
+
+
+class RowSet:
+    """Rows somebody is done with, as few ranges as can be; acknowledgements in any order melt into one.
+
+    Args:
+        ranges: (first, last), both included.
+    """
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        self.changed: dict[int, int | None] = {}
+        for first, last in ranges:
+            self.add(first, last)
+
+    def add(self, first: int, last: int) -> None:
+        """Put a range in; `changed` notes which ranges (by their first row) are new, longer, or gone (None)."""
+        begin = bisect_left(self._lasts, first - 1)
+        end = bisect_right(self._firsts, last + 1)
+        if begin < end:
+            if self._firsts[begin] <= first and last <= self._lasts[begin]:
+                return
+            first = min(first, self._firsts[begin])
+            last = max(last, self._lasts[end - 1])
+        for gone in self._firsts[begin:end]:
+            self.changed[gone] = None
+        self.changed[first] = last
+        self._firsts[begin:end] = [first]
+        self._lasts[begin:end] = [last]
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return the ranges in order."""
+        return list(zip(self._firsts, self._lasts, strict=True))
+
+    def holes(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """Yield the ranges between `first` and `last` that are not in the set, in order."""
+        index = bisect_left(self._lasts, first)
+        while first <= last:
+            if index == len(self._firsts) or self._firsts[index] > last:
+                yield first, last
+                return
+            if self._firsts[index] > first:
+                yield first, self._firsts[index] - 1
+            first = self._lasts[index] + 1
+            index += 1
+
+    def missing(self, first: int, last: int) -> int:
+        """Return how many rows between `first` and `last` are not in the set."""
+        return sum(end - begin + 1 for begin, end in self.holes(first, last))
+
+    def __contains__(self, row: int) -> bool:
+        index = bisect_left(self._lasts, row)
+        return index < len(self._firsts) and self._firsts[index] <= row
+
+
+def in_all(sets: Iterable[RowSet], last: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges from 0 to `last` that every set holds; all of it where there is no set."""
+    wanted = RowSet()
+    for rows in sets:
+        for hole in rows.holes(0, last):
+            wanted.add(*hole)
+    yield from wanted.holes(0, last)

@@ -1,0 +1,13 @@
+"""The append-only log on disk that every observation enters before it goes anywhere.
+
+    station (Entry) -> Journal (queue) -> its thread (number, encode, commit) -> Feed -> sink
+
+`journal` is what the station holds, `scribe` the thread behind it, `file` the SQLite file, `trimming` what must go,
+`reading` what may be asked, running or idle, `lock` the one process a state directory.
+"""
+
+from daq.journal.journal import Journal
+from daq.journal.reading import IdleJournal, Page, open_idle
+from daq.journal.scribe import Health
+
+__all__ = ["Health", "IdleJournal", "Journal", "Page", "open_idle"]

@@ -1,0 +1,150 @@
+"""What one sink sees of the journal: the newest records from memory, older ones from disk.
+
+Runs on the event loop. It keeps no record beyond what the slowest feed has not taken, and that within a bound; a feed
+that fell behind reads from disk, through the journal's thread, until it has caught up.
+
+    Scribe -> Tail -> Feed.live -> sink          Feed.backlog -> job in the thread
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+from daq.core.errors import SinkError
+from daq.core.record import Record
+from daq.journal.scribe import Queue, Scribe
+
+Ask = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Have a job done in the journal's thread."""
+
+
+class Tail:
+    """The newest records, each at a position that counts all that were ever shown.
+
+    Args:
+        max_bytes: of payloads.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._records: list[Record] = []
+        self.first = 0
+        self.newest = 0
+
+    @property
+    def end(self) -> int:
+        """The position the next record gets."""
+        return self.first + len(self._records)
+
+    def extend(self, records: Sequence[Record], taken: int) -> None:
+        """Add records; let go of those that all feeds have taken, and of the oldest where there is no room.
+
+        Args:
+            records: newly shown.
+            taken: position that no open feed is before.
+        """
+        self._records.extend(records)
+        self._bytes += sum(len(record.payload) for record in records)
+        self.newest = max((record.row for record in reversed(records) if record.row > 0), default=self.newest)
+        gone = min(max(0, taken - self.first), len(self._records))
+        size = self._bytes - sum(len(record.payload) for record in self._records[:gone])
+        while size > self._max_bytes:
+            size -= len(self._records[gone].payload)
+            gone += 1
+        del self._records[:gone]
+        self.first += gone
+        self._bytes = size
+
+    def page(self, position: int, limit: int) -> list[Record]:
+        """Return up to `limit` records from a position on."""
+        begin = position - self.first
+        return self._records[begin : begin + limit]
+
+    def last_row_before(self) -> int:
+        """Return the row before the oldest durable record in memory; without one, the newest that was."""
+        return next((record.row for record in self._records if record.row > 0), self.newest + 1) - 1
+
+
+class Feed:
+    """See daq.core.record.Feed. One task at a time may wait in `live`.
+
+    Args:
+        ask: has a job done in the journal's thread, soon.
+        queue: takes jobs that may wait.
+        scribe: whose jobs these are.
+        sink: name of the sink.
+        tail: the newest records.
+        head: the newest row on disk; what is not done up to it is backlog.
+        ahead: records in memory only, not done by the sink; `live` hands them out first.
+    """
+
+    def __init__(
+        self, ask: Ask, queue: Queue, scribe: Scribe, sink: str, tail: Tail, head: int, ahead: Sequence[Record]
+    ) -> None:
+        self.arrived = asyncio.Event()
+        self.position = tail.end
+        self._ask = ask
+        self._queue = queue
+        self._scribe = scribe
+        self._sink = sink
+        self._tail = tail
+        self._head = head
+        self._row = head
+        self._ahead = deque(ahead)
+        self._ended: str | None = None
+
+    def end(self, why: str) -> None:
+        """Let nobody wait here any more."""
+        self._ended = why
+        self.arrived.set()
+
+    async def live(self, limit: int) -> list[Record]:
+        """Wait for records committed since the feed was opened; at least one, at most `limit`, oldest first.
+
+        Raises:
+            SinkError: the journal is closed, or another feed was opened for this sink.
+        """
+        while True:
+            if self._ended is not None:
+                raise SinkError(f"{self._sink}: {self._ended}")
+            self.arrived.clear()
+            if page := await self._next(limit):
+                self._row = max(self._row, page[-1].row)
+                return page
+            await self.arrived.wait()
+
+    async def _next(self, limit: int) -> list[Record]:
+        if self._ahead:
+            return [self._ahead.popleft() for _ in range(min(limit, len(self._ahead)))]
+        while self.position < self._tail.first:
+            first, upto = self._tail.first, self._tail.last_row_before()
+            page: list[Record] = await self._ask(partial(self._scribe.undone, self._sink, self._row, upto, limit))
+            if page:
+                return page
+            self.position = first
+        page = self._tail.page(self.position, limit)
+        self.position += len(page)
+        return page
+
+    async def backlog(self, after_row: int, limit: int) -> list[Record]:
+        """Return records from before the feed was opened that are not done, above `after_row`; [] when none is left.
+
+        While the disk cannot be read it is [] too; what is there comes with the next feed.
+        """
+        records: list[Record] = await self._ask(lambda: self._scribe.undone(self._sink, after_row, self._head, limit))
+        return records
+
+    async def backlog_size(self) -> int:
+        """Return how many records from before the feed was opened are not done yet."""
+        size: int = await self._ask(lambda: self._scribe.backlog(self._sink, self._head))
+        return size
+
+    async def done(self, rows: Sequence[int]) -> None:
+        """Remember that these rows need not be delivered again; on disk with the next commit, or within a second."""
+        kept = tuple(rows)
+        self._queue.ask(lambda: self._scribe.mark_done(self._sink, kept), soon=False)

@@ -1,0 +1,367 @@
+"""The journal on disk: one SQLite file, written in transactions that are whole or not there at all.
+
+Everything here blocks and belongs to one thread (daq.journal); nothing here waits, retries or decides that the disk has
+failed: errors of SQLite go up. What a transaction holds is seen by nobody before COMMIT has returned.
+
+    entries -> numbered -> trim to make room -> gap -> insert -> COMMIT -> records
+
+Beside the file stand its log (`-wal`) and `<name>.ballast`, room to give up on a full disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from daq.core.errors import ConfigError
+from daq.core.message import Event
+from daq.core.numbering import Announce, Gap, Numbers, RowSet, Span, epoch_name, numbered
+from daq.core.record import Entry, Record
+from daq.journal.reading import Page, describe, export_page
+from daq.journal.schema import KINDS, PAGE, RECORDS, SCHEMA, WAL_BYTES, check, is_corrupt, record_of, refuse_foreign
+from daq.journal.trimming import Bounds, Room, Victim, undelivered, used_bytes, weight
+
+log = logging.getLogger(__name__)
+
+
+class JournalFile:
+    """The file and its counters. After any error of SQLite `connect` again; counters are those of the last commit.
+
+    Args:
+        path: the file; its directory exists.
+        bounds: how much is kept.
+        announce: makes the events that the file itself has to tell.
+        now_utc_ns: the station's clock.
+        sinks: whose acknowledgement trimming waits for.
+    """
+
+    def __init__(
+        self, path: Path, bounds: Bounds, announce: Announce, now_utc_ns: Callable[[], int], sinks: Iterable[str] = ()
+    ) -> None:
+        self.path = path
+        self.room = Room(path, bounds)
+        self.full = False
+        self.rows = 0
+        self.used = 0
+        self.oldest_t_ns: int | None = None
+        self.numbers: Numbers | None = None
+        self.done = {sink: RowSet([(0, 0)]) for sink in sinks}
+        self.lost: dict[str, int] = {}
+        self._announce = announce
+        self._now_utc_ns = now_utc_ns
+        self._open: sqlite3.Connection | None = None
+        self._stream_ids: dict[tuple[str, str], int] = {}
+        self._inode = 0
+
+    # Opening and closing ----------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> str | None:
+        """The epoch of the file, None before the first connection."""
+        return self.numbers.epoch if self.numbers else None
+
+    @property
+    def head(self) -> int:
+        """The newest committed row; 0 where there was none."""
+        return self.numbers.next_row - 1 if self.numbers else 0
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._open is None:
+            raise sqlite3.OperationalError("the journal is not open")
+        return self._open
+
+    def connect(self) -> Path | None:
+        """Open the file, or begin a new one; a damaged one is moved aside first.
+
+        Returns:
+            Where a damaged file was moved, else None.
+
+        Raises:
+            ConfigError: not ours, written by a newer version, or not ours to write.
+            sqlite3.Error, OSError: the disk.
+        """
+        self.disconnect()
+        try:
+            self._connect()
+        except sqlite3.DatabaseError as error:
+            if not is_corrupt(error):
+                raise
+            return self.begin_anew()
+        return None
+
+    def begin_anew(self) -> Path:
+        """Move the damaged file aside, never delete it, and begin a new one in a new epoch; rows go on growing."""
+        self.disconnect()
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._now_utc_ns() // 10**9))
+        aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}")
+        while aside.exists():
+            aside = aside.with_name(f"{aside.name}x")
+        for suffix in ("-wal", "-shm", ""):
+            with contextlib.suppress(FileNotFoundError):
+                self.path.with_name(f"{self.path.name}{suffix}").rename(f"{aside}{suffix}")
+        log.error("%s was damaged and stands aside as %s; a new one is begun", self.path, aside.name)
+        self._connect()
+        return aside
+
+    def disconnect(self) -> None:
+        """Close the file, whatever state it is in."""
+        if self._open is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._open.close()
+            self._open = None
+
+    def _connect(self) -> None:
+        if self.path.exists() and not os.access(self.path, os.R_OK | os.W_OK):
+            raise ConfigError([f"{self.path}: may not be written by uid {os.getuid()}. Give it the file or another."])
+        if not self.path.exists() and not os.access(self.path.parent, os.W_OK | os.X_OK):
+            raise ConfigError([f"{self.path.parent}: may not be written by uid {os.getuid()}. Give it the directory."])
+        self._open = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
+        refuse_foreign(self._db, self.path)
+        for pragma in (
+            f"page_size = {PAGE}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            f"journal_size_limit = {WAL_BYTES}",
+            f"max_page_count = {self.room.bounds.max_bytes // PAGE}",
+            "wal_autocheckpoint = 500",
+            "trusted_schema = OFF",
+        ):
+            self._db.execute(f"PRAGMA {pragma}")
+        check(self._db)
+        self._load()
+        self._inode = self.path.stat().st_ino
+        self.look_after()
+
+    def _load(self) -> None:
+        """Take the counters from the file; where it is of our own epoch, ours are right and the file follows."""
+        epoch, next_row, rows = self._header()
+        if self.numbers is not None and self.numbers.epoch == epoch:
+            self._forget_ghosts()
+            return
+        self.rows = rows
+        self._stream_ids = {
+            (stream_epoch, name): number
+            for number, stream_epoch, name in self._db.execute("SELECT id, epoch, name FROM stream")
+        }
+        next_seq = dict(self._db.execute("SELECT name, next_seq FROM stream WHERE epoch = ?", (epoch,)))
+        self.numbers = Numbers(epoch, durable=True, next_row=next_row, next_seq=next_seq)
+        for sink in self.done:
+            self.done[sink] = RowSet()
+            self.register(sink)
+
+    def _header(self) -> tuple[str, int, int]:
+        if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            now_ns = self._now_utc_ns()
+            with self._transaction(begin=False):
+                for statement in SCHEMA.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(
+                    "INSERT INTO journal VALUES (?, ?, ?, 0)",
+                    (epoch_name(now_ns, secrets.randbits(20)), now_ns, self.head + 1),
+                )
+        header: tuple[str, int, int] | None = self._db.execute("SELECT epoch, next_row, rows FROM journal").fetchone()
+        if header is None:
+            raise ConfigError([f"{self.path}: holds no journal. Move it away, a new one is begun."])
+        return header
+
+    def _forget_ghosts(self) -> None:
+        """Undo a commit that reported failure and reached the disk after all: its numbers were never shown."""
+        assert self.numbers is not None
+        with self._transaction():
+            self._db.execute("DELETE FROM record WHERE row >= ?", (self.numbers.next_row,))
+            self._db.execute("UPDATE journal SET next_row = ?, rows = ?", (self.numbers.next_row, self.rows))
+            known = {number: key for key, number in self._stream_ids.items()}
+            for (number,) in self._db.execute("SELECT id FROM stream").fetchall():
+                if number not in known:
+                    self._db.execute("DELETE FROM stream WHERE id = ?", (number,))
+                elif known[number][0] == self.numbers.epoch:
+                    seq = self.numbers.next_seq[known[number][1]]
+                    self._db.execute("UPDATE stream SET next_seq = ? WHERE id = ?", (seq, number))
+            for sink, rows in self.done.items():
+                self._db.execute("DELETE FROM done WHERE sink = ?", (sink,))
+                rows.changed = dict(rows.ranges())
+            self._store_done()
+
+    @contextlib.contextmanager
+    def _transaction(self, *, begin: bool = True) -> Iterator[None]:
+        if begin:
+            self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+
+    # Sinks ------------------------------------------------------------------------------------------------------------
+
+    def register(self, sink: str) -> None:
+        """Know a sink: what it has not yet done is held. One that was never known begins at the newest row."""
+        if self._open is None:
+            self.done.setdefault(sink, RowSet([(0, self.head)]))
+            return
+        if sink in self.done and self.done[sink].ranges():
+            return
+        rows = RowSet(self._db.execute("SELECT first, last FROM done WHERE sink = ? ORDER BY first", (sink,)))
+        rows.changed.clear()
+        oldest: int | None = self._db.execute("SELECT min(row) FROM record").fetchone()[0]
+        fresh = not rows.ranges()
+        rows.add(0, self.head if fresh or oldest is None else oldest - 1)
+        self.done[sink] = rows
+
+    def mark_done(self, sink: str, rows: Iterable[int]) -> None:
+        """Note what a sink need not get again; on disk with the next commit."""
+        done = self.done[sink]
+        for row in rows:
+            if row <= self.head:
+                done.add(row, row)
+
+    def backlog(self, sink: str) -> int:
+        """Return how many records a sink has not done."""
+        return self.done[sink].missing(0, self.head)
+
+    def undone(self, sink: str, after: int, upto: int, limit: int) -> list[Record]:
+        """Return the records between two rows (the first excluded) that a sink has not done, oldest first."""
+        records: list[Record] = []
+        for first, last in self.done[sink].holes(after + 1, min(upto, self.head)):
+            rows = self._db.execute(
+                f"{RECORDS} WHERE row BETWEEN ? AND ? ORDER BY row LIMIT ?", (first, last, limit - len(records))
+            )
+            records.extend(map(record_of, rows))
+            if len(records) >= limit:
+                break
+        return records
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether there are acknowledgements that are not on disk yet."""
+        return any(rows.changed for rows in self.done.values())
+
+    def _store_done(self) -> None:
+        for sink, rows in self.done.items():
+            for first, last in rows.changed.items():
+                if last is None:
+                    self._db.execute("DELETE FROM done WHERE sink = ? AND first = ?", (sink, first))
+                else:
+                    self._db.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?)", (sink, first, last))
+
+    # Writing ----------------------------------------------------------------------------------------------------------
+
+    def commit(self, entries: Iterable[Entry], overflow: Mapping[str, Span]) -> list[Record]:
+        """Keep entries, in one transaction with what has to go for them; return them once they are on disk.
+
+        Args:
+            entries: in order.
+            overflow: stream -> what the queue dropped before them.
+
+        Raises:
+            sqlite3.Error, OSError: nothing was kept.
+        """
+        assert self.numbers is not None
+        numbers = self.numbers.copy()
+        records = numbered(numbers, entries, overflow, announce=self._announce, largest=self.room.bounds.largest)
+        return self._write(numbers, records)
+
+    def adopt(self, volatile: Sequence[Record]) -> list[Record]:
+        """Keep records that were shown under another epoch while the disk failed, as they are, in rows of this file."""
+        assert self.numbers is not None
+        numbers = self.numbers.copy()
+        records = [replace(record, row=numbers.next_row + place) for place, record in enumerate(volatile)]
+        numbers.next_row += len(records)
+        return self._write(numbers, records)
+
+    def trim(self) -> list[Record]:
+        """Drop what is older than is kept, a batch; return the events that tell of it."""
+        assert self.numbers is not None
+        aged = self.room.aged(self._db, self._now_utc_ns() - self.room.bounds.keep_ns)
+        return self._write(self.numbers.copy(), [], aged) if aged else []
+
+    def _write(self, numbers: Numbers, records: list[Record], aged: Sequence[Victim] = ()) -> list[Record]:
+        """Insert records and delete what is aged, or else what must go for them; tell what of that was waited for."""
+        stream_ids = dict(self._stream_ids)
+        names = {number: key for key, number in stream_ids.items()}
+        with self._transaction():
+            need = sum(weight(len(record.payload)) for record in records)
+            full, crowded = self.room.victims(self._db, self.done.values(), self.head, need, self.full)
+            victims = aged or crowded
+            gap = undelivered("older than kept" if aged else "journal full", victims, self.done.values(), names)
+            records = records + [numbers.record(entry, self.room.bounds.largest) for entry in self._told(gap, full)]
+            self._db.executemany("DELETE FROM record WHERE row = ?", [(victim.row,) for victim in victims])
+            self._insert(numbers, records, stream_ids)
+            self._store_done()
+            rows = self.rows + len(records) - len(victims)
+            self._db.execute("UPDATE journal SET next_row = ?, rows = ?", (numbers.next_row, rows))
+        self.numbers, self._stream_ids, self.rows, self.full = numbers, stream_ids, rows, full
+        self.used = used_bytes(self._db)
+        self._after_commit(gap, victims)
+        return records
+
+    def _told(self, gap: Gap, full: bool) -> list[Entry]:
+        told = [self._announce(Event.GAP, gap.details())] if gap.count else []
+        if full != self.full:
+            told.append(self._announce(Event.JOURNAL, {"state": "full" if full else "room"}))
+        return told
+
+    def _after_commit(self, gap: Gap, victims: Sequence[Victim]) -> None:
+        if gap.count:
+            self.lost[gap.why] = self.lost.get(gap.why, 0) + gap.count
+        for done in self.done.values():
+            done.changed.clear()
+            for victim in victims:
+                done.add(victim.row, victim.row)
+
+    def _insert(self, numbers: Numbers, records: Sequence[Record], stream_ids: dict[tuple[str, str], int]) -> None:
+        next_seq: dict[tuple[str, str], int] = {}
+        for record in records:
+            key = record.epoch, record.stream
+            next_seq[key] = record.seq + 1
+            stream_ids.setdefault(key, len(stream_ids) + 1)
+        for epoch, name in next_seq:
+            if epoch == numbers.epoch:
+                next_seq[epoch, name] = numbers.next_seq[name]
+        self._db.executemany(
+            "INSERT INTO stream VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET next_seq = excluded.next_seq",
+            [(stream_ids[key], *key, seq) for key, seq in next_seq.items()],
+        )
+        self._db.executemany(
+            "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?)",
+            [(r.row, KINDS.index(r.kind), stream_ids[r.epoch, r.stream], r.seq, r.t_ns, r.payload) for r in records],
+        )
+
+    # Looking after ----------------------------------------------------------------------------------------------------
+
+    def look_after(self) -> None:
+        """Measure the disk, hold the ballast, and see that the file is still there.
+
+        Raises:
+            OSError: somebody took the file away.
+            sqlite3.Error: the disk.
+        """
+        if self.path.stat().st_ino != self._inode:
+            raise FileNotFoundError(f"{self.path} is another file now")
+        self.room.measure(self._db)
+        self.room.keep_ballast()
+        self.oldest_t_ns = self._db.execute("SELECT min(t_ns) FROM record").fetchone()[0]
+
+    def make_room(self) -> None:
+        """Give up the ballast and make the next transaction drop more than it writes."""
+        self.room.press(self._db)
+
+    def export(
+        self, since_ns: int, until_ns: int, streams: Sequence[str] | None, after: tuple[int, int] | None, limit: int
+    ) -> Page:
+        """Return one page of records, see `export_page`."""
+        return export_page(self._db, since_ns, until_ns, streams, after, limit)
+
+    def info(self) -> dict[str, object]:
+        """Return what the file holds, see `describe`."""
+        return describe(self._db, self.path)

@@ -1,0 +1,93 @@
+"""The tables of the journal, and whether a file holds them. No transactions here, and no counters."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+from daq.core.errors import ConfigError
+from daq.core.record import Record, RecordKind
+
+VERSION = 1
+APPLICATION_ID = 0x62444151  # "bDAQ", so that no other program's file is taken for ours
+
+PAGE = 4096
+WAL_BYTES = 4 << 20  # what the write-ahead log is cut back to
+CHECK_S = 2.0  # quick_check of a large file takes minutes; what it finds in this time it finds
+
+KINDS: tuple[RecordKind, ...] = ("obs", "event", "info")
+INFO = KINDS.index("info")
+
+SCHEMA = f"""
+BEGIN;
+CREATE TABLE journal (epoch TEXT NOT NULL, created_ns INTEGER NOT NULL, next_row INTEGER NOT NULL,
+                      rows INTEGER NOT NULL);
+CREATE TABLE stream (id INTEGER PRIMARY KEY, epoch TEXT NOT NULL, name TEXT NOT NULL, next_seq INTEGER NOT NULL,
+                     UNIQUE (epoch, name));
+CREATE TABLE record (row INTEGER PRIMARY KEY, kind INTEGER NOT NULL, stream INTEGER NOT NULL, seq INTEGER NOT NULL,
+                     t_ns INTEGER NOT NULL, payload BLOB NOT NULL);
+CREATE INDEX record_t ON record (t_ns);
+CREATE INDEX record_info ON record (stream) WHERE kind = {INFO};
+CREATE TABLE done (sink TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+                   PRIMARY KEY (sink, first)) WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+"""
+
+COLUMNS = "row, kind, epoch, name, seq, t_ns, payload"
+RECORDS = f"SELECT {COLUMNS} FROM record JOIN stream ON stream.id = record.stream"  # noqa: S608
+
+
+def is_corrupt(error: Exception) -> bool:
+    """Say whether SQLite found the file itself damaged."""
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_full(error: Exception) -> bool:
+    """Say whether SQLite found no room."""
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
+def _code(error: Exception) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def record_of(row: tuple[int, int, str, str, int, int, bytes]) -> Record:
+    """Turn a row of RECORDS into a record."""
+    number, kind, epoch, stream, seq, t_ns, payload = row
+    return Record(number, KINDS[kind], stream, epoch, seq, t_ns, payload)
+
+
+def refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file of another program or of a newer version of this one; an empty one is welcome."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    owner = db.execute("PRAGMA application_id").fetchone()[0]
+    tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if tables and owner != APPLICATION_ID:
+        raise ConfigError([f"{path}: a database of another program. Move it away, or name another state directory."])
+    if version > VERSION:
+        newer = f"{path}: written by a newer version (format {version}, this one knows {VERSION})."
+        raise ConfigError([f"{newer} Install that version again, or move the file away: a new one is begun."])
+
+
+def check(db: sqlite3.Connection) -> None:
+    """Look for damage, for CHECK_S at most.
+
+    Raises:
+        sqlite3.DatabaseError: damage was found.
+    """
+    until = time.monotonic() + CHECK_S
+    db.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+    try:
+        verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if _code(error) != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return
+    finally:
+        db.set_progress_handler(None, 0)
+    if verdict != "ok":
+        damage = sqlite3.DatabaseError(verdict)
+        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damage

@@ -1,0 +1,494 @@
+"""The journal's thread: the only one that touches the file. It commits what the queue holds and survives the disk.
+
+It never blocks the event loop, never shows a record before its commit has returned, and never gives up: while the disk
+fails, records are numbered in an epoch of memory, shown as not durable, and kept in a bounded ring; when the disk is
+well again what is left of the ring goes into the file as it was shown.
+
+    Queue (entries, jobs) -> Scribe -> JournalFile -> show(records)
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from daq.core.errors import ConfigError
+from daq.core.message import Event
+from daq.core.numbering import Announce, Gap, Numbers, Span, epoch_name, numbered
+from daq.core.observation import NS
+from daq.core.record import Entry, Record
+from daq.journal.file import JournalFile
+from daq.journal.schema import is_corrupt, is_full
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LINGER_NS = (
+    5_000_000  # under load a commit every 5 ms carries many records; the first after a quiet time waits for none
+)
+BATCH_BYTES = 1 << 20  # one transaction, so that the log stays small
+TICK_S = 1.0  # how often an idle thread looks after room, age, acknowledgements and a failed disk
+AGE_TICKS = 60
+FIRST_PAUSE_NS = NS  # before a failed disk is tried again, doubling
+LONGEST_PAUSE_NS = 60 * NS
+FIRST_VOLATILE_ROW = -(2**62)  # rows of memory are negative and grow as all rows do
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the journal fares, as of the last commit or second.
+
+    Args:
+        state: failing while the disk does not take records.
+        reason: what the disk said, None while ok.
+        since_utc_ns: since when, None while ok.
+        full: the station should stop asking (`when_full: stop_polling`).
+        epoch: of the file; None before there was one.
+        rows: records on disk.
+        used_bytes: of the file.
+        oldest_t_ns: UTC ns of the oldest record, None without records.
+        committed_utc_ns: when the last commit returned, None before the first.
+        commit_s: how long it took.
+        backlog: sink -> records it has not done.
+        lost: why -> records dropped undelivered since the start.
+    """
+
+    state: Literal["ok", "failing"] = "ok"
+    reason: str | None = None
+    since_utc_ns: int | None = None
+    full: bool = False
+    epoch: str | None = None
+    rows: int = 0
+    used_bytes: int = 0
+    oldest_t_ns: int | None = None
+    committed_utc_ns: int | None = None
+    commit_s: float | None = None
+    backlog: Mapping[str, int] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Work:
+    """What the queue held: entries in order, what it dropped before them, jobs to do after them."""
+
+    entries: list[Entry]
+    overflow: dict[str, Span]
+    jobs: list[Callable[[], None]]
+    closing: bool
+
+
+class Queue:
+    """What the event loop hands to the thread; putting never blocks, the oldest entry goes when there is no room.
+
+    Args:
+        max_bytes: of entries, by their own estimate.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._ready = threading.Condition()
+        self._max_bytes = max_bytes
+        self._entries: deque[Entry] = deque()
+        self._overflow: dict[str, Span] = {}
+        self._jobs: list[Callable[[], None]] = []
+        self._urgent = False
+        self._closing = False
+        self.bytes = 0
+
+    def put(self, entry: Entry) -> None:
+        """Add an entry."""
+        with self._ready:
+            self._entries.append(entry)
+            self.bytes += entry.size
+            while self.bytes > self._max_bytes:
+                self._drop_oldest()
+            self._ready.notify()
+
+    def _drop_oldest(self) -> None:
+        entry = self._entries.popleft()
+        self.bytes -= entry.size
+        span = self._overflow.get(entry.stream)
+        if span is None:
+            self._overflow[entry.stream] = Span(entry.t_ns, entry.t_ns)
+        else:
+            span.add(entry.t_ns)
+
+    def ask(self, job: Callable[[], None], *, soon: bool = True) -> None:
+        """Add a job, done after all entries that were put before it; one that is not needed soon wakes nobody."""
+        with self._ready:
+            self._jobs.append(job)
+            if soon:
+                self._urgent = True
+                self._ready.notify()
+
+    def close(self) -> None:
+        """Let the thread end once everything is done."""
+        with self._ready:
+            self._closing = True
+            self._ready.notify()
+
+    def take(self, wait_s: float) -> Work:
+        """Wait for work, then take up to BATCH_BYTES of entries; jobs only together with the last of them."""
+        with self._ready:
+            self._ready.wait_for(lambda: self._entries or self._urgent or self._closing, wait_s)
+            entries, size = [], 0
+            while self._entries and size < BATCH_BYTES:
+                entry = self._entries.popleft()
+                size += entry.size
+                entries.append(entry)
+            self.bytes -= size
+            overflow, self._overflow = self._overflow, {}
+            if self._entries:
+                return Work(entries, overflow, [], closing=False)
+            jobs, self._jobs = self._jobs, []
+            self._urgent = False
+            return Work(entries, overflow, jobs, self._closing)
+
+
+class Ring:
+    """What was shown while the disk failed, as much as memory may hold, and which sink is done with what of it.
+
+    Args:
+        max_bytes: of payloads.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._done: dict[str, set[int]] = {}
+        self._moved: dict[int, int] = {}
+        self.records: deque[Record] = deque()
+        self.lost = Gap("memory full")
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Keep records; the oldest go where there is no room, and are counted in `lost`."""
+        for record in records:
+            self.records.append(record)
+            self._bytes += len(record.payload)
+        while self._bytes > self._max_bytes:
+            gone = self.records[0]
+            self._forget(1)
+            self.lost.add(gone.epoch, gone.stream, gone.seq, gone.t_ns)
+
+    def _forget(self, count: int) -> None:
+        for _ in range(count):
+            gone = self.records.popleft()
+            self._bytes -= len(gone.payload)
+            for rows in self._done.values():
+                rows.discard(gone.row)
+
+    def mark_done(self, sink: str, rows: Iterable[int]) -> list[int]:
+        """Note what a sink is done with; return the rows of the file that these records have moved to."""
+        waiting = self._done.setdefault(sink, set())
+        moved = []
+        for row in rows:
+            if row in self._moved:
+                moved.append(self._moved[row])
+            else:
+                waiting.add(row)
+        return moved
+
+    def undone(self, sink: str) -> list[Record]:
+        """Return what a sink has not done."""
+        waiting = self._done.get(sink, set())
+        return [record for record in self.records if record.row not in waiting]
+
+    def first(self, max_bytes: int) -> list[Record]:
+        """Return the oldest records, at least one, of about `max_bytes`."""
+        taken, size = [], 0
+        for record in self.records:
+            taken.append(record)
+            size += len(record.payload)
+            if size >= max_bytes:
+                break
+        return taken
+
+    def moved(self, records: Sequence[Record]) -> dict[str, list[int]]:
+        """Let go of the oldest records, now in the file as `records`; return sink -> rows it is already done with."""
+        settled: dict[str, list[int]] = {}
+        pairs = list(zip((old.row for old in self.records), (new.row for new in records), strict=False))
+        for sink, rows in self._done.items():
+            settled[sink] = [new for old, new in pairs if old in rows]
+        self._moved.update(pairs)
+        self._forget(len(pairs))
+        return settled
+
+    def begin(self) -> None:
+        """Begin a new spell: where the records of the last one went is of no more use."""
+        self._moved.clear()
+        self._done.clear()
+        self.lost = Gap("memory full")
+
+
+class Scribe:
+    """What the thread does. All but `health` and `progress_mono_ns` belongs to the thread.
+
+    Args:
+        file: not connected yet.
+        queue: where work comes from.
+        announce: makes events.
+        show: called with records that a sink may see, in order.
+        now_utc_ns: the station's clock.
+        memory_bytes: bound of the ring.
+    """
+
+    def __init__(
+        self,
+        file: JournalFile,
+        queue: Queue,
+        *,
+        announce: Announce,
+        show: Callable[[list[Record]], None],
+        now_utc_ns: Callable[[], int],
+        memory_bytes: int,
+    ) -> None:
+        self.health = Health()
+        self.progress_mono_ns = time.monotonic_ns()
+        self._file = file
+        self._queue = queue
+        self._announce = announce
+        self._show = show
+        self._now_utc_ns = now_utc_ns
+        self._ring = Ring(memory_bytes)
+        self._volatile = Numbers(
+            epoch_name(now_utc_ns(), secrets.randbits(20)), durable=False, next_row=FIRST_VOLATILE_ROW
+        )
+        self._failing: tuple[str, int] | None = None
+        self._pause_ns = FIRST_PAUSE_NS
+        self._retry_mono_ns = 0
+        self._commit_mono_ns = 0
+        self._tick_mono_ns = 0
+        self._ticks = 0
+        self._lost: dict[str, int] = {}
+        self._committed: tuple[int, float] | None = None
+
+    # The thread -------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Open the file; a disk that fails is survived from the start.
+
+        Raises:
+            ConfigError: the file or its place must be put right first.
+        """
+        try:
+            aside = self._file.connect()
+        except (sqlite3.Error, OSError) as error:
+            self._fail(error)
+        else:
+            if aside is not None:
+                self._keep([self._begun_anew(aside)], {})
+        self._tick()
+
+    def run(self) -> None:
+        """Work until the queue is closed and empty."""
+        while True:
+            self._linger()
+            work = self._queue.take(TICK_S)
+            self.progress_mono_ns = time.monotonic_ns()
+            if work.entries or work.overflow:
+                self._keep(work.entries, work.overflow)
+            for job in work.jobs:
+                job()
+            if time.monotonic_ns() - self._tick_mono_ns >= TICK_S * NS:
+                self._tick()
+            if work.closing:
+                break
+        self._settle()
+        self._file.disconnect()
+
+    def _linger(self) -> None:
+        """Let records gather where the last commit is not long ago."""
+        rest_ns = self._commit_mono_ns + LINGER_NS - time.monotonic_ns()
+        if rest_ns > 0:
+            time.sleep(rest_ns / NS)
+
+    def _tick(self) -> None:
+        self._tick_mono_ns = time.monotonic_ns()
+        self._ticks += 1
+        if self._failing is not None and self._tick_mono_ns >= self._retry_mono_ns:
+            self._retry()
+        if self._failing is None:
+            self._guarded(self._look_after)
+        self._report()
+
+    def _look_after(self) -> None:
+        self._file.look_after()
+        self._settle()
+        if self._ticks % AGE_TICKS == 1:
+            self.trim()
+
+    def trim(self) -> None:
+        """Drop what is older than is kept."""
+        while records := self._timed(self._file.trim):
+            self._show(records)
+
+    def _settle(self) -> None:
+        """Put acknowledgements on disk where no record took them along."""
+        if self._failing is None and self._file.unsettled:
+            self._guarded(lambda: self._timed(lambda: self._file.commit([], {})))
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except (sqlite3.Error, OSError) as error:
+            self._survive(error)
+
+    # Keeping ----------------------------------------------------------------------------------------------------------
+
+    def _keep(self, entries: list[Entry], overflow: Mapping[str, Span]) -> None:
+        for span in overflow.values():
+            self._lost["queue full"] = self._lost.get("queue full", 0) + span.count
+        if self._failing is None:
+            try:
+                records = self._timed(lambda: self._commit(entries, overflow))
+            except (sqlite3.Error, OSError) as error:
+                self._fail(error)
+            else:
+                self._show(records)
+                return
+        self._keep_in_memory(entries, overflow)
+
+    def _commit(self, entries: list[Entry], overflow: Mapping[str, Span]) -> list[Record]:
+        """Commit; a damaged file is replaced, a full disk given its ballast, and the same tried once more."""
+        try:
+            return self._file.commit(entries, overflow)
+        except sqlite3.DatabaseError as error:
+            if is_corrupt(error):
+                told = self._begun_anew(self._file.begin_anew())
+                return self._file.commit([told, *entries], overflow)
+            if not is_full(error):
+                raise
+        self._file.make_room()
+        return self._file.commit(entries, overflow)
+
+    def _keep_in_memory(self, entries: Iterable[Entry], overflow: Mapping[str, Span]) -> None:
+        records = numbered(
+            self._volatile, entries, overflow, announce=self._announce, largest=self._file.room.bounds.largest
+        )
+        self._ring.extend(records)
+        self._show(records)
+
+    def _timed(self, write: Callable[[], list[Record]]) -> list[Record]:
+        begun_ns = time.monotonic_ns()
+        records = write()
+        self._commit_mono_ns = time.monotonic_ns()
+        self._committed = (self._now_utc_ns(), (self._commit_mono_ns - begun_ns) / NS)
+        self._report()
+        return records
+
+    def _begun_anew(self, aside: Path | None) -> Entry:
+        """Tell that a new file was begun; `damaged` is where the old one stands, null where it was gone."""
+        damaged = aside.name if aside else None
+        return self._announce(Event.JOURNAL, {"state": "begun_anew", "damaged": damaged, "epoch": self._file.epoch})
+
+    # A failing disk ---------------------------------------------------------------------------------------------------
+
+    def _survive(self, error: Exception) -> None:
+        """Replace a file found damaged; else go on in memory."""
+        if not is_corrupt(error):
+            self._fail(error)
+            return
+        try:
+            aside = self._file.begin_anew()
+        except (sqlite3.Error, OSError, ConfigError) as worse:
+            self._fail(worse)
+        else:
+            self._keep([self._begun_anew(aside)], {})
+
+    def _fail(self, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {error}"
+        log.error("The journal cannot be written: %s. Records go on without it, marked as not durable.", reason)
+        self._failing = (reason, self._now_utc_ns())
+        self._pause_ns = FIRST_PAUSE_NS
+        self._retry_mono_ns = time.monotonic_ns() + self._pause_ns
+        if not self._ring.records:
+            self._ring.begin()
+        self._keep_in_memory([self._announce(Event.JOURNAL, {"state": "failing", "reason": reason})], {})
+        self._report()
+
+    def _retry(self) -> None:
+        try:
+            epoch = self._file.epoch
+            aside = self._file.connect()
+            anew = self._file.epoch != epoch
+            self._empty_ring([self._begun_anew(aside)] if anew else [])
+        except (sqlite3.Error, OSError, ConfigError) as error:
+            log.debug("The journal still cannot be written: %s", error)
+            self._pause_ns = min(2 * self._pause_ns, LONGEST_PAUSE_NS)
+            self._retry_mono_ns = time.monotonic_ns() + self._pause_ns
+
+    def _empty_ring(self, told: list[Entry]) -> None:
+        """Put what memory still holds into the file, a transaction at a time, and say that the disk is well again."""
+        assert self._failing is not None
+        while self._ring.records:
+            records = self._file.adopt(self._ring.first(BATCH_BYTES))
+            for sink, rows in self._ring.moved(records).items():
+                self._file.mark_done(sink, rows)
+        _, since_ns = self._failing
+        if self._ring.lost.count:
+            told.append(self._announce(Event.GAP, self._ring.lost.details()))
+        told.append(self._announce(Event.JOURNAL, {"state": "restored", "failed_s": self._lasted_s(since_ns)}))
+        records = self._timed(lambda: self._file.commit(told, {}))
+        self._lost["memory full"] = self._lost.get("memory full", 0) + self._ring.lost.count
+        self._ring.lost = Gap("memory full")
+        log.warning("The journal is written again, after %.0f s.", self._lasted_s(since_ns))
+        self._failing = None
+        self._show(records)
+
+    def _lasted_s(self, since_ns: int) -> float:
+        return round((self._now_utc_ns() - since_ns) / NS, 3)
+
+    # Jobs -------------------------------------------------------------------------------------------------------------
+
+    def open_feed(self, sink: str) -> tuple[int, list[Record]]:
+        """Return the newest row, and what memory holds for the sink while the disk fails."""
+        self._file.register(sink)
+        return self._file.head, self._ring.undone(sink)
+
+    def mark_done(self, sink: str, rows: Sequence[int]) -> None:
+        """Note what a sink need not get again."""
+        moved = self._ring.mark_done(sink, [row for row in rows if row < 0])
+        self._file.mark_done(sink, [*(row for row in rows if row > 0), *moved])
+
+    def undone(self, sink: str, after: int, upto: int, limit: int) -> list[Record]:
+        """Return what a sink has not done between two rows; nothing where the disk cannot be read."""
+        return self._read(lambda: self._file.undone(sink, after, upto, limit), [])
+
+    def backlog(self, sink: str, upto: int) -> int:
+        """Return how many records up to a row a sink has not done."""
+        return self._file.done[sink].missing(0, upto)
+
+    def _read(self, read: Callable[[], T], nothing: T) -> T:
+        try:
+            return read()
+        except (sqlite3.Error, OSError) as error:
+            if self._failing is None:
+                self._survive(error)
+            return nothing
+
+    def _report(self) -> None:
+        reason, since_ns = self._failing or (None, None)
+        file = self._file
+        stop = file.room.bounds.when_full == "stop_polling"
+        self.health = Health(
+            state="failing" if self._failing else "ok",
+            reason=reason,
+            since_utc_ns=since_ns,
+            full=file.full or (stop and self._failing is not None),
+            epoch=file.epoch,
+            rows=file.rows,
+            used_bytes=file.used,
+            oldest_t_ns=file.oldest_t_ns,
+            committed_utc_ns=self._committed[0] if self._committed else None,
+            commit_s=self._committed[1] if self._committed else None,
+            backlog={sink: file.backlog(sink) for sink in file.done},
+            lost={**self._lost, **file.lost},
+        )

@@ -1,0 +1,219 @@
+"""What must go so that the journal stays within its bounds, and the room held back for a full disk.
+
+Chooses rows and deletes none. First what every sink is done with, then the oldest; information that records still
+kept may cite goes last. On a full disk SQLite in WAL mode refuses DELETE too: the ballast is then given up.
+
+    need, done -> Room -> victims -> gap
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from daq.core.numbering import Gap, RowSet, in_all
+from daq.journal.schema import INFO, PAGE
+
+AGE_BATCH = 2000  # rows dropped for their age in one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is kept.
+
+    Args:
+        max_bytes: size of the file; the log and the ballast stand beside it.
+        keep_ns: age at which records go.
+        when_full: drop the oldest undelivered record, or say `full` so that the station stops asking.
+        ballast_bytes: room held back for a full disk.
+    """
+
+    max_bytes: int
+    keep_ns: int
+    when_full: Literal["drop_oldest", "stop_polling"] = "drop_oldest"
+    ballast_bytes: int = 4 << 20
+
+    @property
+    def largest(self) -> int:
+        """Bytes one payload may have: a small part of the file, so that none can fill it for ever."""
+        return min(self.max_bytes // 16, 8 << 20)
+
+    @property
+    def slack(self) -> int:
+        """Room between the bound that is trimmed to and the one SQLite enforces: half-filled pages, one batch."""
+        return max(self.max_bytes // 32, 16 * PAGE)
+
+    @property
+    def reserve(self) -> int:
+        """Room kept for what is still said when the station has stopped asking."""
+        return self.max_bytes // 16 if self.when_full == "stop_polling" else 0
+
+    @property
+    def chunk(self) -> int:
+        """Bytes trimmed at once, so that a gap event stands for many records."""
+        return min(self.max_bytes // 32, 1 << 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """A row that goes; `stream` is its number in the file, `size` the bytes of its payload."""
+
+    row: int
+    kind: int
+    stream: int
+    seq: int
+    t_ns: int
+    size: int
+
+
+_VICTIMS = "SELECT row, kind, stream, seq, t_ns, length(payload) FROM record"
+_NEWER = f"SELECT min(row) FROM record WHERE kind = {INFO} AND stream = ? AND row > ?"  # noqa: S608
+
+
+def weight(size: int) -> int:
+    """Estimate what a payload of `size` bytes takes in the file: cells, indexes, and the unused ends of pages."""
+    if size <= PAGE // 3:
+        return size + size // 4 + 64
+    if size <= PAGE // 2 - 64:
+        return PAGE // 2
+    return -(-(size + 96) // PAGE) * PAGE
+
+
+class Room:
+    """How much may be in the file, and what goes first.
+
+    Args:
+        path: the file; the ballast stands beside it.
+        bounds: what the user allows.
+    """
+
+    def __init__(self, path: Path, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self._path = path
+        self._ballast = path.with_name(f"{path.name}.ballast")
+        self._limit = bounds.max_bytes - bounds.slack
+
+    def measure(self, db: sqlite3.Connection) -> None:
+        """Fit the bound to what the disk has left, so that trimming begins before the disk is full."""
+        file_bytes = db.execute("PRAGMA page_count").fetchone()[0] * PAGE
+        spare = max(_free_bytes(self._path) - self.bounds.ballast_bytes, -self.bounds.slack)
+        self._limit = max(min(self.bounds.max_bytes - self.bounds.slack, file_bytes + spare), 16 * PAGE)
+
+    def press(self, db: sqlite3.Connection) -> None:
+        """Make the next transaction shrink what the file holds, until `measure`, and give it the ballast to do so."""
+        with contextlib.suppress(OSError):
+            self._ballast.unlink(missing_ok=True)
+        self._limit = used_bytes(db) - 2 * self.bounds.chunk - self.bounds.reserve
+
+    def keep_ballast(self) -> None:
+        """Hold room back while there is plenty."""
+        size = self._ballast.stat().st_size if self._ballast.exists() else 0
+        if size >= self.bounds.ballast_bytes or _free_bytes(self._path) < 3 * self.bounds.ballast_bytes:
+            return
+        with contextlib.suppress(OSError), self._ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, self.bounds.ballast_bytes)
+
+    def aged(self, db: sqlite3.Connection, before_ns: int) -> list[Victim]:
+        """Return rows that stand for a time before `before_ns`, a batch of the oldest."""
+        rows = db.execute(f"{_VICTIMS} WHERE t_ns < ? ORDER BY t_ns LIMIT ?", (before_ns, AGE_BATCH))
+        oldest = _oldest_observation(db)
+        return [victim for row in rows.fetchall() if not _in_use(db, victim := Victim(*row), oldest)]
+
+    def victims(
+        self, db: sqlite3.Connection, done: Collection[RowSet], head: int, need: int, full: bool
+    ) -> tuple[bool, list[Victim]]:
+        """Return whether the station should stop asking, and which rows must go for `need` bytes.
+
+        Args:
+            db: the file.
+            done: what each sink is done with.
+            head: the newest row.
+            need: bytes about to be written.
+            full: whether the station was asked to stop; it goes on only when there is clearly room again.
+        """
+        reserve = self.bounds.reserve
+        over = used_bytes(db) + need - self._limit + reserve
+        if over <= -self.bounds.chunk:
+            return False, []
+        victims: list[Victim] = []
+        if over > 0:
+            victims = _oldest(db, in_all(done, head), max(over, self.bounds.chunk))
+            over -= sum(weight(victim.size) for victim in victims)
+        full = reserve > 0 and over > (-self.bounds.chunk if full else 0)
+        if over > reserve:
+            taken = frozenset(victim.row for victim in victims)
+            target = max(over - reserve, self.bounds.chunk)
+            victims += _oldest(db, [(0, head)], target, taken) or _oldest(db, [(0, head)], target, taken, spare=False)
+        return full, victims
+
+
+def used_bytes(db: sqlite3.Connection) -> int:
+    """Return the bytes of the file that hold something."""
+    pages: int = db.execute("PRAGMA page_count").fetchone()[0]
+    free: int = db.execute("PRAGMA freelist_count").fetchone()[0]
+    return (pages - free) * PAGE
+
+
+def undelivered(
+    why: str, victims: Iterable[Victim], done: Collection[RowSet], names: Mapping[int, tuple[str, str]]
+) -> Gap:
+    """Return what of the victims somebody still waited for.
+
+    Args:
+        why: they go.
+        victims: what goes.
+        done: what each sink is done with.
+        names: number of a stream -> its epoch and name.
+    """
+    gap = Gap(why)
+    for victim in victims:
+        if any(victim.row not in rows for rows in done):
+            gap.add(*names[victim.stream], victim.seq, victim.t_ns)
+    return gap
+
+
+def _oldest(
+    db: sqlite3.Connection,
+    ranges: Iterable[tuple[int, int]],
+    target: int,
+    taken: Collection[int] = frozenset(),
+    *,
+    spare: bool = True,
+) -> list[Victim]:
+    """Return the oldest rows of some ranges that weigh `target` bytes together, less if there are no more."""
+    victims: list[Victim] = []
+    oldest = _oldest_observation(db)
+    for first, last in ranges:
+        for row in db.execute(f"{_VICTIMS} WHERE row BETWEEN ? AND ? ORDER BY row", (first, last)):
+            victim = Victim(*row)
+            if victim.row in taken or (spare and _in_use(db, victim, oldest)):
+                continue
+            victims.append(victim)
+            target -= weight(victim.size)
+            if target <= 0:
+                return victims
+    return victims
+
+
+def _oldest_observation(db: sqlite3.Connection) -> int:
+    """Return the first row that is not information; a row beyond all where there is none."""
+    found = db.execute("SELECT row FROM record WHERE kind <> ? ORDER BY row LIMIT 1", (INFO,)).fetchone()
+    return int(found[0]) if found else 2**62
+
+
+def _in_use(db: sqlite3.Connection, victim: Victim, oldest: int) -> bool:
+    """Say whether records still kept may cite it: it is the newest information of its stream, or newer is too new."""
+    if victim.kind != INFO:
+        return False
+    newer: int | None = db.execute(_NEWER, (victim.stream, victim.row)).fetchone()[0]
+    return newer is None or newer > oldest
+
+
+def _free_bytes(path: Path) -> int:
+    disk = os.statvfs(path.parent)
+    return disk.f_bavail * disk.f_frsize
