@@ -173,16 +173,17 @@ def times(slots: Slots | None, every: int) -> list[int]:
 
 @given(
     polls=st.lists(st.tuples(st.integers(20, 5000), st.integers(0, 5000)), min_size=1, max_size=6),
-    takes=st.lists(st.integers(0, 700), max_size=300),
+    takes=st.lists(st.integers(0, 700), max_size=20),
+    again=st.integers(1, 20),
     drift_ppm=st.integers(-400, 400),
 )
-@settings(max_examples=60, deadline=None)
-def test_every_slot_is_handed_out_exactly_once_whatever_the_wire_does(polls, takes, drift_ppm):
+@settings(max_examples=200, deadline=None)
+def test_every_slot_is_handed_out_exactly_once_whatever_the_wire_does(polls, takes, again, drift_ppm):
     grids = {f"p{i}": Grid(every * MS, phase * MS) for i, (every, phase) in enumerate(polls)}
     queue = queue_of(**grids)
     seen: dict[str, list[int]] = {name: [] for name in grids}
     now = BOOTED
-    for took_ms in takes:
+    for took_ms in takes * again:
         queue.follow(Anchor(now, NOON + (now - BOOTED) * (1_000_000 + drift_ppm) // 1_000_000))
         turn = queue.take(now)
         if turn is None:
