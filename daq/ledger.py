@@ -1,0 +1,257 @@
+"""Accounts for every slot of a line: an observation with values, or one that says why there are none.
+
+Failures alike are told in the fewest observations (core.health.Runs). What `daq status` shows is counted here, since
+every outcome passes here once.
+
+    line (Outcome, slots) -> Ledger -> Observation -> Outlets.emit -> station
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from daq.clock import Clock
+from daq.core.health import Breaker, Emission, InstrumentHealth, Runs, Verdict, one_slot
+from daq.core.observation import NS, ClockState, Exchange, Identity, Observation, Slots, Stamp, Status, Timing
+from daq.core.plan import PollPlan
+from daq.session import Met, Outcome, Session
+
+DESYNC_EVERY_NS = 60 * NS
+"""An instrument that makes its line lose track again and again is announced once in this time."""
+
+NOT_YET = Outcome(Status.DISCONNECTED, "not connected yet")
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Where a line's results go. None of these may block or raise.
+
+    Args:
+        emit: takes every observation.
+        announce: takes an event's word and its details: desync, identity_changed, wrong_instrument.
+        describe: instrument, what it answered (None before it has) -> the hash of its info, to be cited from now on.
+        verdict: instrument, its new state, for the retained status.
+        context: what `daq mark` set last.
+        clock_state: what is known of the clock.
+    """
+
+    emit: Callable[[Observation], None]
+    announce: Callable[[str, Mapping[str, Any]], None]
+    describe: Callable[[str, Met | None], str]
+    verdict: Callable[[str, Verdict], None]
+    context: Callable[[], tuple[tuple[str, str], ...]]
+    clock_state: Callable[[], ClockState]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was counted of one instrument since the line was made.
+
+    Args:
+        asked: polls asked.
+        slots: slots by status, runs counted in full.
+        resyncs: how often the wire had to be cleaned for its sake.
+        rtt_s: of the last good poll, first question to last answer.
+        lateness_s: start of the last poll behind its slot; largest_lateness_s: the worst so far.
+        last_good: last good observation by poll.
+    """
+
+    asked: int = 0
+    slots: Counter[str] = field(default_factory=Counter)
+    resyncs: int = 0
+    rtt_s: float | None = None
+    lateness_s: float = 0.0
+    largest_lateness_s: float = 0.0
+    last_good: dict[str, Observation] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Party:
+    """An instrument on the wire.
+
+    Args:
+        breaker: whether to try to connect.
+        cause: why it is not ready, the status of its slots meanwhile; `cause_exchanges` show it.
+        connected: identified and set up since the wire was opened and since it last failed.
+        suspect: must pass its barrier before anything it says is believed.
+        info: hash of the info that describes it now, made from `described`.
+        announced_ns: when it was last announced as having lost track; None if never.
+    """
+
+    session: Session
+    breaker: Breaker
+    health: InstrumentHealth
+    cause: Outcome = NOT_YET
+    cause_exchanges: tuple[Exchange, ...] = ()
+    connected: bool = False
+    suspect: bool = True
+    info: str = ""
+    described: Met | None = None
+    announced_ns: int | None = None
+    counts: Counts = field(default_factory=Counts)
+
+    @property
+    def name(self) -> str:
+        """Its name in the bench file."""
+        return self.session.plan.name
+
+    @property
+    def ready(self) -> bool:
+        """Whether what it answers may be believed."""
+        return self.connected and not self.suspect
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is as far as is known."""
+        met = self.session.met
+        return Identity(self.session.plan.asset) if met is None else met.identity
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it is a stand-in, by its serial number or by the bench file."""
+        met = self.session.met
+        return self.session.plan.simulated if met is None else met.simulated
+
+
+@dataclass(slots=True)
+class Item:
+    """A poll of a party.
+
+    Args:
+        key: instrument/poll.
+        breaker: a poll that makes the line lose track again and again is left alone, its neighbours are not.
+        cause: how it failed last; None after a good one.
+    """
+
+    key: str
+    party: Party
+    plan: PollPlan
+    breaker: Breaker
+    cause: Outcome | None = None
+
+
+def party(session: Session, now: Stamp) -> Party:
+    """Make the party of a session: not connected, to be tried at once."""
+    return Party(session, Breaker(session.plan.name), InstrumentHealth(now.utc_ns))
+
+
+class Ledger:
+    """Every slot is entered once, as answered or as failed."""
+
+    def __init__(self, clock: Clock, outlets: Outlets, items: Mapping[str, Item]) -> None:
+        self._clock = clock
+        self._outlets = outlets
+        self._items = items
+        self._runs = Runs()
+
+    def failed(self, item: Item, outcome: Outcome, slots: Slots, exchanges: tuple[Exchange, ...] = ()) -> None:
+        """Enter slots that brought nothing; `exchanges` are shown where the report reaches the last of them."""
+        item.party.counts.slots[outcome.status] += slots.count
+        now_ns = self._clock.now().mono_ns
+        for emission in self._runs.failed(item.key, outcome.status, outcome.detail, slots, now_ns):
+            self._publish(emission, exchanges if emission.slots.last_ns == slots.last_ns else ())
+
+    def answered(self, item: Item, outcome: Outcome, due_ns: int | None, exchanges: tuple[Exchange, ...]) -> None:
+        """Enter a slot that brought values, or a line of a talker (due None)."""
+        for emission in self._runs.succeeded(item.key):
+            self._publish(emission)
+        observation = self._observation(item, outcome, due_ns, exchanges)
+        counts = item.party.counts
+        counts.slots[Status.OK] += 1
+        counts.last_good[item.plan.name] = observation
+        counts.rtt_s = _duration_s(exchanges)
+        self._outlets.emit(observation)
+
+    def remind(self) -> None:
+        """Publish what has gathered in runs that were last told a minute ago."""
+        for emission in self._runs.tick(self._clock.now().mono_ns):
+            self._publish(emission)
+
+    def close(self) -> None:
+        """End all runs and publish what was left to tell: the station stops, or the clock was set."""
+        for emission in self._runs.flush():
+            self._publish(emission)
+
+    def judge(self, party: Party, poll: str, outcome: Outcome) -> None:
+        """Let an outcome count for the instrument's state."""
+        self._tell(party, party.health.outcome(poll, outcome.status, outcome.detail, self._clock.now()))
+
+    def forgive(self, party: Party, poll: str) -> None:
+        """Let it count no longer."""
+        self._tell(party, party.health.forget(poll, self._clock.now()))
+
+    def _tell(self, party: Party, verdict: Verdict | None) -> None:
+        if verdict is not None:
+            self._outlets.verdict(party.name, verdict)
+
+    def describe(self, party: Party) -> None:
+        """Cite a new info where something new was learned of the instrument."""
+        met = party.session.met
+        if not party.info or met is not party.described:
+            party.info = self._outlets.describe(party.name, met)
+            party.described = met
+
+    def lost_track(self, party: Party, poll: str, why: str) -> None:
+        """Count that the wire lost track through this instrument, and announce it, at most once a minute."""
+        party.counts.resyncs += 1
+        now_ns = self._clock.now().mono_ns
+        if party.announced_ns is None or now_ns - party.announced_ns >= DESYNC_EVERY_NS:
+            party.announced_ns = now_ns
+            details = {"instrument": party.name, "poll": poll, "why": why, "resyncs": party.counts.resyncs}
+            self._outlets.announce("desync", details)
+
+    def announce(self, event: str, **details: Any) -> None:
+        """Announce an event of this line."""
+        self._outlets.announce(event, details)
+
+    def _publish(self, emission: Emission, exchanges: tuple[Exchange, ...] = ()) -> None:
+        item = self._items[emission.poll]
+        talker = item.plan.every_ns is None
+        outcome = Outcome(emission.status, emission.detail, timing=self._silence(emission.slots) if talker else None)
+        due_ns = None if talker else emission.slots.first_ns
+        run = emission.slots if emission.slots.count > 1 else None
+        self._outlets.emit(self._observation(item, outcome, due_ns, exchanges, run))
+
+    def _silence(self, slots: Slots) -> Timing:
+        """Return the interval (UTC ns) in which a talker failed; it has no slots, so it is dated by itself."""
+        now = self._clock.now()
+        middle_ns = (slots.first_ns + slots.last_ns) // 2
+        return Timing(middle_ns - now.utc_ns + now.mono_ns, middle_ns, slots.last_ns - middle_ns)
+
+    def _observation(
+        self,
+        item: Item,
+        outcome: Outcome,
+        due_ns: int | None,
+        exchanges: tuple[Exchange, ...],
+        slots: Slots | None = None,
+    ) -> Observation:
+        return Observation(
+            instrument=item.party.name,
+            poll=item.plan.name,
+            status=outcome.status,
+            due_ns=due_ns,
+            clock=self._outlets.clock_state(),
+            identity=item.party.identity,
+            info=item.party.info,
+            timing=outcome.timing,
+            detail=outcome.detail,
+            slots=slots,
+            simulated=item.party.simulated,
+            context=self._outlets.context(),
+            readings=outcome.readings,
+            exchanges=exchanges,
+        )
+
+
+def _duration_s(exchanges: tuple[Exchange, ...]) -> float | None:
+    ends = [exchange.at_s + exchange.rtt_s for exchange in exchanges if exchange.rtt_s is not None]
+    return max(ends, default=None)
+
+
+def joined(missed: Slots | None, due_ns: int) -> Slots:
+    """Return the slots of a turn as one run."""
+    return one_slot(due_ns) if missed is None else Slots(missed.first_ns, due_ns, missed.count + 1)

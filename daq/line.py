@@ -1,0 +1,461 @@
+"""One wire, one task: asks what is due, earliest deadline first, and believes nothing that comes from a dirty wire.
+
+A party is an instrument on the wire. It is ready when it is connected and not suspect; only the ready are polled.
+Whatever makes an answer doubtful ends the party's readiness and makes the wire dirty, and the wire is cleaned before
+anything else is asked:
+
+    socket to the instrument    close; every party connects anew
+    VISA                        device clear; the failed party connects anew, the others pass a barrier
+    serial, serial server       quiet for the longest latency; on text wires all are suspect, on register wires the one
+                                that failed; a suspect passes its barrier, or without one has only the quiet behind it
+    Modbus TCP, several units   nothing: each answer carries the number of its question
+
+Slots that cannot be asked are accounted for with the status of what keeps them from being asked. The longest single
+hold of a shared wire by a unit that is dead: its latency as time-out, and its latency again in quiet.
+
+    Queue (what is due) -> session (dialogue) -> OpenWire -> Outcome -> Ledger -> Observation
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from daq.clock import Clock
+from daq.core.errors import DaqError, LinkClosed, LinkError, WrongInstrument, WrongState, quoted
+from daq.core.health import Breaker, Contact, Share, one_slot
+from daq.core.observation import NS, Exchange, Slots, Status
+from daq.core.plan import PollPlan
+from daq.core.schedule import Anchor, Grid, Queue, Step, Turn
+from daq.ledger import NOT_YET, Item, Ledger, Outlets, Party, joined, party
+from daq.openwire import SHORT_QUIET_NS, OpenWire, Spoken, Tap
+from daq.session import Outcome, Session, failure
+from daq.transports import Transport
+
+__all__ = ["Line", "Outlets"]
+
+log = logging.getLogger(__name__)
+
+LONGEST_SLEEP_NS = 10 * NS
+"""A line looks up at least so often: reminders of failures, and the watchdog."""
+
+TEARDOWN_NS = NS
+"""Longest time for leaving the instruments in peace."""
+
+MISSED = Outcome(Status.MISSED, "the wire was busy until the next slot had come")
+STOPPED = Outcome(Status.SKIPPED, "the station stopped")
+
+
+class Line:
+    """The open connection to the instruments of one wire, and the task that owns it.
+
+    Args:
+        name: of the wire; names the task, `line[name]`.
+        sessions: at least one; a talker has the wire for itself.
+        phases: (instrument, poll) -> phase of its slots, ns; else the bench file's, else 0.
+        byte_ns: how long a byte takes on a serial line, 0 on a socket.
+        numbered: every answer carries the number of its question (Modbus TCP).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        transport: Transport,
+        sessions: Sequence[Session],
+        clock: Clock,
+        outlets: Outlets,
+        *,
+        phases: Mapping[tuple[str, str], int] | None = None,
+        byte_ns: int = 0,
+        numbered: bool = False,
+    ) -> None:
+        now = clock.now()
+        self.name = name
+        self.parties = {session.plan.name: party(session, now) for session in sessions}
+        self._items: dict[str, Item] = {}
+        self._clock = clock
+        self._stopping = asyncio.Event()
+        self._listening: asyncio.Task[Any] | None = None
+        self._wire = OpenWire(transport, clock, self._stopping, byte_ns)
+        self._ledger = Ledger(clock, outlets, self._items)
+        self._share = Share(now.mono_ns) if len(sessions) > 1 else None
+        self._queue = Queue(Anchor.of(now))
+        self._numbered = numbered and len(sessions) > 1
+        self._registers = all(session.plan.speaks == "registers" for session in sessions)
+        self._talks = any(session.streams for session in sessions)
+        self._met_last = False
+        for each in self.parties.values():
+            self._take_in(each, phases or {}, now.mono_ns)
+
+    def _take_in(self, party: Party, phases: Mapping[tuple[str, str], int], now_mono_ns: int) -> None:
+        for plan in party.session.plan.polls:
+            key = f"{party.name}/{plan.name}"
+            self._items[key] = Item(key, party, plan, Breaker(key).connected())
+            if plan.every_ns is not None:
+                phase_ns = phases.get((party.name, plan.name), plan.phase_ns or 0)
+                self._queue.add(key, Grid(plan.every_ns, phase_ns), now_mono_ns)
+
+    # ------------------------------------------------------------ for the station
+
+    @property
+    def progress_mono_ns(self) -> int:
+        """Until when there is no reason to worry, on the monotonic clock; the watchdog compares it with now."""
+        return self._wire.progress_mono_ns
+
+    def tap(self, callback: Tap) -> Callable[[], None]:
+        """Show all bytes that pass; call what is returned to end it."""
+        return self._wire.tap(callback)
+
+    def follow(self, anchor: Anchor) -> None:
+        """Take the anchor of this second."""
+        self._queue.follow(anchor)
+
+    def clock_stepped(self, step: Step) -> None:
+        """Go on by the clock as it is now; slots owed by the old one are missed, and no run of failures spans it."""
+        for key, owed in self._queue.step(step).items():
+            self._ledger.failed(self._items[key], MISSED, owed)
+        self._ledger.close()
+
+    async def run(self) -> None:
+        """Serve the wire until `stop`. May be entered again after it has raised: all instruments connect anew."""
+        self._begin()
+        try:
+            while not self._stopping.is_set():
+                await self._next()
+            await self._leave()
+        finally:
+            await self._wire.close()
+
+    def stop(self) -> None:
+        """End scheduling; `run` returns when the exchange in flight has ended and the instruments are left in peace."""
+        self._stopping.set()
+        if self._listening is not None:
+            self._listening.cancel()
+
+    async def once(self) -> None:
+        """Connect and ask each poll once, in the order of the file and without a schedule; then leave."""
+        self._begin()
+        try:
+            for item in self._items.values():
+                if not item.party.ready and item.party.breaker.may_try(self._clock.now().mono_ns):
+                    await self._meet(item.party)
+                await self._ask_once(item)
+            await self._leave()
+        finally:
+            await self._wire.close()
+
+    async def _ask_once(self, item: Item) -> None:
+        due_ns = self._clock.now().utc_ns
+        if not item.party.ready:
+            self._ledger.failed(item, item.party.cause, one_slot(due_ns), item.party.cause_exchanges)
+        elif item.plan.every_ns is None:
+            await self._listen(item.party)
+        else:
+            await self._ask(item, due_ns)
+
+    def _begin(self) -> None:
+        for each in self.parties.values():
+            each.connected, each.suspect = False, not self._wire.reopen_heals
+            self._ledger.describe(each)
+
+    async def _leave(self) -> None:
+        """Account for what is due and will not be asked, and tell the instruments what their drivers want told."""
+        for item in self._items.values():
+            if item.plan.every_ns is not None:
+                owed = self._queue.pass_over(item.key, self._clock.now().mono_ns)
+                if owed is not None:
+                    self._ledger.failed(item, STOPPED, owed)
+        self._ledger.close()
+        ready = [each for each in self.parties.values() if each.ready and self._wire.is_open]
+        try:
+            async with asyncio.timeout(TEARDOWN_NS / NS):
+                for each in ready:
+                    await self._wire.speak(each.session.teardown(), gap_ns=each.session.plan.gap_ns, lenient=True)
+        except TimeoutError:
+            log.warning("line[%s]: teardown took longer than %d s; left as it is", self.name, TEARDOWN_NS // NS)
+
+    # ------------------------------------------------------------ what next
+
+    async def _next(self) -> None:
+        """Meet one party, or serve one slot, or listen for one line, or wait; meeting and serving do not starve."""
+        now_ns = self._clock.now().mono_ns
+        self._ledger.remind()
+        unmet = self._to_be_met(now_ns)
+        if unmet is not None and not (self._met_last and self._ready_and_due(now_ns)):
+            self._met_last = True
+            await self._meet(unmet)
+            return
+        self._met_last = False
+        turn = self._queue.take(now_ns)
+        talker = next((each for each in self.parties.values() if each.session.streams and each.ready), None)
+        if turn is not None:
+            await self._serve(turn)
+        elif talker is not None:
+            await self._listen(talker)
+        else:
+            await self._wire.wait(self._wake_ns(now_ns))
+
+    def _to_be_met(self, now_ns: int) -> Party | None:
+        """Return the party that may be tried and has waited longest."""
+        may = [each for each in self.parties.values() if not each.ready and self._try_ns(each, now_ns) <= now_ns]
+        return min(may, key=lambda each: each.breaker.retry_ns, default=None)
+
+    def _try_ns(self, party: Party, now_ns: int) -> int:
+        """Return when a party that is not ready may be tried: its back-off is over and the wire can afford it."""
+        at_ns = now_ns if party.breaker.may_try(now_ns) else party.breaker.retry_ns
+        return at_ns if self._share is None else max(at_ns, self._share.free_ns(now_ns, _cost_ns(party)))
+
+    def _ready_and_due(self, now_ns: int) -> bool:
+        wake_ns = self._queue.wake_ns()
+        return wake_ns is not None and wake_ns <= now_ns and any(each.ready for each in self.parties.values())
+
+    def _wake_ns(self, now_ns: int) -> int:
+        wakes = [now_ns + LONGEST_SLEEP_NS]
+        wakes += [self._try_ns(each, now_ns) for each in self.parties.values() if not each.ready]
+        slot_ns = self._queue.wake_ns()
+        return min(wakes if slot_ns is None else [*wakes, slot_ns])
+
+    # ------------------------------------------------------------ slots
+
+    async def _serve(self, turn: Turn) -> None:
+        """Ask for one slot where its instrument is ready; account for it, and for those missed before it, where not."""
+        item = self._items[turn.poll]
+        if not item.party.ready:
+            self._ledger.failed(item, item.party.cause, joined(turn.missed, turn.due_ns), item.party.cause_exchanges)
+            return
+        resting = self._resting(item)
+        if resting is not None:
+            self._ledger.failed(item, resting, joined(turn.missed, turn.due_ns))
+            return
+        if turn.missed is not None:
+            self._ledger.failed(item, MISSED, turn.missed)
+            self._ledger.judge(item.party, item.plan.name, MISSED)
+        try:
+            await self._ask(item, turn.due_ns)
+        except BaseException as error:
+            self._ledger.failed(item, _inside(error), one_slot(turn.due_ns))
+            raise
+
+    def _resting(self, item: Item) -> Outcome | None:
+        """Say why a poll of a ready party is left alone: it lost track too often, or the wire cannot afford it."""
+        now_ns = self._clock.now().mono_ns
+        if item.cause is None or not item.breaker.failures:
+            return None
+        affordable = self._share is None or self._share.may_spend(now_ns, _cost_ns(item.party))
+        return None if item.breaker.may_try(now_ns) and affordable else item.cause
+
+    async def _ask(self, item: Item, due_ns: int) -> None:
+        """Ask a poll of a ready party, enter its outcome, and clean up behind it."""
+        begun = self._clock.now()
+        counts = item.party.counts
+        counts.asked += 1
+        counts.lateness_s = max(0, begun.utc_ns - due_ns) / NS
+        counts.largest_lateness_s = max(counts.largest_lateness_s, counts.lateness_s)
+        spoken = await self._wire.speak(
+            item.party.session.poll(item.plan), gap_ns=item.party.session.plan.gap_ns, lenient=self._numbered
+        )
+        outcome = _outcome(spoken)
+        self._ledger.describe(item.party)
+        if outcome.status is Status.OK:
+            self._ledger.answered(item, outcome, due_ns, spoken.exchanges)
+        else:
+            self._ledger.failed(item, outcome, one_slot(due_ns), spoken.exchanges)
+        self._ledger.judge(item.party, item.plan.name, outcome)
+        await self._follow_up(item, outcome, begun.mono_ns)
+
+    async def _follow_up(self, item: Item, outcome: Outcome, begun_ns: int) -> None:
+        """Let the outcome of a poll count for what is asked next."""
+        if not outcome.lost_track:
+            item.breaker, item.cause = item.breaker.answered(), None if outcome.status is Status.OK else outcome
+            return
+        item.breaker, item.cause = item.breaker.failed(self._clock.now().mono_ns), outcome
+        self._ledger.lost_track(item.party, item.plan.name, outcome.detail or outcome.status)
+        await self._distrust(item.party, outcome)
+        self._pay(begun_ns)
+
+    def _pay(self, begun_ns: int) -> None:
+        if self._share is not None:
+            now_ns = self._clock.now().mono_ns
+            self._share.spent(now_ns, now_ns - begun_ns)
+
+    # ------------------------------------------------------------ clean and dirty
+
+    async def _distrust(self, party: Party, outcome: Outcome) -> None:
+        """Take the party's readiness away, and that of all whose answers may now be mixed up; clean the wire."""
+        party.cause = outcome
+        party.connected, party.suspect = False, party.suspect or not self._wire.reopen_heals
+        if self._numbered and self._wire.is_open and outcome.status is Status.TIMEOUT:
+            self._wire.dirty = None
+            party.suspect = False
+            return
+        self._wire.dirty = self._wire.dirty or outcome.detail or outcome.status
+        if self._wire.is_open and not self._stopping.is_set():
+            await self._clean(party.session.plan.latency_ns)
+        if not self._wire.is_open or not self._registers:
+            self._suspect_all(outcome)
+
+    def _suspect_all(self, outcome: Outcome) -> None:
+        for each in self.parties.values():
+            if each.ready:
+                each.cause, each.cause_exchanges = outcome, ()
+            each.suspect = not self._wire.reopen_heals
+            each.connected = each.connected and self._wire.is_open
+
+    async def _clean(self, latency_ns: int) -> None:
+        try:
+            await self._wire.clean(latency_ns)
+        except LinkError:
+            await self._wire.close()
+
+    async def _meet(self, party: Party) -> None:
+        """Make a party ready: open and clean the wire, pass the barrier, connect. What fails becomes its cause."""
+        begun_ns = self._clock.now().mono_ns
+        try:
+            await self._open()
+        except LinkError as error:
+            await self._unopened(error)
+        else:
+            party.breaker = party.breaker.connected()
+            failed, exchanges = await self._approach(party)
+            if failed is None:
+                self._welcome(party)
+                return
+            await self._turn_away(party, failed, exchanges)
+        self._pay(begun_ns)
+
+    async def _open(self) -> None:
+        """Have the wire open and clean. Raises LinkError."""
+        latency_ns = max(each.session.plan.latency_ns for each in self.parties.values())
+        if self._wire.is_open and self._wire.dirty is not None:
+            await self._clean(latency_ns)
+        if self._wire.is_open:
+            return
+        greets = any(each.session.plan.banner for each in self.parties.values())
+        await self._wire.open(banner=greets, talks=self._talks)
+        for each in self.parties.values():
+            each.connected, each.suspect = False, not (self._wire.reopen_heals or self._talks)
+        if self._wire.dirty is not None:
+            await self._wire.clean(latency_ns)
+
+    async def _unopened(self, error: LinkError) -> None:
+        """Nobody can be reached: all wait."""
+        await self._wire.close()
+        outcome = failure(error)
+        for each in self.parties.values():
+            each.connected, each.cause, each.cause_exchanges = False, outcome, ()
+            each.breaker = each.breaker.lost(self._clock.now().mono_ns)
+            self._count_absent(each, outcome)
+
+    async def _approach(self, party: Party) -> tuple[DaqError | None, tuple[Exchange, ...]]:
+        """Pass the barrier, then connect; return what failed, and the exchanges that show it."""
+        gap_ns = party.session.plan.gap_ns
+        if party.suspect:
+            passed = await self._wire.speak(party.session.barrier(), gap_ns=gap_ns, lenient=True)
+            if passed.failed is not None:
+                return passed.failed, passed.exchanges
+            try:
+                await self._wire.quiet(SHORT_QUIET_NS)
+            except LinkError as error:
+                return error, passed.exchanges
+            party.suspect = False
+        if party.connected:
+            return None, ()
+        met = await self._wire.speak(party.session.connect(), gap_ns=gap_ns, lenient=True)
+        party.connected = met.failed is None
+        return met.failed, met.exchanges
+
+    def _welcome(self, party: Party) -> None:
+        """The party is ready."""
+        party.cause, party.cause_exchanges = NOT_YET, ()
+        if party.session.answers_on_connect:
+            party.breaker = party.breaker.answered()
+            self._ledger.judge(party, "connect", Outcome(Status.OK))
+        else:
+            self._ledger.forgive(party, "connect")
+        self._ledger.describe(party)
+
+    async def _turn_away(self, party: Party, failed: DaqError, exchanges: tuple[Exchange, ...]) -> None:
+        """The party is not ready, and why; one that is wrong or gone is left alone, others are tried again at once."""
+        outcome = failure(failed)
+        now_ns = self._clock.now().mono_ns
+        told = isinstance(failed, WrongInstrument) and party.cause.detail == outcome.detail
+        gone = isinstance(failed, LinkClosed | WrongInstrument | WrongState)
+        party.breaker = party.breaker.lost(now_ns) if gone else party.breaker.failed(now_ns)
+        party.cause, party.cause_exchanges = outcome, exchanges
+        if isinstance(failed, WrongInstrument) and not told:
+            self._ledger.announce("wrong_instrument", instrument=party.name, why=str(failed))
+        self._count_absent(party, outcome)
+        if outcome.lost_track:
+            await self._distrust(party, outcome)
+            party.cause_exchanges = exchanges
+        if all(each.breaker.contact is Contact.DOWN for each in self.parties.values()):
+            await self._wire.close()
+            self._suspect_all(outcome)
+
+    def _count_absent(self, party: Party, outcome: Outcome) -> None:
+        """Let a vain attempt count; a talker, which has no slots, has an observation of its own for it."""
+        self._ledger.judge(party, "connect", outcome)
+        for plan in party.session.streams[:1]:
+            now_ns = self._clock.now().utc_ns
+            self._ledger.failed(self._items[f"{party.name}/{plan.name}"], outcome, one_slot(now_ns))
+
+    # ------------------------------------------------------------ talkers
+
+    async def _listen(self, party: Party) -> None:
+        """Take one line of a talker; silence and loss make the wire be opened anew."""
+        begun = self._clock.now()
+        spoken = await self._hear(party)
+        if spoken is None or spoken.result is None:
+            return
+        plan, outcome = spoken.result
+        item = self._items[f"{party.name}/{plan.name}"]
+        self._wire.dirty = None  # its lines find back to each other by their endings
+        if outcome.status is Status.OK:
+            self._ledger.answered(item, outcome, None, spoken.exchanges)
+        else:
+            self._ledger.failed(item, outcome, Slots(begun.utc_ns, self._clock.now().utc_ns, 1), spoken.exchanges)
+        self._ledger.judge(party, plan.name, outcome)
+        if outcome.timing is None:
+            party.connected, party.cause = False, outcome
+            await self._wire.close()
+
+    async def _hear(self, party: Party) -> Spoken[tuple[PollPlan, Outcome]] | None:
+        """Wait for a line in a task of its own, so that the stop need not wait for it; None if the stop came first."""
+        hearing = self._wire.speak(party.session.listen(), gap_ns=0, lenient=True, leave_rest=True)
+        listening = asyncio.create_task(hearing, name=f"line[{self.name}] listens")
+        self._listening = listening
+        try:
+            return await listening
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._stopping.is_set() or (task is not None and task.cancelling()):
+                raise
+            return None
+        finally:
+            self._listening = None
+
+
+def _cost_ns(party: Party) -> int:
+    """Return what one vain question may hold the wire for: its time-out, and the quiet behind it."""
+    return 2 * party.session.plan.latency_ns + SHORT_QUIET_NS
+
+
+def _outcome(spoken: Spoken[Outcome]) -> Outcome:
+    """Judge a poll with what lay behind its last answer."""
+    outcome = spoken.result
+    if outcome is None:
+        assert spoken.failed is not None, "a dialogue has a result or has failed"
+        return failure(spoken.failed)
+    if not spoken.extra or outcome.lost_track:
+        return outcome
+    detail = f"{quoted(spoken.extra)} came behind the answer: whose answer is whose cannot be told"
+    return Outcome(Status.DESYNC, detail, lost_track=True)
+
+
+def _inside(error: BaseException) -> Outcome:
+    """Judge what stopped the line itself in the middle of a slot."""
+    if isinstance(error, Exception):
+        return Outcome(Status.INTERNAL, f"{type(error).__name__}: {error}")
+    return STOPPED

@@ -1,0 +1,336 @@
+"""Plays dialogues on an open wire: writes, reads, stamps, keeps every exchange, notices bytes nobody asked for.
+
+Knows one transport and one rule: before a question is sent nothing may have arrived, and behind its answer nothing may
+be left. Whether the wire is dirty is remembered here; what is then done about it is the line's business.
+
+    line -> OpenWire.speak(dialogue) -> transport -> Spoken (result or failure, exchanges)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from daq.clock import Clock
+from daq.core.cut import Cut
+from daq.core.dialogue import Action, Again, Ask, Dialogue, Pause, Quiet, Replied, Tell
+from daq.core.errors import LinkClosed, LinkDesync, LinkError, LinkFlooded, LinkTimeout, ReplyError, quoted
+from daq.core.observation import NS, Exchange, Stamp
+from daq.transports import Received, Transport
+
+OPEN_NS = 5 * NS
+"""Longest time for opening an address."""
+
+SHORT_QUIET_NS = NS // 10
+"""After a barrier, and after opening: nothing more may come for so long."""
+
+BANNER_NS = NS
+"""How long an instrument that greets on connect may take to begin."""
+
+QUIET_ROUNDS = 20
+"""A wire that speaks in so many quiets in a row will not become quiet."""
+
+T = TypeVar("T")
+Tap = Callable[[Literal["sent", "came"], bytes, Stamp], None]
+"""Called with all bytes that pass, as they pass; must neither block nor raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken(Generic[T]):
+    """What came of a dialogue.
+
+    Args:
+        result: None where it failed.
+        failed: what went wrong, None where nothing did.
+        exchanges: all of them, in order.
+        extra: bytes that lay behind the last answer.
+    """
+
+    result: T | None
+    failed: LinkError | ReplyError | None
+    exchanges: tuple[Exchange, ...]
+    extra: bytes = b""
+
+
+class _Minutes:
+    """The record of one dialogue: exchanges, and the question whose answer is not accepted yet."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+        self.begun_ns: int | None = None
+        self.asked: Ask | None = None
+        self.stamp: Stamp | None = None  # of the write; None while listening
+        self.asked_ns = 0
+        self.deadline_ns = 0
+        self.last: Replied | None = None
+
+    def ask(self, question: Ask, now: Stamp) -> None:
+        self.asked, self.last = question, None
+        self.stamp = now if question.request else None
+        self.asked_ns = now.mono_ns
+        self.begun_ns = self.begun_ns or now.mono_ns
+        self.deadline_ns = now.mono_ns + question.within_ns
+
+    def told(self, command: Tell, asked_ns: int) -> None:
+        self.begun_ns = self.begun_ns or asked_ns
+        self.exchanges.append(Exchange(command.request, b"", self._at_s(asked_ns), None))
+
+    def unasked(self, data: bytes, seen_ns: int, *, binary: bool = False) -> None:
+        if data:
+            self.exchanges.append(Exchange(b"", data, self._at_s(seen_ns), None, binary))
+
+    def discard(self) -> None:
+        """The answer was somebody else's; the question stays open."""
+        if self.last is not None and self.asked is not None:
+            self.unasked(self.last.data, self.last.last.mono_ns, binary=self.asked.binary)
+            self.last = None
+
+    def settle(self, partial: bytes = b"") -> None:
+        """Write down the question that was open, with its answer or what came of it."""
+        question, self.asked = self.asked, None
+        if question is None:
+            return
+        got, rtt_s = partial, None
+        if self.last is not None:
+            got, rtt_s = self.last.data, (self.last.last.mono_ns - self.asked_ns) / NS
+        self.exchanges.append(Exchange(question.request, got, self._at_s(self.asked_ns), rtt_s, question.binary))
+
+    def _at_s(self, mono_ns: int) -> float:
+        return 0.0 if self.begun_ns is None else (mono_ns - self.begun_ns) / NS
+
+
+def _anything(got: bytes | bytearray) -> int:
+    """Cut whatever is there."""
+    return len(got)
+
+
+class OpenWire:
+    """One transport and what is known of the state of its wire.
+
+    Args:
+        byte_ns: how long one byte takes on a serial line, 0 on a socket.
+        stopping: ends quiets and pauses early.
+    """
+
+    def __init__(self, transport: Transport, clock: Clock, stopping: asyncio.Event, byte_ns: int = 0) -> None:
+        self.dirty: str | None = None
+        """Why nothing may be believed that comes; None while the wire is clean."""
+        self.is_open = False
+        self.progress_mono_ns = clock.now().mono_ns
+        """Until when there is no reason to worry: now, or the end of a wait that has a deadline."""
+        self._transport = transport
+        self._clock = clock
+        self._stopping = stopping
+        self._byte_ns = byte_ns
+        self._free_ns = 0  # when the last byte passed
+        self._taps: list[Tap] = []
+
+    @property
+    def reopen_heals(self) -> bool:
+        """Whether closing drops all outstanding answers."""
+        return self._transport.reopen_heals
+
+    def tap(self, callback: Tap) -> Callable[[], None]:
+        """Show all bytes to the callback from now on; call what is returned to end it."""
+        self._taps.append(callback)
+        return lambda: self._taps.remove(callback) if callback in self._taps else None
+
+    # ------------------------------------------------------------ open, close, clean
+
+    async def open(self, *, banner: bool, talks: bool = False) -> None:
+        """Open the address and read a greeting away; a wire that talks unasked is not waited for to be quiet.
+
+        Raises:
+            LinkError: nobody is there, or the wire cannot be made quiet.
+        """
+        await self._transport.open(self._deadline(OPEN_NS))
+        self.is_open = True
+        if banner:
+            await self._read_banner()
+        elif not self.reopen_heals and not talks:
+            await self.quiet(SHORT_QUIET_NS)
+        if self._transport.can_clear:
+            await self._transport.clear(self._deadline(OPEN_NS))
+
+    async def _read_banner(self) -> None:
+        try:
+            received = await self._transport.read(_anything, self._deadline(BANNER_NS))
+        except LinkTimeout:
+            return
+        self._show("came", received.data, received.last)
+        await self.quiet(SHORT_QUIET_NS)
+
+    async def close(self) -> None:
+        """Close; where that drops outstanding answers the wire is clean then."""
+        self.is_open = False
+        if self.reopen_heals:
+            self.dirty = None
+        await self._transport.close()
+
+    async def clean(self, latency_ns: int) -> None:
+        """Do what makes old answers impossible or brings them in; on a socket to the instrument that is to close it.
+
+        Args:
+            latency_ns: the longest that an outstanding answer may take.
+
+        Raises:
+            LinkError: the wire could not be made quiet, or is gone.
+        """
+        if self.reopen_heals:
+            await self.close()
+            return
+        if self._transport.can_clear:
+            await self._transport.clear(self._deadline(OPEN_NS))
+            latency_ns = SHORT_QUIET_NS
+        await self.quiet(latency_ns)
+        if not self._stopping.is_set():
+            self.dirty = None
+
+    async def quiet(self, for_ns: int) -> bytes:
+        """Wait until nothing has come for so long; return what was thrown away. Raises LinkFlooded."""
+        thrown = bytearray()
+        for _ in range(QUIET_ROUNDS):
+            if await self.wait(self._clock.now().mono_ns + for_ns):
+                break
+            came = self._unread()
+            if not came:
+                break
+            thrown += came
+        else:
+            raise LinkFlooded("the wire does not become quiet: somebody talks without being asked", bytes(thrown))
+        return bytes(thrown)
+
+    async def wait(self, until_mono_ns: int) -> bool:
+        """Wait for an instant; True where the stop came first."""
+        self.progress_mono_ns = max(until_mono_ns, self.progress_mono_ns)
+        return await self._clock.wait(until_mono_ns, self._stopping)
+
+    # ------------------------------------------------------------ dialogues
+
+    async def speak(
+        self, dialogue: Dialogue[T], *, gap_ns: int, lenient: bool = False, leave_rest: bool = False
+    ) -> Spoken[T]:
+        """Play a dialogue to its end.
+
+        Args:
+            dialogue: not begun yet.
+            gap_ns: shortest pause between the last byte that passed and a question.
+            lenient: bytes nobody asked for are kept for the record and otherwise ignored: the wire is being cleaned,
+                or each answer names its question.
+            leave_rest: what lies behind the last answer stays: the instrument talks unasked.
+        """
+        record = _Minutes()
+        try:
+            result, failed = await self._play(dialogue, record, gap_ns, lenient)
+        except BaseException:
+            self.dirty = self.dirty or "a question was cut off before its answer"
+            raise
+        finally:
+            dialogue.close()
+        extra = self._unread() if self.is_open and not leave_rest else b""
+        record.settle()
+        record.unasked(extra, self._clock.now().mono_ns, binary=bool(record.exchanges and record.exchanges[-1].binary))
+        return Spoken(result, failed, tuple(record.exchanges), b"" if lenient else extra)
+
+    async def _play(
+        self, dialogue: Dialogue[T], record: _Minutes, gap_ns: int, lenient: bool
+    ) -> tuple[T | None, LinkError | ReplyError | None]:
+        answer: Replied | Stamp | None = None
+        failed: LinkError | None = None
+        try:
+            while True:
+                action = dialogue.send(answer) if failed is None else dialogue.throw(failed)
+                answer = failed = None
+                try:
+                    answer = await self._do(action, record, gap_ns, lenient)
+                except LinkError as error:
+                    failed = error
+                    await self._note(error, record)
+        except StopIteration as done:
+            return done.value, None
+        except (LinkError, ReplyError) as error:
+            return None, error
+
+    async def _note(self, error: LinkError, record: _Minutes) -> None:
+        """Write a failure of the wire down, and remember what it means for the wire."""
+        partial = error.partial if isinstance(error, LinkTimeout | LinkFlooded) else b""
+        if isinstance(error, LinkDesync):
+            record.unasked(error.partial, self._clock.now().mono_ns)
+        record.settle(partial)
+        if partial:
+            self._show("came", partial, self._clock.now())
+        self.dirty = self.dirty or str(error)
+        if isinstance(error, LinkClosed):
+            await self.close()
+
+    async def _do(self, action: Action, record: _Minutes, gap_ns: int, lenient: bool) -> Replied | Stamp | None:
+        if isinstance(action, Again):
+            record.discard()
+            return await self._read(action.cut, record)
+        record.settle()
+        if isinstance(action, Ask) and action.request:
+            await self._before(gap_ns, record, lenient)
+            asked = await self._write(action.request, action.within_ns)
+            record.ask(action, asked)
+            return await self._read(action.cut, record)
+        if isinstance(action, Ask):
+            record.ask(action, self._clock.now())
+            return await self._read(action.cut, record)
+        if isinstance(action, Tell):
+            await self._before(gap_ns, record, lenient)
+            told = await self._write(action.request, action.within_ns)
+            record.told(action, told.mono_ns)
+            return told
+        if isinstance(action, Pause):
+            await self.wait(self._clock.now().mono_ns + action.for_ns)
+        if isinstance(action, Quiet):
+            record.unasked(await self.quiet(action.for_ns), self._clock.now().mono_ns)
+        return None
+
+    async def _before(self, gap_ns: int, record: _Minutes, lenient: bool) -> None:
+        """Keep the gap, then see that nothing lies in the way. Raises LinkDesync."""
+        if gap_ns and self._free_ns + gap_ns > self._clock.now().mono_ns:
+            await self.wait(self._free_ns + gap_ns)
+        came = self._unread()
+        if came and not lenient:
+            raise LinkDesync(f"{quoted(came)} came before anybody had asked", came)
+        record.unasked(came, self._clock.now().mono_ns)
+
+    async def _write(self, data: bytes, within_ns: int) -> Stamp:
+        asked = await self._transport.write(data, self._deadline(within_ns))
+        self._free_ns = asked.mono_ns + len(data) * self._byte_ns
+        if self._taps:
+            self._show("sent", data, asked)
+        return asked
+
+    async def _read(self, cut: Cut, record: _Minutes) -> Replied:
+        self.progress_mono_ns = max(record.deadline_ns, self.progress_mono_ns)
+        received = await self._transport.read(cut, record.deadline_ns)
+        record.last = self._replied(received, record.stamp or received.not_before)
+        return record.last
+
+    def _replied(self, received: Received, asked: Stamp) -> Replied:
+        self._free_ns = received.last.mono_ns
+        if self._taps:
+            self._show("came", received.data, received.last)
+        wire_ns = len(received.data) * self._byte_ns
+        return Replied(received.data, asked, received.not_before, received.first, received.last, wire_ns)
+
+    def _unread(self) -> bytes:
+        came = self._transport.unread()
+        if came:
+            now = self._clock.now()
+            self._free_ns = now.mono_ns
+            self._show("came", came, now)
+        return came
+
+    def _deadline(self, within_ns: int) -> int:
+        deadline_ns = self._clock.now().mono_ns + within_ns
+        self.progress_mono_ns = max(deadline_ns, self.progress_mono_ns)
+        return deadline_ns
+
+    def _show(self, way: Literal["sent", "came"], data: bytes, stamp: Stamp) -> None:
+        for callback in tuple(self._taps):
+            callback(way, data, stamp)

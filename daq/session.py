@@ -1,0 +1,350 @@
+"""Builds the exchanges of a poll and judges the replies: the conversation with one instrument.
+
+Never waits, never sees a transport, reads no clock: each conversation is a Dialogue (core.dialogue) that a line plays.
+What the session remembers between two of them is what it knows of the instrument: who it is, which mode it is in,
+which blocks of registers it refused. `forget` drops what a new connection must find out again.
+
+    plan -> connect, barrier, poll, listen, teardown (Dialogues) -> line -> Met, Outcome -> line -> Observation
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from daq.core.dialogue import Again, Ask, Dialogue, Pause, Quiet, Replied, Tell, ask, tell
+from daq.core.errors import (
+    DaqError,
+    ForeignReply,
+    LinkDesync,
+    LinkError,
+    LinkTimeout,
+    RefusedReply,
+    ReplyError,
+    UnreadableReply,
+    WrongInstrument,
+    WrongState,
+    quoted,
+)
+from daq.core.observation import Identity, Reading, Stamp, Status, Timing
+from daq.core.plan import Answer, InstrumentPlan, Match, ModePlan, PollPlan, ReadBack, Step, TextStep
+from daq.core.timing import Seen, bound
+
+SIMULATED_SERIAL = "SIM-"
+"""Stand-ins answer with serial numbers that begin so."""
+
+MOST_DISCARDED = 64
+"""Replies thrown away while waiting for the one to a barrier; an instrument owes far fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What a session learned of its instrument by asking.
+
+    Args:
+        settings: setting -> as the instrument says it, for all polls.
+        poll_settings: poll -> the same for what its mode sets; polls whose mode was not entered yet are missing.
+        simulated: the serial number or the bench file says so.
+        warnings: what was found in the error queue, and the like; for people.
+    """
+
+    identity: Identity
+    maker: str | None = None
+    firmware: str | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+    poll_settings: dict[str, dict[str, str]] = field(default_factory=dict)
+    simulated: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one poll went.
+
+    Args:
+        lost_track: an answer may still be on its way, or was not the answer to the question: the wire is dirty.
+        claim_held: False where the answer came faster than the driver's time model allows.
+    """
+
+    status: Status
+    detail: str | None = None
+    readings: dict[str, Reading] = field(default_factory=dict)
+    timing: Timing | None = None
+    lost_track: bool = False
+    claim_held: bool = True
+
+
+def failure(error: DaqError) -> Outcome:
+    """Judge an error: its status, its words, and whether the wire is still to be trusted."""
+    status = error.status if isinstance(error, LinkError | ReplyError) else Status.INTERNAL
+    return Outcome(status, str(error), lost_track=isinstance(error, LinkError | UnreadableReply | ForeignReply))
+
+
+class Session:
+    """The conversation with one instrument.
+
+    Args:
+        plan: compiled from its driver and its entry in the bench file.
+    """
+
+    def __init__(self, plan: InstrumentPlan) -> None:
+        self.plan = plan
+        self.met: Met | None = None
+        self._mode: ModePlan | None = None  # None: unknown
+        self._joined = False  # a talker's line is known to begin where the next byte is
+        self.streams = tuple(poll for poll in plan.polls if poll.every_ns is None)
+        self.polls = tuple(poll for poll in plan.polls if poll.every_ns is not None)
+
+    @property
+    def answers_on_connect(self) -> bool:
+        """Whether a connection proves that somebody is there: it was asked something."""
+        return self.plan.identify is not None or self.plan.barrier is not None or self.plan.verify is not None
+
+    def forget(self) -> None:
+        """Trust nothing that was known of the instrument's state: the connection is new, or it may have restarted."""
+        self._mode = None
+        self._joined = False
+
+    # ------------------------------------------------------------ who, and in which state
+
+    def connect(self) -> Dialogue[Met]:
+        """Identify, compare, set up, read settings back, drain the error queue, verify.
+
+        `configure: never` only asks, and leaves the error queue to whoever reads it at the front panel.
+
+        Raises:
+            LinkError: on the wire.
+            WrongInstrument, WrongState, UnreadableReply, ...: it answers, and must not be read.
+        """
+        self.forget()
+        fields = yield from self._identify()
+        if self.plan.configure:
+            for command in self.plan.setup:
+                yield from tell(Tell(command, self.plan.latency_ns))
+        settings = yield from self._read_back(self.plan.readbacks)
+        errors = yield from self._drain_errors()
+        yield from self._verify()
+        serial = fields.get("serial")
+        self.met = Met(
+            identity=Identity(self.plan.asset, fields.get("model"), serial),
+            maker=fields.get("maker"),
+            firmware=fields.get("firmware"),
+            settings=settings,
+            simulated=self.plan.simulated or (serial or "").startswith(SIMULATED_SERIAL),
+            warnings=tuple(f"its error queue held {error}" for error in errors),
+        )
+        return self.met
+
+    def _identify(self) -> Dialogue[dict[str, str]]:
+        """Ask who answers; refuse only after two mismatches with quiet between: the first may be a late answer."""
+        if self.plan.identify is None:
+            return {}
+        try:
+            return (yield from self._who())
+        except ReplyError:
+            yield Quiet(self.plan.latency_ns)
+        return (yield from self._who())
+
+    def _who(self) -> Dialogue[dict[str, str]]:
+        identify = self.plan.identify
+        assert identify is not None
+        answers: list[Answer] = []
+        for step in identify.steps:
+            answer, _ = yield from self._one(step, tolerant=bool(self.streams))
+            answers.append(answer)
+        fields = identify.fields(answers)
+        wrong = identify.check(fields) or self._stand_in(fields.get("serial"))
+        if wrong is not None:
+            raise WrongInstrument(f"{self.plan.name}: {wrong}")
+        return fields
+
+    def _stand_in(self, serial: str | None) -> str | None:
+        """Say what is wrong where the bench file calls an instrument simulated that gives itself out as real."""
+        if not self.plan.simulated or serial is None or serial.startswith(SIMULATED_SERIAL):
+            return None
+        return (
+            f"the bench file says simulated: true, but the serial number {quoted(serial)} is a real one's. "
+            f"Take simulated away, or give the stand-in a serial number that begins with {SIMULATED_SERIAL}."
+        )
+
+    def _read_back(self, readbacks: Sequence[ReadBack]) -> Dialogue[dict[str, str]]:
+        """Read settings back; return them as the instrument says them. Raises WrongState at the first that differs."""
+        values: dict[str, str] = {}
+        for readback in readbacks:
+            match, _ = yield from self._text(readback.step)
+            values[readback.setting] = readback.value(match)
+            if not readback.agrees(match):
+                raise WrongState(self._disagreement(readback, values[readback.setting]))
+        return values
+
+    def _disagreement(self, readback: ReadBack, value: str) -> str:
+        mend = "It was set and reads back otherwise: is the value allowed?"
+        if not self.plan.configure:
+            mend = "configure: never leaves it so: set it at the front panel, or put the bench file right."
+        return f"{self.plan.name}: {readback.setting} is {quoted(value)}, wanted {quoted(readback.wanted)}. {mend}"
+
+    def _drain_errors(self) -> Dialogue[tuple[str, ...]]:
+        """Take the errors out of the instrument's queue and return them, quoted; () with configure: never."""
+        queue = self.plan.errors
+        found: list[str] = []
+        if queue is None or not self.plan.configure:
+            return ()
+        for _ in range(queue.at_most):
+            match, replied = yield from self._text(queue.step)
+            if queue.is_none(match):
+                break
+            found.append(quoted(replied.data.strip()))
+        return tuple(found)
+
+    def _verify(self) -> Dialogue[None]:
+        """Read the register of known content. Raises WrongInstrument: its map is not the driver's."""
+        verify = self.plan.verify
+        if verify is None:
+            return
+        content, _ = yield from self._one(verify.step)
+        wrong = verify.check(content) if isinstance(content, bytes) else None
+        if wrong is not None:
+            raise WrongInstrument(f"{self.plan.name}: {wrong}")
+
+    def barrier(self) -> Dialogue[None]:
+        """Ask what only one reply can answer, and throw away whatever else comes before it. Raises LinkError."""
+        if self.plan.barrier is not None:
+            yield from self._one(self.plan.barrier, tolerant=True)
+
+    def teardown(self) -> Dialogue[None]:
+        """Tell what the driver wants told before leaving; nothing with configure: never. Raises LinkError."""
+        if self.plan.configure:
+            for command in self.plan.teardown:
+                yield from tell(Tell(command, self.plan.latency_ns))
+
+    # ------------------------------------------------------------ polls
+
+    def poll(self, poll: PollPlan) -> Dialogue[Outcome]:
+        """Ask one poll. Never raises a DaqError: whatever happens is an outcome."""
+        try:
+            yield from self._be_in_mode(poll)
+            answers, seen = yield from self._steps(poll)
+            return self._judged(poll, answers, seen)
+        except (RefusedReply, UnreadableReply) as error:
+            self._mode = None
+            return (yield from self._explained(failure(error)))
+        except (LinkError, ReplyError) as error:
+            outcome = failure(error)
+            if outcome.lost_track:
+                self._mode = None
+            return outcome
+
+    def _judged(self, poll: PollPlan, answers: Sequence[Answer], seen: Sequence[Seen]) -> Outcome:
+        readings = poll.readings(answers)
+        bounded = bound(poll.time, seen)
+        return Outcome(Status.OK, None, readings, bounded.timing, claim_held=bounded.claim_held)
+
+    def _explained(self, outcome: Outcome) -> Dialogue[Outcome]:
+        """Put what the instrument's error queue says behind the detail."""
+        try:
+            errors = yield from self._drain_errors()
+        except (LinkError, ReplyError):
+            return replace(outcome, lost_track=True)
+        if not errors:
+            return outcome
+        return replace(outcome, detail=f"{outcome.detail}; its error queue says {', '.join(errors)}")
+
+    def _be_in_mode(self, poll: PollPlan) -> Dialogue[None]:
+        """Enter the poll's mode where the instrument is in another one; with configure: never, see that it is in it."""
+        mode = poll.mode
+        if mode is None or mode == self._mode:
+            return
+        if self.plan.configure:
+            self._mode = None
+            for command in mode.enter:
+                yield from tell(Tell(command, self.plan.latency_ns))
+            if mode.settle_ns:
+                yield Pause(mode.settle_ns)
+            for _ in range(mode.discard):
+                yield from self._steps(poll)
+        values = yield from self._read_back(mode.readbacks)
+        self._note_settings(poll, values)
+        if self.plan.configure:
+            self._mode = mode
+
+    def _note_settings(self, poll: PollPlan, values: dict[str, str]) -> None:
+        if self.met is not None and self.met.poll_settings.get(poll.name) != values:
+            self.met = replace(self.met, poll_settings={**self.met.poll_settings, poll.name: values})
+
+    def _steps(self, poll: PollPlan) -> Dialogue[tuple[list[Answer], list[Seen]]]:
+        """Go through the exchanges of a poll; a command counts for the time, and has no answer."""
+        answers: list[Answer] = []
+        seen: list[Seen] = []
+        begun: Stamp | None = None  # of a command that may have been the trigger
+        for step in poll.steps:
+            if isinstance(step, TextStep) and step.reply is None:
+                told = yield from tell(Tell(step.ask, step.within_ns))
+                begun = begun or told
+                continue
+            answer, replied = yield from self._one(step)
+            asked = begun if begun is not None and not seen else replied.asked
+            answers.append(answer)
+            seen.append(Seen(asked, replied.not_before, replied.first, replied.wire_ns))
+        return answers, seen
+
+    def _one(self, step: Step, *, tolerant: bool = False) -> Dialogue[tuple[Answer, Replied]]:
+        if isinstance(step, TextStep):
+            return (yield from self._text(step, tolerant=tolerant))
+        raise AssertionError("registers")
+
+    def _text(self, step: TextStep, *, tolerant: bool = False) -> Dialogue[tuple[Match, Replied]]:
+        """One exchange in text; `tolerant` throws away replies that are not of its form, until the deadline."""
+        assert step.reply is not None, "a command has no reply to be read"
+        form = step.reply
+        replied = yield from ask(Ask(step.ask, form.cut, step.within_ns))
+        for _ in range(MOST_DISCARDED if tolerant else 0):
+            try:
+                return form.match(replied.data), replied
+            except ReplyError:
+                replied = yield from ask(Again(form.cut))
+        return form.match(replied.data), replied
+
+    # ------------------------------------------------------------ talkers
+
+    def listen(self) -> Dialogue[tuple[PollPlan, Outcome]]:
+        """Take one line of an instrument that sends unasked, and judge it.
+
+        The first line after joining is thrown away: nobody saw it begin. Lines find back to each other by their ending,
+        so that a bad one does not make the wire dirty. Silence beyond `quiet` is a time-out of the first stream.
+        """
+        first = self.streams[0]
+        try:
+            while not self._joined:
+                yield from self._line()
+                self._joined = True
+            replied = yield from self._line()
+        except LinkTimeout as error:
+            self._joined = self._joined and not error.partial
+            return first, replace(failure(error), lost_track=False)
+        except LinkError as error:
+            self._joined = False
+            return first, replace(failure(error), lost_track=not isinstance(error, LinkDesync))
+        return self._heard(replied)
+
+    def _line(self) -> Dialogue[Replied]:
+        first = self.streams[0].steps[0]
+        assert isinstance(first, TextStep)
+        assert first.reply is not None
+        quiet_ns = min(stream.quiet_ns for stream in self.streams)
+        return (yield from ask(Ask(b"", first.reply.cut, quiet_ns)))
+
+    def _heard(self, replied: Replied) -> tuple[PollPlan, Outcome]:
+        """Give a line to the first stream that can read it."""
+        seen = [Seen(replied.not_before, replied.not_before, replied.first, replied.wire_ns)]
+        refused: tuple[PollPlan, Outcome] | None = None
+        for stream in self.streams:
+            step = stream.steps[0]
+            assert isinstance(step, TextStep)
+            assert step.reply is not None
+            try:
+                return stream, self._judged(stream, [step.reply.match(replied.data)], seen)
+            except ReplyError as error:
+                timing = bound(stream.time, seen).timing
+                refused = refused or (stream, replace(failure(error), lost_track=False, timing=timing))
+        assert refused is not None, "a talker has a stream"
+        return refused
