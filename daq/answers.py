@@ -1,0 +1,163 @@
+"""What people may ask a running station through its control socket, and the answers.
+
+One method a verb; each gives plain data, and raises DaqError with words for the one who asked.
+
+    control (verb, words) -> Answers -> station, journal, lines -> data
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import daq
+from daq.core.errors import DaqError, nearest
+from daq.core.message import rfc3339
+from daq.core.observation import Stamp, Status
+
+if TYPE_CHECKING:
+    from daq.control import Verb
+    from daq.station import Running, Station
+
+Words = dict[str, Any]
+
+TAPPED = 1000
+"""Chunks of bytes that wait for a slow reader of `daq tap`; what comes beyond is counted and left out."""
+
+QUIET_S = 5.0
+"""A tap with nothing to show says so this often, which is also how a reader that left is noticed."""
+
+PAGE = 500
+"""Records of the journal in one answer."""
+
+
+class Answers:
+    """The table of verbs of one station."""
+
+    def __init__(self, station: Station) -> None:
+        self._station = station
+        self.verbs: Mapping[str, Verb] = {
+            "status": self.status,
+            "mark": self.mark,
+            "reload": self.reload,
+            "tap": self.tap,
+            "journal_info": self.journal_info,
+            "journal_export": self.journal_export,
+        }
+
+    async def status(self, _: Words) -> Words:
+        """How everything fares."""
+        station = self._station
+        named, clock = station.loaded.bench.station, station.discipline.state
+        health = station.journal.health
+        return {
+            "station": {
+                "site": named.site,
+                "name": named.name,
+                "version": daq.__version__,
+                "boot": station.boot,
+                "since": rfc3339(station.since_ns),
+                "pid": os.getpid(),
+                "bench": str(station.loaded.path.absolute()),
+            },
+            "clock": {"source": clock.source, "err": clock.err_s},
+            "context": dict(station.marks.pairs),
+            "instruments": {
+                name: _instrument(running, name)
+                for running in station.lines.values()
+                for name in running.wiring.instruments
+            },
+            "journal": {
+                **{key: value for key, value in asdict(health).items() if not key.endswith("_ns")},
+                "oldest": None if health.oldest_t_ns is None else rfc3339(health.oldest_t_ns),
+                "committed": None if health.committed_utc_ns is None else rfc3339(health.committed_utc_ns),
+                "queue_bytes": station.journal.queue_bytes,
+            },
+            "sinks": {} if station.sink is None else {station.sink.name: asdict(station.sink.health())},
+        }
+
+    async def mark(self, words: Words) -> Words:
+        """Change what every observation carries from now on."""
+        changes = {str(key): str(value) for key, value in words.get("changes", {}).items()}
+        self._station.marks.change(changes, clear=bool(words.get("clear")))
+        return {"context": dict(self._station.marks.pairs)}
+
+    async def reload(self, _: Words) -> Words:
+        """Read the files again."""
+        return asdict(await self._station.reload())
+
+    async def tap(self, words: Words) -> AsyncIterator[Words]:
+        """Show the bytes of an instrument's wire until the one who asked leaves."""
+        running = self._running(str(words.get("instrument")))
+        waiting: asyncio.Queue[Words] = asyncio.Queue(TAPPED)
+        left_out = 0
+
+        def passed(way: str, raw: bytes, at: Stamp) -> None:
+            nonlocal left_out
+            if waiting.full():
+                left_out += 1
+                return
+            chunk = {"sent": way == "sent", "hex": raw.hex(), "utc_ns": at.utc_ns, "binary": binary}
+            waiting.put_nowait({**chunk, "left_out": left_out} if left_out else chunk)
+            left_out = 0
+
+        binary = running.wiring.framing is not None
+        end = running.line.tap(passed)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(QUIET_S):
+                        chunk = await waiting.get()
+                except TimeoutError:
+                    chunk = {"quiet": True}
+                yield chunk
+        finally:
+            end()
+
+    async def journal_info(self, _: Words) -> Words:
+        """What the journal holds."""
+        return {"journal": await self._station.journal.info()}
+
+    async def journal_export(self, words: Words) -> AsyncIterator[Words]:
+        """Give the journal's records page by page."""
+        after = None
+        while True:
+            page = await self._station.journal.export(
+                words["since_ns"], words["until_ns"], words.get("streams"), after, PAGE
+            )
+            for record in page.records:
+                yield {"kind": record.kind, "payload": record.payload.decode()}
+            if page.after is None:
+                return
+            after = page.after
+
+    def _running(self, instrument: str) -> Running:
+        for running in self._station.lines.values():
+            if instrument in running.wiring.instruments:
+                return running
+        raise DaqError(f"no instrument {instrument!r}. {nearest(instrument, self._station.loaded.plans)}")
+
+
+def _instrument(running: Running, name: str) -> Words:
+    party = running.line.parties[name]
+    verdict, counts = party.health.verdict, party.counts
+    good = counts.slots[Status.OK]
+    return {
+        "status": verdict.state.value,
+        "why": verdict.why,
+        "since": rfc3339(verdict.since_utc_ns),
+        "wire": running.wiring.name,
+        "interface": running.wiring.interface,
+        "asked": counts.asked,
+        "good": good,
+        "failed": counts.slots.total() - good,
+        "slots": dict(counts.slots),
+        "resyncs": counts.resyncs,
+        "rtt_s": counts.rtt_s,
+        "lateness_s": counts.lateness_s,
+        "largest_lateness_s": counts.largest_lateness_s,
+        "last_good": {poll: rfc3339(obs.timing.utc_ns) for poll, obs in counts.last_good.items() if obs.timing},
+    }

@@ -1,0 +1,116 @@
+"""Makes lines and sinks from what the files describe: the described in, the living out, not yet started.
+
+Loaded -> wires (name, digest) -> Line          Mqtt (bench file) -> MqttSettings, secrets resolved
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import orjson
+
+from daq.clock import Clock
+from daq.core.bench import Mqtt
+from daq.core.line_settings import line_settings
+from daq.core.schedule import spread
+from daq.core.wire import Wiring, wirings
+from daq.line import Line, Outlets
+from daq.load import Loaded, resolve
+from daq.session import Session
+from daq.sinks.publisher import MqttSettings, TlsSettings
+from daq.transports import OPENERS
+
+Phases = Mapping[tuple[str, str], int]
+"""(instrument, poll) -> phase of its slots, ns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A wire that is to be served.
+
+    Args:
+        digest: of all that its line is made from; another digest means another line.
+    """
+
+    wiring: Wiring
+    digest: str
+
+
+def planned(loaded: Loaded, phases: Phases) -> dict[str, Planned]:
+    """Return the wires of a bench by name."""
+    return {
+        wiring.name: Planned(wiring, _digest(loaded, wiring, phases))
+        for wiring in wirings(loaded.bench, loaded.drivers)
+    }
+
+
+def _digest(loaded: Loaded, wiring: Wiring, phases: Phases) -> str:
+    """Name all that a line is made from: the wire, its instruments' entries, their drivers, their phases."""
+    bench = loaded.bench
+    made_from = {
+        "station": bench.station.model_dump(),
+        "wiring": repr(wiring),
+        "instruments": {name: bench.instruments[name].model_dump() for name in wiring.instruments},
+        "drivers": {name: loaded.driver_hashes[bench.instruments[name].driver] for name in wiring.instruments},
+        "phases": sorted((*key, phase_ns) for key, phase_ns in phases.items() if key[0] in wiring.instruments),
+    }
+    return hashlib.sha256(orjson.dumps(made_from, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def phases_of(loaded: Loaded, before: Phases | None = None) -> dict[tuple[str, str], int]:
+    """Return the phase of every poll: as the bench file says, else as before, else spread over the station.
+
+    A poll keeps its place on the grid over a reload, so that a bench that grows does not move what is running.
+    """
+    kept = before or {}
+    polls = {
+        (name, poll.name): poll
+        for name, plan in loaded.plans.items()
+        for poll in plan.polls
+        if poll.every_ns is not None
+    }
+    places = spread({f"{name}/{poll}": plan.every_ns or 1 for (name, poll), plan in polls.items()})
+    phases = {}
+    for (name, poll), plan in polls.items():
+        spread_ns = kept.get((name, poll), places[f"{name}/{poll}"])
+        phases[name, poll] = plan.phase_ns if plan.phase_ns is not None else spread_ns % (plan.every_ns or 1)
+    return phases
+
+
+def line(loaded: Loaded, wiring: Wiring, phases: Phases, clock: Clock, outlets: Outlets) -> Line:
+    """Make the line of one wire; nothing is opened yet."""
+    wire = wiring.wire
+    return Line(
+        wiring.name,
+        OPENERS[wire.kind](wire, clock),
+        [Session(loaded.plans[name]) for name in wiring.instruments],
+        clock,
+        outlets,
+        phases=phases,
+        byte_ns=line_settings(wire.line).byte_ns if wire.line is not None else 0,
+        numbered=wiring.framing == "tcp",
+    )
+
+
+def mqtt_settings(mqtt: Mqtt) -> MqttSettings:
+    """Resolve secrets and put together what the sink needs.
+
+    Raises:
+        ConfigError: a secret cannot be read.
+    """
+    url = urlsplit(mqtt.url)
+    secure = url.scheme == "mqtts"
+    tls = mqtt.tls
+    return MqttSettings(
+        host=url.hostname or "",
+        port=url.port or (8883 if secure else 1883),
+        client_id=mqtt.client_id or "",
+        username=mqtt.username,
+        password=resolve(mqtt.password) if mqtt.password is not None else None,
+        tls=TlsSettings(tls.ca, tls.certificate, tls.key) if tls is not None else TlsSettings() if secure else None,
+        version="3.1.1" if mqtt.version == "3.1.1" else "auto",
+        exchanges=mqtt.exchanges,
+    )

@@ -1,0 +1,66 @@
+"""`daq status`: how the running station and each of its instruments fare."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from daq.cli import reach
+
+_COLOURS = {"ok": "green", "degraded": "yellow", "lost": "red"}
+
+
+def status(
+    bench: reach.Bench = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+) -> None:
+    """Show how the running station, its instruments, its journal and its broker fare.
+
+    Exit code 0 when all instruments are ok, 1 when one is not.
+    """
+    answer = reach.ask_once(bench, do="status")
+    if as_json:
+        typer.echo(orjson.dumps(answer).decode())
+    else:
+        _show(answer)
+    if any(each["status"] != "ok" for each in answer["instruments"].values()):
+        raise typer.Exit(1)
+
+
+def _show(answer: dict[str, Any]) -> None:
+    console = Console()
+    console.print(_heading(answer))
+    table = Table("instrument", "status", "since", "wire", "good", "failed", "resyncs", "why")
+    for name, each in answer["instruments"].items():
+        table.add_row(
+            name,
+            Text(each["status"], _COLOURS.get(each["status"], "")),
+            each["since"],
+            each["wire"],
+            str(each["good"]),
+            str(each["failed"]),
+            str(each["resyncs"]),
+            Text(each["why"] or ""),
+        )
+    console.print(table)
+    console.print(_pairs("journal", answer["journal"]))
+    for name, sink in answer["sinks"].items():
+        console.print(_pairs(name, sink))
+
+
+def _heading(answer: dict[str, Any]) -> Text:
+    station, clock = answer["station"], answer["clock"]
+    bound = "unknown" if clock["err"] is None else f"{clock['err']} s"
+    return Text(
+        f"{station['site']}/{station['name']}  version {station['version']}  pid {station['pid']}  up since "
+        f"{station['since']}  clock: {clock['source']}, bound to UTC {bound}"
+    )
+
+
+def _pairs(name: str, values: dict[str, Any]) -> Text:
+    return Text(f"{name}: " + ", ".join(f"{key} {value}" for key, value in values.items() if value is not None))

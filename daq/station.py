@@ -1,0 +1,430 @@
+"""The daemon: owns, supervises, starts, stops and reloads every line and sink, and feeds the sinks from the journal.
+
+It judges no reply and moves no byte. What a line observes goes into the journal first; what the journal has committed
+goes to the sinks; what people ask goes through the control socket.
+
+    Loaded -> Station -> lines -> journal -> sinks          control -> Answers -> Station
+
+Start:  journal (takes the lock), control socket, sinks, lines, READY.
+Stop:   no new slots, exchanges in flight end, teardown, last commit, bounded drain of the sinks, `offline`, close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from daq import build, state
+from daq.answers import Answers
+from daq.clock import Clock, Discipline, SystemClock, boot_id
+from daq.control import Control
+from daq.core.errors import ConfigError
+from daq.core.observation import NS, Identity
+from daq.core.record import Entry
+from daq.core.schedule import ClockWatch
+from daq.core.wire import Wiring
+from daq.journal import Journal
+from daq.line import Line, Outlets
+from daq.load import Loaded, load_bench
+from daq.loop import new_event_loop
+from daq.marks import Marks
+from daq.recorder import Recorder
+from daq.session import Met
+from daq.sinks.mqtt import MqttSink
+from daq.supervise import supervise
+from daq.systemd import Notifier, from_environment
+from daq.transports.aside import Aside
+
+log = logging.getLogger(__name__)
+
+STOP_NS = 9 * NS
+"""From the signal to the last close; the service manager kills at 15 s."""
+
+LINES_STOP_NS = 3 * NS
+"""For the exchange in flight and the teardown; a line that takes longer is cancelled."""
+
+JOURNAL_STOP_NS = 2 * NS
+"""Kept back for the last commit."""
+
+TICK_NS = NS
+"""How often the clocks are compared and everybody's progress is looked at."""
+
+LOAD_NS = 30 * NS
+"""For reading the files again: they may stand on a share that hangs."""
+
+STUCK_NS = 20 * NS
+"""A line or a journal that is so long past its own next deadline is stuck; the watchdog is not fed then."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A line that is served.
+
+    Args:
+        digest: of all it was made from.
+    """
+
+    line: Line
+    wiring: Wiring
+    digest: str
+    task: asyncio.Task[None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload changed: instruments by what became of them, and how many wires it did not touch."""
+
+    added: list[str]
+    removed: list[str]
+    restarted: list[str]
+    kept: int
+
+
+class Station:
+    """One bench, served from `run` until it is told to stop.
+
+    Args:
+        loaded: its files, found right.
+        folder: where its journal, lock and marks stand.
+        clock: time.
+        notifier: the service manager, or nobody.
+    """
+
+    def __init__(self, loaded: Loaded, folder: Path, clock: Clock, notifier: Notifier) -> None:
+        self.loaded = loaded
+        self.clock = clock
+        self.since_ns = clock.now().utc_ns
+        self.boot = boot_id()
+        self.discipline = Discipline()
+        self.marks = Marks(folder / "marks.json")
+        self.lines: dict[str, Running] = {}
+        self.sink: MqttSink | None = None
+        self.phases: dict[tuple[str, str], int] = {}
+        self._folder = folder
+        self._notifier = notifier
+        self._stopping = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._loading: Aside[Loaded] = Aside("load[bench]", discard=lambda _: None)
+        self._sink_task: asyncio.Task[None] | None = None
+        self._retained: dict[str, bytes] = {}
+        self._stuck_before: list[str] = []
+        self._tasks: asyncio.TaskGroup
+        self._background: set[asyncio.Task[None]] = set()
+        limits = loaded.bench.journal
+        self.journal = Journal(
+            folder / "journal.db",
+            max_bytes=limits.max,
+            keep_ns=limits.keep,
+            when_full=limits.when_full,
+            announce=self._event_entry,
+            now_utc_ns=lambda: clock.now().utc_ns,
+            sinks=["mqtt"] if loaded.bench.mqtt else [],
+        )
+        self.recorder = Recorder(
+            loaded, self.boot, clock, self.journal.append, retain=self._retain, forget=self._forget
+        )
+        self.outlets = Outlets(
+            emit=self.recorder.observed,
+            announce=self._announced,
+            describe=self._described,
+            verdict=self.recorder.fares,
+            context=lambda: self.marks.pairs,
+            clock_state=lambda: self.discipline.state,
+        )
+
+    # ------------------------------------------------------------ life
+
+    def stop(self) -> None:
+        """Ask it to end, within STOP_NS."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve the bench until `stop`.
+
+        Raises:
+            ConfigError: the state folder is in use or not ours, or a secret cannot be read; nothing was started.
+        """
+        sink = self._sink(self.loaded)
+        async with AsyncExitStack() as stack:
+            await self.journal.open()
+            stack.push_async_callback(self._close_journal)
+            await stack.enter_async_context(Control(state.socket_path(self._folder), Answers(self).verbs))
+            async with asyncio.TaskGroup() as self._tasks:
+                self._spawn("clock[discipline]", self.discipline.follow(self.clock))
+                self._start_sink(sink)
+                self._start_lines(self.loaded, build.phases_of(self.loaded))
+                self._spawn("station[tick]", self._tick())
+                self._notifier.ready(f"{len(self.loaded.plans)} instruments on {len(self.lines)} wires")
+                log.info("%s runs: %d instruments on %d wires", self.name, len(self.loaded.plans), len(self.lines))
+                await self._stopping.wait()
+                await self._wind_down()
+                for task in self._background:
+                    task.cancel()
+
+    @property
+    def name(self) -> str:
+        """`site/name`."""
+        named = self.loaded.bench.station
+        return f"{named.site}/{named.name}"
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start something that goes on until the station ends."""
+        task = self._tasks.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    async def _wind_down(self) -> None:
+        """End lines, then sinks, each within its share of STOP_NS; past it they are left hard."""
+        self._notifier.stopping()
+        deadline_ns = self.clock.now().mono_ns + STOP_NS
+        log.info("%s stops", self.name)
+        await self._stop_lines(self.lines.values())
+        await self._stop_sink(deadline_ns - JOURNAL_STOP_NS)
+
+    async def _close_journal(self) -> None:
+        if not await self.journal.close(JOURNAL_STOP_NS / NS):
+            log.error("the disk did not take the last commit within %d s", JOURNAL_STOP_NS // NS)
+
+    # ------------------------------------------------------------ lines
+
+    def _start_lines(self, loaded: Loaded, phases: build.Phases, kept: Iterable[str] = ()) -> None:
+        self.phases = dict(phases)
+        for name, planned in build.planned(loaded, phases).items():
+            if name in kept:
+                continue
+            line = build.line(loaded, planned.wiring, phases, self.clock, self.outlets)
+            run = supervise(
+                f"line[{name}]", line.run, self.clock, partial(self._failed_inside, planned.wiring.instruments)
+            )
+            task = self._spawn(f"line[{name}]", run)
+            self.lines[name] = Running(line, planned.wiring, planned.digest, task)
+
+    async def _stop_lines(self, lines: Iterable[Running]) -> None:
+        tasks = [running.task for running in lines]
+        for running in lines:
+            running.line.stop()
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=LINES_STOP_NS / NS)
+        for task in late:
+            log.warning("%s did not end in %d s and is left hard", task.get_name(), LINES_STOP_NS // NS)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _failed_inside(self, instruments: Sequence[str], why: str) -> None:
+        """A line or a sink raised what nobody foresaw; its instruments are not read until it has started again."""
+        for instrument in instruments or [None]:
+            self.recorder.announced("internal", instrument, why=why)
+
+    def _event_entry(self, event: str, details: Mapping[str, Any]) -> Entry:
+        """Make the journal's own events; it has none before there is a recorder."""
+        return self.recorder.event_entry(event, details)
+
+    def _announced(self, event: str, details: Mapping[str, Any]) -> None:
+        words = dict(details)
+        self.recorder.announced(event, words.pop("instrument", None), **words)
+
+    def _described(self, instrument: str, met: Met | None) -> str:
+        plan = self.loaded.plans[instrument]
+        phases = {poll: phase_ns for (name, poll), phase_ns in self.phases.items() if name == instrument}
+        known = met or Met(Identity(plan.asset), simulated=plan.simulated)
+        return self.recorder.met(plan, phases, known)
+
+    # ------------------------------------------------------------ the sink
+
+    def _sink(self, loaded: Loaded) -> MqttSink | None:
+        """Make the sink the bench file asks for. Raises ConfigError where a secret cannot be read."""
+        mqtt = loaded.bench.mqtt
+        if mqtt is None:
+            return None
+        return MqttSink(
+            build.mqtt_settings(mqtt),
+            topics=self.recorder.topics,
+            boot=self.boot,
+            open_feed=self.journal.feed,
+            announce=self.recorder.announced,
+            clock=self.clock,
+        )
+
+    def _start_sink(self, sink: MqttSink | None) -> None:
+        self.sink = sink
+        if sink is None:
+            log.warning("%s has no mqtt: in its bench file: observations stay in the journal", self.name)
+            return
+        name = f"sink[{sink.name}]"
+        failed = partial(self._failed_inside, ())
+        self._sink_task = self._spawn(name, supervise(name, sink.run, self.clock, failed))
+        for topic, payload in self._retained.items():
+            sink.retain(topic, payload)
+
+    async def _stop_sink(self, deadline_ns: int) -> None:
+        """Let the sink deliver what is committed, and say good-bye."""
+        await self.journal.flush()
+        if self.sink is None or self._sink_task is None:
+            return
+        if not await self.sink.stop(deadline_ns):
+            log.warning("%s did not take everything in time; the journal keeps the rest", self.sink.name)
+        self._sink_task.cancel()
+        await asyncio.gather(self._sink_task, return_exceptions=True)
+
+    def _retain(self, topic: str, payload: bytes) -> None:
+        self._retained[topic] = payload
+        if self.sink is not None:
+            self.sink.retain(topic, payload)
+
+    def _forget(self, topic: str) -> None:
+        self._retained.pop(topic, None)
+        if self.sink is not None:
+            self.sink.forget(topic)
+
+    # ------------------------------------------------------------ reload
+
+    async def reload(self) -> Reloaded:
+        """Read the files again and restart the lines that they change; all others go on untouched.
+
+        Raises:
+            ConfigError: the new files are wrong, or change what only a restart can; the old stay in force.
+        """
+        async with self._reloading:
+            self._notifier.reloading()
+            try:
+                changed = await self._reload()
+            except ConfigError as error:
+                self.recorder.announced("reload", outcome="refused", problems=error.problems)
+                raise
+            finally:
+                self._notifier.ready(f"{len(self.loaded.plans)} instruments on {len(self.lines)} wires")
+            self.recorder.announced("reload", outcome="done", **asdict(changed))
+            return changed
+
+    async def _reload(self) -> Reloaded:
+        deadline_ns = self.clock.now().mono_ns + LOAD_NS
+        try:
+            fresh = await self._loading.run(lambda: load_bench(self.loaded.path), deadline_ns)
+        except TimeoutError:
+            raise ConfigError(
+                [f"{self.loaded.path}: cannot be read within {LOAD_NS // NS} s. Is its share there?"]
+            ) from None
+        _refuse_what_needs_a_restart(self.loaded, fresh)
+        sink_changed = fresh.bench.mqtt != self.loaded.bench.mqtt
+        before, phases = set(self.loaded.plans), build.phases_of(fresh, self.phases)
+        wanted = build.planned(fresh, phases)
+        kept = {name for name, line in self.lines.items() if name in wanted and wanted[name].digest == line.digest}
+        ended = [self.lines.pop(name) for name in list(self.lines) if name not in kept]
+        await self._stop_lines(ended)
+        self.loaded = fresh
+        self.recorder.adopt(fresh)
+        for instrument in before - set(fresh.plans):
+            self.recorder.gone(instrument)
+        if sink_changed:
+            sink = self._sink(fresh)
+            await self._stop_sink(self.clock.now().mono_ns + LINES_STOP_NS)
+            self._start_sink(sink)
+        self._start_lines(fresh, phases, kept)
+        self._tell_station()
+        begun = {name for wire in wanted.keys() - kept for name in wanted[wire].wiring.instruments}
+        return Reloaded(
+            added=sorted(begun - before),
+            removed=sorted(before - set(fresh.plans)),
+            restarted=sorted(begun & before),
+            kept=len(kept),
+        )
+
+    # ------------------------------------------------------------ once a second
+
+    async def _tick(self) -> None:
+        """Compare the clocks, look at everybody's progress, feed the watchdog where there is some."""
+        watch = ClockWatch(self.clock.anchor())
+        while True:
+            self._look_at_clock(watch)
+            self._tell_station()
+            stuck = self._stuck()
+            if stuck != self._stuck_before:
+                self._stuck_before = stuck
+                if stuck:
+                    log.error("no progress: %s; the watchdog is not fed", ", ".join(stuck))
+            if not stuck:
+                self._notifier.alive()
+            await self.clock.wait(self.clock.now().mono_ns + TICK_NS)
+
+    def _look_at_clock(self, watch: ClockWatch) -> None:
+        step = watch.saw(self.clock.anchor())
+        if step is None:
+            for running in self.lines.values():
+                running.line.follow(watch.anchor)
+            return
+        self.recorder.announced("clock_step", seconds=step.size_ns / NS)
+        for running in self.lines.values():
+            running.line.clock_stepped(step)
+
+    def _stuck(self) -> list[str]:
+        """Return who is far past his own next deadline; a wait for an absent instrument has one too."""
+        now_ns = self.clock.now().mono_ns
+        late = [name for name, running in self.lines.items() if now_ns - running.line.progress_mono_ns > STUCK_NS]
+        if now_ns - self.journal.progress_mono_ns > STUCK_NS:
+            late.append("journal")
+        return late
+
+    def _tell_station(self) -> None:
+        """Keep the station's own info at the broker; told again only where it changed."""
+        limits = {"journal_bytes": self.loaded.bench.journal.max, "journal_keep_s": self.loaded.bench.journal.keep / NS}
+        self.recorder.station_info(self.journal.health.epoch or "", self.discipline.state, limits)
+
+
+def _refuse_what_needs_a_restart(old: Loaded, new: Loaded) -> None:
+    """Raise ConfigError where a file changes what a running station is made of."""
+    problems = []
+    for what, before, after in (
+        ("station.site", old.bench.station.site, new.bench.station.site),
+        ("station.name", old.bench.station.name, new.bench.station.name),
+        ("journal", old.bench.journal, new.bench.journal),
+        ("mqtt", old.bench.mqtt is None, new.bench.mqtt is None),
+        ("mqtt.prefix", old.bench.mqtt and old.bench.mqtt.prefix, new.bench.mqtt and new.bench.mqtt.prefix),
+    ):
+        if before != after:
+            problems.append(f"{new.path}: {what}: cannot change while the station runs. Restart it, or put it back.")
+    if problems:
+        raise ConfigError(problems)
+
+
+def run_station(bench: Path) -> None:
+    """Run the station of a bench file until SIGTERM or SIGINT; SIGHUP reloads.
+
+    Raises:
+        ConfigError: the files, the state folder or a secret are not right.
+    """
+    loaded = load_bench(bench)
+    named = loaded.bench.station
+    station = Station(loaded, state.state_folder(named.site, named.name), SystemClock(), from_environment())
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_with_signals(station))
+
+
+async def _with_signals(station: Station) -> None:
+    loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        with contextlib.suppress(ConfigError):  # announced, and in the log
+            await station.reload()
+
+    def hup() -> None:
+        task = loop.create_task(reload(), name="station[reload]")
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGTERM, station.stop)
+    loop.add_signal_handler(signal.SIGINT, station.stop)
+    loop.add_signal_handler(signal.SIGHUP, hup)
+    gc.freeze()  # what is loaded now stays: looking through it again is what makes late polls
+    await station.run()
