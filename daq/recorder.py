@@ -93,8 +93,9 @@ class Recorder:
 
         self._append(Entry("obs", f"{obs.instrument}/{obs.poll}", t_ns, encode, size))
 
-    def announced(self, event: str, instrument: str | None = None, **details: Any) -> None:
-        """Keep an event, and say it in the log."""
+    def announced(self, event: str, **details: Any) -> None:
+        """Keep an event, and say it in the log; the detail `instrument` names the one it concerns."""
+        instrument = details.pop("instrument", None)
         where = f"{instrument}: " if instrument else ""
         log.warning("%s%s: %s", where, event, ", ".join(f"{key}={value}" for key, value in details.items()))
         self._append(self.event_entry(event, details, instrument))

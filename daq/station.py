@@ -134,7 +134,7 @@ class Station:
         )
         self.outlets = Outlets(
             emit=self.recorder.observed,
-            announce=self._announced,
+            announce=lambda event, details: self.recorder.announced(event, **details),
             describe=self._described,
             verdict=self.recorder.fares,
             context=lambda: self.marks.pairs,
@@ -223,16 +223,12 @@ class Station:
 
     def _failed_inside(self, instruments: Sequence[str], why: str) -> None:
         """A line or a sink raised what nobody foresaw; its instruments are not read until it has started again."""
-        for instrument in instruments or [None]:
-            self.recorder.announced("internal", instrument, why=why)
+        for instrument in instruments or (None,):
+            self.recorder.announced("internal", instrument=instrument, why=why)
 
     def _event_entry(self, event: str, details: Mapping[str, Any]) -> Entry:
         """Make the journal's own events; it has none before there is a recorder."""
         return self.recorder.event_entry(event, details)
-
-    def _announced(self, event: str, details: Mapping[str, Any]) -> None:
-        words = dict(details)
-        self.recorder.announced(event, words.pop("instrument", None), **words)
 
     def _described(self, instrument: str, met: Met | None) -> str:
         plan = self.loaded.plans[instrument]
