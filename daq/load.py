@@ -456,6 +456,8 @@ def resolve(secret: Secret) -> str:
         ConfigError: it is not there; says which, never what.
     """
     if isinstance(secret, Credential):
+        if Path(secret.credential).name != secret.credential:
+            raise ConfigError([f"{secret.credential!r} is no name of a credential. Write the name, without a path."])
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         if folder is None:
             message = (
