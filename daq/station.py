@@ -109,6 +109,7 @@ class Station:
         self.lines: dict[str, Running] = {}
         self.sink: MqttSink | None = None
         self.phases: dict[tuple[str, str], int] = {}
+        self._watch = ClockWatch(clock.anchor())  # before any line takes its own anchor: no step may fall between
         self._folder = folder
         self._notifier = notifier
         self._stopping = asyncio.Event()
@@ -340,9 +341,8 @@ class Station:
 
     async def _tick(self) -> None:
         """Compare the clocks, look at everybody's progress, feed the watchdog where there is some."""
-        watch = ClockWatch(self.clock.anchor())
         while True:
-            self._look_at_clock(watch)
+            self._look_at_clock()
             self._tell_station()
             stuck = self._stuck()
             if stuck != self._stuck_before:
@@ -353,11 +353,11 @@ class Station:
                 self._notifier.alive()
             await self.clock.wait(self.clock.now().mono_ns + TICK_NS)
 
-    def _look_at_clock(self, watch: ClockWatch) -> None:
-        step = watch.saw(self.clock.anchor())
+    def _look_at_clock(self) -> None:
+        step = self._watch.saw(self.clock.anchor())
         if step is None:
             for running in self.lines.values():
-                running.line.follow(watch.anchor)
+                running.line.follow(self._watch.anchor)
             return
         self.recorder.announced("clock_step", seconds=step.size_ns / NS)
         for running in self.lines.values():
