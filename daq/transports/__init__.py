@@ -16,11 +16,15 @@ from daq.core.line_settings import line_settings
 from daq.transports.seam import MAX_REPLY, Now, Received, Transport
 from daq.transports.serial import Serial
 from daq.transports.tcp import Tcp
+from daq.transports.visa import Visa
 
 __all__ = ["MAX_REPLY", "OPENERS", "Received", "Transport"]
 
 USUAL_LINE = "9600/8n1"
 """Serial settings where neither the bench file nor the driver names any."""
+
+USUAL_BACKEND = "@py"
+"""The VISA library where the bench file names none: the one that comes with us."""
 
 
 def _tcp(wire: Wire, clock: Now) -> Transport:
@@ -32,5 +36,12 @@ def _serial(wire: Wire, clock: Now) -> Transport:
     return Serial(wire.address, line_settings(wire.line or USUAL_LINE), clock)
 
 
-OPENERS: Mapping[WireKind, Callable[[Wire, Now], Transport]] = MappingProxyType({"tcp": _tcp, "serial": _serial})
+def _visa(wire: Wire, clock: Now) -> Transport:
+    line = None if wire.line is None else line_settings(wire.line)
+    return Visa(wire.address, clock, backend=wire.backend or USUAL_BACKEND, eol=wire.eol, line=line)
+
+
+OPENERS: Mapping[WireKind, Callable[[Wire, Now], Transport]] = MappingProxyType(
+    {"tcp": _tcp, "serial": _serial, "visa": _visa}
+)
 """Kind of wire -> makes its transport, not open yet. Raises ValueError where the wire is not written properly."""

@@ -7,6 +7,7 @@ stop listening. The shared suite runs over all of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import struct
@@ -21,6 +22,7 @@ from daq.clock import SystemClock
 from daq.core.line_settings import line_settings
 from daq.transports.serial import Serial
 from daq.transports.tcp import Tcp
+from daq.transports.visa import Visa
 
 PATIENCE_S = 20.0
 
@@ -32,7 +34,7 @@ def within(seconds: float) -> int:
 class TcpFar:
     """A listening socket and the newest connection to it."""
 
-    reopen_heals = True
+    late = "unread"
 
     def __init__(self):
         self._port = 0
@@ -93,7 +95,7 @@ class TcpFar:
 class PtyFar:
     """A pseudo-terminal behind a symbolic link, as udev makes them; plugged in again, it has a new number."""
 
-    reopen_heals = False
+    late = "unread"
 
     async def start(self):
         self._folder = tempfile.TemporaryDirectory()
@@ -159,8 +161,111 @@ class PtyFar:
         self._folder.cleanup()
 
 
-FAR_SIDES = {"tcp": TcpFar, "serial": PtyFar}
-BYTE_STREAMS = ("tcp", "serial")
+class VisaSocketFar(TcpFar):
+    """The same socket, called by a VISA library."""
+
+    late = "told by the next write"
+
+    def transport(self):
+        return Visa(f"TCPIP0::127.0.0.1::{self._port}::SOCKET", SystemClock())
+
+
+class VisaSerialFar(PtyFar):
+    """The same pseudo-terminal, opened by a VISA library."""
+
+    late = "told by the next write"
+
+    def transport(self, line="9600/8n1"):
+        return Visa(f"ASRL{self.link}::INSTR", SystemClock(), line=line_settings(line))
+
+
+class HislipFar:
+    """An instrument's HiSLIP 1.0 server with nothing behind it (IVI-6.1: header and message types).
+
+    A message ends with a line end; what is said without one is the beginning of a longer message.
+    """
+
+    late = "cleared"
+    header = struct.Struct(">2sBBIQ")
+
+    def __init__(self):
+        self._port = 0
+        self._writers = []
+
+    async def start(self):
+        self._sessions = asyncio.Queue()
+        self._heard = asyncio.StreamReader()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    def transport(self):
+        return Visa(f"TCPIP0::127.0.0.1::hislip0,{self._port}::INSTR", SystemClock())
+
+    async def accept(self):
+        async with asyncio.timeout(PATIENCE_S):
+            self._sync = await self._sessions.get()
+        self._message = 0xFFFFFF00
+
+    async def _serve(self, reader, writer):
+        self._writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                _, kind, _, parameter, length = self.header.unpack(await reader.readexactly(16))
+                payload = await reader.readexactly(length)
+                self._react(writer, kind, parameter, payload)
+
+    def _react(self, writer, kind, parameter, payload):
+        if kind == 0:  # Initialize; answered with version 1.0 and session 7
+            self._put(writer, 1, (0x0100 << 16) | 7)
+            self._sessions.put_nowait(writer)
+        elif kind in (6, 7):  # Data, DataEnd
+            self._message = parameter
+            self._heard.feed_data(payload)
+        elif kind == 8:  # DeviceClearComplete
+            self._put(writer, 9)
+        elif kind == 15:  # AsyncMaximumMessageSize
+            self._put(writer, 16, payload=payload)
+        elif kind == 17:  # AsyncInitialize
+            self._put(writer, 18)
+        elif kind == 19:  # AsyncDeviceClear
+            self._put(writer, 23)
+
+    def _put(self, writer, kind, parameter=0, payload=b""):
+        writer.write(self.header.pack(b"HS", kind, 0, parameter, len(payload)) + payload)
+
+    async def say(self, data, message=None):
+        self._put(self._sync, 7 if data.endswith(b"\n") else 6, message or self._message, data)
+        async with asyncio.timeout(PATIENCE_S):
+            await self._sync.drain()
+
+    async def hear(self, size):
+        async with asyncio.timeout(PATIENCE_S):
+            return await self._heard.readexactly(size)
+
+    async def hang_up(self):
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+        await asyncio.sleep(0)
+
+    async def go(self):
+        self._server.close()
+        await self.hang_up()
+
+    async def come_back(self):
+        await self.start()
+
+    async def stop(self):
+        await self.go()
+
+
+FAR_SIDES = {
+    "tcp": TcpFar,
+    "serial": PtyFar,
+    "visa_hislip": HislipFar,
+    "visa_socket": VisaSocketFar,
+    "visa_serial": VisaSerialFar,
+}
 
 
 def pytest_generate_tests(metafunc):
