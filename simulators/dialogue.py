@@ -76,6 +76,13 @@ async def never() -> Answer:
     return await waiting
 
 
+def loud(task: asyncio.Task[None]) -> None:
+    """Report a task that ended by a mistake of ours; a done callback."""
+    if not task.cancelled() and task.exception() is not None:
+        context = {"message": f"{task.get_name()} failed", "exception": task.exception(), "task": task}
+        task.get_loop().call_exception_handler(context)
+
+
 class Dialogue:
     """An instrument, its faults and its log.
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from simulators.dialogue import MAX_LINE, Dialogue, Lines
+from simulators.dialogue import MAX_LINE, Dialogue, Lines, loud
 from simulators.text_server import LOOPBACK, Listener, abort
 
 HEADER = struct.Struct(">2sBBIQ")  # prologue, type, control code, parameter, payload length
@@ -121,12 +121,14 @@ class _Session:
             for line in lines:
                 await self._dialogue.hear(line, self)
 
-        self._work = asyncio.create_task(work(), name=f"hislip[{self._dialogue.name}]")
+        self._work = task = asyncio.create_task(work(), name=f"hislip[{self._dialogue.name}]")
+        task.add_done_callback(loud)
         try:
-            await asyncio.wait({self._work})
+            await asyncio.wait({task})
         finally:
-            self._work.cancel()  # done already, unless this connection is being closed
             self._work = None
+            task.cancel()  # done already, unless this connection is being closed
+            await asyncio.wait({task})
 
     def device_clear(self) -> None:
         """Give up what is under way, and what comes until the client says it has cleared."""

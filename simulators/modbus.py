@@ -105,13 +105,21 @@ def _read(device: Device, table: Table, start: int, count: int) -> Reply:
     return Reply(bytes((table, len(block))) + bytes(block), sampled, values)
 
 
+def _crc_row(byte: int) -> int:
+    value = byte
+    for _ in range(8):
+        value = (value >> 1) ^ 0xA001 if value & 1 else value >> 1
+    return value
+
+
+CRC_TABLE = tuple(_crc_row(byte) for byte in range(256))
+
+
 def crc(data: bytes) -> bytes:
     """Give the checksum of an RTU frame, low byte first."""
     value = 0xFFFF
     for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = (value >> 1) ^ 0xA001 if value & 1 else value >> 1
+        value = (value >> 8) ^ CRC_TABLE[(value ^ byte) & 0xFF]
     return struct.pack("<H", value)
 
 
@@ -121,11 +129,14 @@ def rtu(unit: int, pdu: bytes) -> bytes:
     return body + crc(body)
 
 
-def _request_lengths(buffer: bytes) -> tuple[int, ...]:
-    """Give how long the request at the head of the buffer may be, checksum included."""
-    if len(buffer) > 6 and buffer[1] in (15, 16):
-        return (9 + buffer[6],)
-    return (8, 4, *range(5, min(len(buffer), MAX_FRAME) + 1))
+def _request_length(buffer: bytes) -> int:
+    """Give how long the request at the head of the buffer is, checksum included.
+
+    What a function code does not tell is taken to be all that has come.
+    """
+    if 1 <= buffer[1] <= 6:
+        return 8
+    return 9 + buffer[6] if buffer[1] in (15, 16) and len(buffer) > 6 else len(buffer)
 
 
 def take_rtu(buffer: bytearray) -> bytes | None:
@@ -134,11 +145,11 @@ def take_rtu(buffer: bytearray) -> bytes | None:
     Returns:
         The frame with unit and checksum; None while there is none. The caller empties the buffer after a silence.
     """
+    del buffer[: max(len(buffer) - 2 * MAX_FRAME, 0)]
     for skip in range(max(len(buffer) - 3, 0)):
         head = bytes(buffer[skip:])
-        for length in _request_lengths(head):
-            if 4 <= length <= len(head) and crc(head[: length - 2]) == head[length - 2 : length]:
-                del buffer[: skip + length]
-                return head[:length]
-    del buffer[: max(len(buffer) - MAX_FRAME, 0)]
+        length = _request_length(head)
+        if 4 <= length <= len(head) and crc(head[: length - 2]) == head[length - 2 : length]:
+            del buffer[: skip + length]
+            return head[:length]
     return None

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 
 from simulators import modbus
+from simulators.dialogue import loud
 from simulators.faults import Carrier, Faults, Outlet
 from simulators.log import Exchange, Log
 from simulators.modbus import Device
@@ -108,6 +109,7 @@ class RtuBus:
                 task = asyncio.create_task(self._answer(unit, frame, carrier), name=f"unit[{unit.name}]")
                 self._owed.add(task)
                 task.add_done_callback(self._owed.discard)
+                task.add_done_callback(loud)
 
     async def _answer(self, unit: Unit, frame: bytes, carrier: Carrier) -> None:
         await asyncio.sleep(TURNAROUND_S)

@@ -14,7 +14,7 @@ import termios
 import tty
 from pathlib import Path
 
-from simulators.dialogue import Dialogue, Lines
+from simulators.dialogue import Dialogue, Lines, loud
 from simulators.modbus_server import RtuBus
 
 LOOK_S = 0.02  # how often an abandoned line is looked at for a new client; a pty gives no notice of one
@@ -152,6 +152,7 @@ class TextPort(Pty):
     async def open(self) -> None:
         """Plug in."""
         self._listener = asyncio.create_task(self._listen(), name=f"port[{self._dialogue.name}]")
+        self._listener.add_done_callback(loud)
         await super().open()
 
     async def close(self) -> None:
@@ -169,6 +170,7 @@ class TextPort(Pty):
         """Begin to talk, where the instrument does."""
         self._dialogue.greet(self)
         self._talker = asyncio.create_task(self._dialogue.talk(self), name=f"talker[{self._dialogue.name}]")
+        self._talker.add_done_callback(loud)
 
     def left(self) -> None:
         """Stop talking."""

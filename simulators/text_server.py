@@ -10,7 +10,7 @@ import contextlib
 import socket
 import struct
 
-from simulators.dialogue import Dialogue, Lines
+from simulators.dialogue import Dialogue, Lines, loud
 
 LOOPBACK = "127.0.0.1"
 MAX_CLIENTS = 16
@@ -104,6 +104,7 @@ class TextServer(Listener):
         carrier = SocketCarrier(writer)
         self._dialogue.greet(carrier)
         talker = asyncio.create_task(self._dialogue.talk(carrier), name=f"talker[{self._dialogue.name}]")
+        talker.add_done_callback(loud)
         lines = Lines()
         try:
             while data := await reader.read(4096):

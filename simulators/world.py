@@ -134,7 +134,7 @@ class World:
         volts = given.get("dc_voltage", NOMINAL["dc_voltage"][0])
         self.output = Step(target=volts, tau_s=0.05, start=volts)
         pascals = given.get("pressure", NOMINAL["pressure"][0])
-        self.held = Step(target=pascals, tau_s=0.5, start=pascals)
+        self.held = Step(target=pascals, tau_s=0.2, start=pascals)
         first = given.get("mass", NOMINAL["mass"][0])
         self.pan = Pan(loads_g=(first, 2 * first, first / 2))
         self._wander = Drift(seed, "source", 1.0, 2e-7)  # what a source itself drifts by, relative

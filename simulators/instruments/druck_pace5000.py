@@ -106,7 +106,7 @@ class PressureController:
     def _set_point(self, _: str, suffixes: tuple[str, ...]) -> Answer:
         self._check(suffixes)
         text = self._text(self._set_pa)
-        return Answer(f":SOUR:PRES:LEV:IMM:AMPL {text}", (), {"set_point": text})
+        return Answer(f":SOUR:PRES:LEV:IMM:AMPL {text}", (time.monotonic_ns(),), {"set_point": text})
 
     def _set(self, argument: str, suffixes: tuple[str, ...]) -> None:
         self._check(suffixes)
@@ -119,7 +119,8 @@ class PressureController:
 
     def _output(self, _: str, suffixes: tuple[str, ...]) -> Answer:
         self._check(suffixes)
-        return Answer(f":OUTP:STAT {self._controlling:d}", (), {"output": f"{self._controlling:d}"})
+        state = f"{self._controlling:d}"
+        return Answer(f":OUTP:STAT {state}", (time.monotonic_ns(),), {"output": state})
 
     def _set_output(self, argument: str, suffixes: tuple[str, ...]) -> None:
         self._check(suffixes)

@@ -57,7 +57,8 @@ class EnergyMeter:
         return Snapshot({address: float32(value) for address, value in values.items()}, sampled_ns)
 
     def _settings(self) -> dict[int, Register]:
-        serial = int(self._faults.serial_number(self._serial, str(OTHER_SERIAL)))
+        given = self._faults.serial_number(self._serial, str(OTHER_SERIAL))
+        serial = int(given) if given.isdecimal() and int(given) in RESERVED_SERIALS else OTHER_SERIAL
         floats = {
             0x0002: 60.0,
             0x0006: 230.0,
