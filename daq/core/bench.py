@@ -313,7 +313,7 @@ class Bench(Model):
     bench: Literal[1] = Field(description="Version of this format.")
     station: StationName = Field(description="Where this is.")
     mqtt: Mqtt | None = Field(default=None, description="The broker; left out, nothing is published.")
-    journal: JournalLimits = Field(default_factory=JournalLimits, description="How long observations stay on disk.")
+    journal: JournalLimits = Field(default_factory=JournalLimits, description="How much is kept on disk, and how long.")
     wires: dict[Name, WireFile] = Field(default_factory=dict, description="Lines that several instruments share.")
     instruments: Annotated[dict[TopicName, InstrumentFile], Field(min_length=1)] = Field(
         description="The boxes, by name."

@@ -351,7 +351,7 @@ class RegisterDriver(DriverHead):
     addressing: Literal["pdu", "plc"] = Field(
         description="pdu: 0-based as on the wire. plc: 1-based, 30001 and 40001 style numbers allowed."
     )
-    blocks: Blocks = Field(default_factory=Blocks, description="What may be read in one request.")
+    blocks: Blocks = Field(default_factory=Blocks, description="Limits of one request.")
     identify: RegisterIdentify | None = Field(default=None, description="Read on every connect.")
     verify: Verify | None = Field(default=None, description="A register of known content.")
     polls: dict[str, RegisterPoll] = Field(description="What can be read.")

@@ -51,6 +51,8 @@ def _plain(part: Json) -> Json:
     made = _without_null(made)
     if "default" in made:
         made["default"] = _as_written(made["default"], str(made.get("pattern", "")))
+    if isinstance(made.get("patternProperties"), dict) and made.get("type") == "object":
+        made["additionalProperties"] = False
     if made.get("type") == "string" and not made.keys() & {"pattern", "const", "enum"}:
         made["type"] = ["string", "number"]
     return made
