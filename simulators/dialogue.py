@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from simulators.faults import Carrier, Faults, Outlet
+from simulators.faults import Carrier, Faults, Outlet, Sent
 from simulators.log import Exchange, Log, readable
 
 MAX_LINE = 4096  # bytes; a longer line is dropped whole, as an input buffer overrun is
@@ -119,21 +119,23 @@ class Dialogue:
             carrier.write((fault.text or "Welcome").encode("latin-1", "backslashreplace") + self._eol)
 
     async def _say(self, ask: str, asked_ns: int, answer: Answer | None, carrier: Carrier) -> None:
-        sent = None
-        if answer is not None:
-            sent = await self._outlet.send(answer.text.encode("latin-1", "backslashreplace") + self._eol, carrier)
-        whole = answer is not None and sent is not None and sent.whole
-        self._log.write(
-            Exchange(
-                instrument=self.name,
-                unit=None,
-                kind="text",
-                ask=ask,
-                answer=readable(sent.data.rstrip(b"\r\n")) if sent else "",
-                asked_mono_ns=asked_ns,
-                answered_mono_ns=time.monotonic_ns(),
-                sampled_mono_ns=answer.sampled if answer and whole else (),
-                values=answer.values if answer and whole else {},
-                fault=sent.fault if sent else None,
+        def note(sent: Sent) -> None:
+            self._log.write(
+                Exchange(
+                    instrument=self.name,
+                    unit=None,
+                    kind="text",
+                    ask=ask,
+                    answer=readable(sent.data.rstrip(b"\r\n")),
+                    asked_mono_ns=asked_ns,
+                    answered_mono_ns=time.monotonic_ns(),
+                    sampled_mono_ns=answer.sampled if answer and sent.whole else (),
+                    values=answer.values if answer and sent.whole else {},
+                    fault=sent.fault,
+                )
             )
-        )
+
+        if answer is None:
+            note(Sent(b"", None, whole=False))
+        else:
+            await self._outlet.send(answer.text.encode("latin-1", "backslashreplace") + self._eol, carrier, note)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-ON_THE_WIRE = ("silence", "reset", "late", "garbage", "truncate", "duplicate", "drip")
+SHAPES = ("silence", "reset", "garbage", "truncate", "duplicate", "drip")
+ON_THE_WIRE = ("late", *SHAPES)
 IN_THE_INSTRUMENT = ("overload", "unstable", "other_serial")
 OF_THE_CARRIER = ("unplug", "banner")
 NAMES = (*ON_THE_WIRE, *IN_THE_INSTRUMENT, *OF_THE_CARRIER)
@@ -86,8 +88,8 @@ class Faults:
 class Carrier(Protocol):
     """What an answer leaves by."""
 
-    def write(self, data: bytes) -> None:
-        """Put bytes on the wire; without a peer they are lost."""
+    def write(self, data: bytes, *, more: bool = False) -> None:
+        """Put bytes on the wire; without a peer they are lost. `more` says that the answer goes on after them."""
 
     def reset(self) -> None:
         """Cut the connection, where there is one to cut."""
@@ -95,17 +97,21 @@ class Carrier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What left: the bytes, the fault that struck, and whether the whole answer is among them."""
+    """What leaves: the bytes, the fault that struck, and whether the whole answer is among them."""
 
     data: bytes
     fault: str | None
     whole: bool
 
 
-async def _drip(data: bytes, carrier: Carrier, delay_s: float) -> None:
-    for at in range(len(data)):
-        carrier.write(data[at : at + 1])
-        await asyncio.sleep(delay_s)
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """What a fault makes of an answer: the pieces it leaves in, the gap between them, and whether the line is cut."""
+
+    pieces: tuple[bytes, ...]
+    whole: bool
+    gap_s: float = 0.0
+    cut: bool = False
 
 
 def garbled(data: bytes, *, lines: bool, text: str | None) -> bytes:
@@ -117,6 +123,19 @@ def garbled(data: bytes, *, lines: bool, text: str | None) -> bytes:
     if lines:
         return b"?#" + bytes(0x21 + (byte * 7) % 0x5D for byte in body) + end
     return bytes(byte ^ 0x5A for byte in body)
+
+
+def _delivery(fault: Fault, data: bytes, *, lines: bool) -> _Delivery:
+    match fault.name:
+        case "garbage":
+            return _Delivery((garbled(data, lines=lines, text=fault.text),), whole=False)
+        case "truncate":
+            return _Delivery((data[: len(data) // 2],), whole=False)
+        case "duplicate":
+            return _Delivery((data + data,), whole=True)
+        case "drip":
+            return _Delivery(tuple(data[at : at + 1] for at in range(len(data))), whole=True, gap_s=fault.delay_s)
+    return _Delivery((), whole=False, cut=fault.name == "reset")  # or silence
 
 
 class Outlet:
@@ -131,48 +150,25 @@ class Outlet:
         self._faults = faults
         self._lines = lines
 
-    async def send(self, data: bytes, carrier: Carrier) -> Sent:
-        """Send one answer and say what really left."""
+    async def send(self, data: bytes, carrier: Carrier, note: Callable[[Sent], None]) -> None:
+        """Send one answer.
+
+        Args:
+            data: the answer.
+            carrier: what it leaves by.
+            note: told what leaves just before the last of it does, so that nobody has an answer that is not noted.
+        """
         late = self._faults.take("late")
         if late is not None:
             await asyncio.sleep(late.delay_s)
-        for name, strike in self._strikes.items():
-            fault = self._faults.take(name)
-            if fault is not None:
-                return await strike(self, data, carrier, fault)
-        carrier.write(data)
-        return Sent(data, "late" if late else None, whole=True)
-
-    async def _silence(self, data: bytes, carrier: Carrier, fault: Fault) -> Sent:
-        return Sent(b"", fault.name, whole=False)
-
-    async def _reset(self, data: bytes, carrier: Carrier, fault: Fault) -> Sent:
-        carrier.reset()
-        return Sent(b"", fault.name, whole=False)
-
-    async def _garbage(self, data: bytes, carrier: Carrier, fault: Fault) -> Sent:
-        spoilt = garbled(data, lines=self._lines, text=fault.text)
-        carrier.write(spoilt)
-        return Sent(spoilt, fault.name, whole=False)
-
-    async def _truncate(self, data: bytes, carrier: Carrier, fault: Fault) -> Sent:
-        part = data[: len(data) // 2]
-        carrier.write(part)
-        return Sent(part, fault.name, whole=False)
-
-    async def _duplicate(self, data: bytes, carrier: Carrier, fault: Fault) -> Sent:
-        carrier.write(data + data)
-        return Sent(data + data, fault.name, whole=True)
-
-    async def _drip(self, data: bytes, carrier: Carrier, fault: Fault) -> Sent:
-        await _drip(data, carrier, fault.delay_s)
-        return Sent(data, fault.name, whole=True)
-
-    _strikes = {  # noqa: RUF012 - a table, never written to
-        "silence": _silence,
-        "reset": _reset,
-        "garbage": _garbage,
-        "truncate": _truncate,
-        "duplicate": _duplicate,
-        "drip": _drip,
-    }
+        fault = next((one for name in SHAPES if (one := self._faults.take(name)) is not None), None)
+        delivery = _Delivery((data,), whole=True) if fault is None else _delivery(fault, data, lines=self._lines)
+        for piece in delivery.pieces[:-1]:
+            carrier.write(piece, more=True)
+            await asyncio.sleep(delivery.gap_s)
+        struck = fault or late
+        note(Sent(b"".join(delivery.pieces), struck.name if struck else None, delivery.whole))
+        for piece in delivery.pieces[-1:]:
+            carrier.write(piece)
+        if delivery.cut:
+            carrier.reset()

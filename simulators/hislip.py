@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from simulators.dialogue import MAX_LINE, Dialogue, Lines, loud
-from simulators.text_server import LOOPBACK, Listener, abort
+from simulators.text_server import LOOPBACK, Listener, abort, takes_more
 
 HEADER = struct.Struct(">2sBBIQ")  # prologue, type, control code, parameter, payload length
 VERSION = 0x0100
@@ -74,7 +74,7 @@ async def _receive(reader: asyncio.StreamReader) -> Message:
 
 
 def _send(writer: asyncio.StreamWriter, kind: Kind, control: int = 0, parameter: int = 0, payload: bytes = b"") -> None:
-    if not writer.is_closing():
+    if takes_more(writer):
         writer.write(HEADER.pack(b"HS", kind, control, parameter, len(payload)) + payload)
 
 
@@ -89,9 +89,9 @@ class _Session:
         self._work: asyncio.Task[None] | None = None
         self._clearing = False
 
-    def write(self, data: bytes) -> None:
-        """Send an answer to the message under way."""
-        _send(self._sync, Kind.DATA_END, parameter=self._message, payload=data)
+    def write(self, data: bytes, *, more: bool = False) -> None:
+        """Send an answer, or a part of it, to the message under way."""
+        _send(self._sync, Kind.DATA if more else Kind.DATA_END, parameter=self._message, payload=data)
 
     def reset(self) -> None:
         """Cut the connection."""

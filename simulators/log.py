@@ -32,6 +32,7 @@ class Exchange:
         sampled_mono_ns: the instants whose world values the answer holds, the middle of each aperture; empty where
             none.
         values: the exact text of each value sent; empty where the answer did not leave whole.
+        answered_mono_ns: just before the last byte left. The line stands in the log before the client has its answer.
         fault: the fault it went through; None where there was none.
     """
 

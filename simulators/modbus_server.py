@@ -9,16 +9,34 @@ import asyncio
 import struct
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from simulators import modbus
 from simulators.dialogue import loud
-from simulators.faults import Carrier, Faults, Outlet
+from simulators.faults import Carrier, Faults, Outlet, Sent
 from simulators.log import Exchange, Log
 from simulators.modbus import Device
 from simulators.text_server import LOOPBACK, Listener, SocketCarrier
 
 MAX_PENDING = 32  # answers a wire may owe at once, late ones included; a request beyond them is lost
 TURNAROUND_S = 0.002  # what a slave takes to answer: more than 3.5 characters at 38400 Bd
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it came.
+
+    Attributes:
+        frame: all of it, for the log.
+        head: transaction and protocol on TCP, which the reply repeats; empty on a serial line.
+        pdu: function code and data.
+        asked_ns: when it was complete, monotonic.
+    """
+
+    frame: bytes
+    head: bytes
+    pdu: bytes
+    asked_ns: int
 
 
 class Unit:
@@ -32,34 +50,29 @@ class Unit:
         self._outlet = Outlet(faults, lines=False)
         self._log = log
 
-    async def hear(self, frame: bytes, head: bytes, pdu: bytes, carrier: Carrier) -> None:
-        """Answer one request.
-
-        Args:
-            frame: the request as it came, for the log.
-            head: what stands before the reply's PDU on TCP, without the length; empty on a serial line.
-            pdu: function code and data.
-            carrier: where the answer goes.
-        """
-        asked_ns = time.monotonic_ns()
-        reply = modbus.reply(self._device, pdu)
+    async def hear(self, request: Request, carrier: Carrier) -> None:
+        """Answer one request."""
+        reply = modbus.reply(self._device, request.pdu)
         tail = struct.pack(">HB", len(reply.pdu) + 1, self.unit) + reply.pdu
-        answer = head + tail if head else modbus.rtu(self.unit, reply.pdu)
-        sent = await self._outlet.send(answer, carrier)
-        self._log.write(
-            Exchange(
-                instrument=self.name,
-                unit=self.unit,
-                kind="registers",
-                ask=frame.hex(),
-                answer=sent.data.hex(),
-                asked_mono_ns=asked_ns,
-                answered_mono_ns=time.monotonic_ns(),
-                sampled_mono_ns=reply.sampled if sent.whole else (),
-                values=reply.values if sent.whole else {},
-                fault=sent.fault,
+        answer = request.head + tail if request.head else modbus.rtu(self.unit, reply.pdu)
+
+        def note(sent: Sent) -> None:
+            self._log.write(
+                Exchange(
+                    instrument=self.name,
+                    unit=self.unit,
+                    kind="registers",
+                    ask=request.frame.hex(),
+                    answer=sent.data.hex(),
+                    asked_mono_ns=request.asked_ns,
+                    answered_mono_ns=time.monotonic_ns(),
+                    sampled_mono_ns=reply.sampled if sent.whole else (),
+                    values=reply.values if sent.whole else {},
+                    fault=sent.fault,
+                )
             )
-        )
+
+        await self._outlet.send(answer, carrier, note)
 
 
 class ModbusTcpServer(Listener):
@@ -79,7 +92,7 @@ class ModbusTcpServer(Listener):
                 return
             pdu = await reader.readexactly(length - 1)
             if unit == self._unit.unit:
-                await self._unit.hear(header + pdu, header[:4], pdu, carrier)
+                await self._unit.hear(Request(header + pdu, header[:4], pdu, time.monotonic_ns()), carrier)
                 await writer.drain()
 
     def where(self) -> dict[str, object]:
@@ -106,14 +119,14 @@ class RtuBus:
         while (frame := modbus.take_rtu(self._buffer)) is not None:
             unit = self._units.get(frame[0])
             if unit is not None and len(self._owed) < MAX_PENDING:
-                task = asyncio.create_task(self._answer(unit, frame, carrier), name=f"unit[{unit.name}]")
+                task = asyncio.create_task(self._answer(unit, frame, carrier, now_ns), name=f"unit[{unit.name}]")
                 self._owed.add(task)
                 task.add_done_callback(self._owed.discard)
                 task.add_done_callback(loud)
 
-    async def _answer(self, unit: Unit, frame: bytes, carrier: Carrier) -> None:
+    async def _answer(self, unit: Unit, frame: bytes, carrier: Carrier, asked_ns: int) -> None:
         await asyncio.sleep(TURNAROUND_S)
-        await unit.hear(frame, b"", frame[1:-2], carrier)
+        await unit.hear(Request(frame, b"", frame[1:-2], asked_ns), carrier)
 
     async def close(self) -> None:
         """Give up the answers still owed."""

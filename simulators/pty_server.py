@@ -46,7 +46,9 @@ class Pty:
         raise NotImplementedError
 
     async def open(self) -> None:
-        """Plug in, under another name than the last time."""
+        """Plug in, under another name than the last time; a wire may be plugged in by any of its units."""
+        if self._master >= 0:
+            return
         master, slave = os.openpty()
         if os.ttyname(slave) == self.name:
             again = os.openpty()
@@ -84,7 +86,7 @@ class Pty:
         """Say where it stands, as the ready line does."""
         return {"serial": str(self._link) if self._link is not None else self.name}
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, *, more: bool = False) -> None:
         """Send; without a client, or with one that does not read, bytes are lost."""
         if self._present:
             with contextlib.suppress(OSError):

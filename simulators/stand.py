@@ -11,7 +11,7 @@ import os
 from typing import Any, Protocol, cast
 
 from simulators.control import Control
-from simulators.dialogue import Dialogue, TextInstrument
+from simulators.dialogue import Dialogue, TextInstrument, loud
 from simulators.faults import Faults
 from simulators.hislip import HislipServer
 from simulators.log import Log
@@ -61,6 +61,7 @@ class Plugged:
             task = asyncio.create_task(self._unplug(seconds), name="unplug")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(loud)
 
     def clear(self) -> None:
         """Switch all faults off and plug in again."""

@@ -14,6 +14,7 @@ from simulators.dialogue import Dialogue, Lines, loud
 
 LOOPBACK = "127.0.0.1"
 MAX_CLIENTS = 16
+MAX_UNREAD = 1 << 18  # bytes
 
 
 def abort(writer: asyncio.StreamWriter) -> None:
@@ -25,15 +26,20 @@ def abort(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+def takes_more(writer: asyncio.StreamWriter) -> bool:
+    """Tell whether a client is there and has not left too much unread; what it cannot take is lost."""
+    return not writer.is_closing() and writer.transport.get_write_buffer_size() < MAX_UNREAD
+
+
 class SocketCarrier:
     """One client's connection."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
 
-    def write(self, data: bytes) -> None:
-        """Send, unless the client has gone."""
-        if not self._writer.is_closing():
+    def write(self, data: bytes, *, more: bool = False) -> None:
+        """Send, unless the client has gone or does not read."""
+        if takes_more(self._writer):
             self._writer.write(data)
 
     def reset(self) -> None:

@@ -144,6 +144,11 @@ def test_a_device_clear_gives_up_the_late_answer(visa, demo):
     assert visa.read_stb() == 0
 
 
+def test_an_answer_in_many_packets_is_one_answer(visa, demo):
+    demo.fault("cal1", "drip", times=1, seconds=0.001)
+    assert visa.query("OUT?") == "1.000000E+01,V,0.00E+00"
+
+
 def test_visa_sessions_come_and_go(demo):
     def once(found):
         manager = pyvisa.ResourceManager("@py")

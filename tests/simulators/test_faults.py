@@ -153,6 +153,22 @@ def test_an_unplugged_port_comes_back_under_another_name_and_its_link_follows(la
     assert not link.is_symlink()
 
 
+def test_any_meter_of_a_wire_pulls_its_adapter_and_it_comes_back_once(demo, eventually):
+    before = demo.wire("rs485a")
+    demo.fault("meter1", "unplug")
+    demo.fault("meter2", "unplug")
+    demo.fault("meter1", "clear")
+    demo.fault("meter2", "clear")
+    after = eventually(
+        lambda: demo.control(where=True)["wires"]["rs485a"]["serial"] != before and demo.control(where=True)
+    )
+    demo.ready["wires"] = after["wires"]
+    bus = ModbusSerialClient(demo.wire("rs485a"), baudrate=9600, timeout=5, retries=0)
+    with contextlib.closing(bus):
+        assert bus.connect()
+        assert not bus.read_input_registers(0, count=2, device_id=3).isError()
+
+
 def test_what_a_client_left_unread_is_not_given_to_the_next(port, demo, pty_client, eventually):
     client = pty_client(demo.serial("balance1"))
     client.write("I4")
