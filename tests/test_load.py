@@ -11,7 +11,8 @@ from pydantic import TypeAdapter
 
 from daq.core.bench import Credential, Secret, SecretEnv, SecretFile
 from daq.core.errors import ConfigError
-from daq.load import MAX_FILE, Shelf, check_file, data_path, load_bench, load_driver, resolve
+from daq.load import Shelf, check_file, data_path, load_bench, load_driver, resolve
+from daq.load.source import MAX_FILE
 
 BAD = Path(__file__).parent / "cases" / "bad"
 CASES = sorted(file.parent for file in BAD.glob("*/expected.txt"))

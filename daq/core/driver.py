@@ -262,8 +262,8 @@ class TextDriver(DriverHead):
         default_factory=dict, description="Numbers that are no values, compared by magnitude: 9.9E37: overrange."
     )
     modes: dict[str, Mode] = Field(default_factory=dict, description="States that polls need.")
-    polls: dict[str, TextPoll] = Field(default_factory=dict, description="What can be asked.")
-    streams: dict[str, Stream] = Field(default_factory=dict, description="What comes unasked.")
+    polls: dict[Name, TextPoll] = Field(default_factory=dict, description="What can be asked.")
+    streams: dict[Name, Stream] = Field(default_factory=dict, description="What comes unasked.")
     teardown: list[str] = Field(default_factory=list, description="Commands before leaving (configure: on_connect).")
     examples: list[TextExample] = Field(default_factory=list, description="Dialogues run by the tests.")
 
@@ -354,7 +354,7 @@ class RegisterDriver(DriverHead):
     blocks: Blocks = Field(default_factory=Blocks, description="Limits of one request.")
     identify: RegisterIdentify | None = Field(default=None, description="Read on every connect.")
     verify: Verify | None = Field(default=None, description="A register of known content.")
-    polls: dict[str, RegisterPoll] = Field(description="What can be read.")
+    polls: dict[Name, RegisterPoll] = Field(description="What can be read.")
     examples: list[RegisterExample] = Field(default_factory=list, description="Contents run by the tests.")
 
 

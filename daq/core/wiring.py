@@ -7,12 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from daq.core.bench import WIRED_BY, Bench, InstrumentFile
+from daq.core.bench import WIRED_BY, Bench, InstrumentFile, StationName
 from daq.core.driver import Driver, RegisterDriver
 from daq.core.errors import nearest, quoted
 from daq.core.plan import Problem
 
 Keys = tuple[str | int, ...]
+
+EXAMPLE_STATION = StationName(site="example", name="example")
+"""Where a driver is checked without a bench."""
+
+
+def all_of(driver: Driver) -> InstrumentFile:
+    """Return an instrument that asks everything its driver knows, for checking the driver alone."""
+    registers = isinstance(driver, RegisterDriver)
+    polls: dict[str, object] = {f"poll{i}": {"ask": poll, "every": "1 s"} for i, poll in enumerate(driver.polls)}
+    if not isinstance(driver, RegisterDriver):
+        polls |= {f"stream{i}": {"ask": stream} for i, stream in enumerate(driver.streams)}
+    at = {"modbus_tcp": "localhost:502", "unit": 1} if registers else {"tcp": "localhost:5025"}
+    return InstrumentFile.model_validate({"driver": "example", "at": at, "poll": polls})
 
 
 def wiring_problems(bench: Bench, drivers: Mapping[str, Driver], wires: Collection[str]) -> list[Problem]:

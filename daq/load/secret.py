@@ -1,0 +1,57 @@
+"""Fetches secrets from where the bench file says they are: systemd, a file, the environment. Prints none, ever.
+
+Secret (bench file) -> [resolve] -> the one consumer
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from pathlib import Path
+
+from daq.core.bench import Credential, Secret, SecretFile
+from daq.core.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+def resolve(secret: Secret) -> str:
+    """Return what a secret holds. It is for its one consumer: never print, log or keep it.
+
+    Raises:
+        ConfigError: it is not there; says which, never what.
+    """
+    if isinstance(secret, Credential):
+        if Path(secret.credential).name != secret.credential:
+            raise ConfigError([f"{secret.credential!r} is no name of a credential. Write the name, without a path."])
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        if folder is None:
+            message = (
+                f"credential {secret.credential!r}: systemd handed over none ($CREDENTIALS_DIRECTORY is not set). "
+                f"Put LoadCredential={secret.credential}:/path into the unit, or use {{file: ...}}."
+            )
+            raise ConfigError([message])
+        return _secret_file(Path(folder) / secret.credential, f"credential {secret.credential!r}")
+    if isinstance(secret, SecretFile):
+        return _secret_file(Path(secret.file), f"secret file {secret.file!r}")
+    held = os.environ.get(secret.env)
+    if not held:
+        raise ConfigError([f"environment variable {secret.env!r} is not set or empty. Set it where the daemon starts."])
+    return held
+
+
+def _secret_file(file: Path, what: str) -> str:
+    try:
+        open_to_all = file.stat().st_mode & stat.S_IROTH
+        held = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([f"{what}: cannot be read: {error.strerror}. Check its name and rights."]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{what}: is no UTF-8 text. Write the secret and nothing else into it."]) from None
+    if open_to_all:
+        log.warning("%s can be read by everybody on this computer. Mend it: chmod o-r %s", what, file)
+    held = held.removesuffix("\n").removesuffix("\r")
+    if not held:
+        raise ConfigError([f"{what}: is empty. Write the secret and nothing else into it."])
+    return held
