@@ -22,6 +22,7 @@ from daq.core.errors import ConfigError, DaqError
 VERBS = {
     "run": "Run the station of a bench: the daemon.",
     "check": "Check bench and driver files; say everything that is wrong with them.",
+    "plan": "Show what a bench will ask, and how busy each wire will be.",
     "drivers": "List the instruments that have a driver.",
     "status": "Show how a running station fares.",
     "mark": "Set what is being worked on (job=J-88); every observation then says so.",

@@ -1,0 +1,98 @@
+"""Reckons what a bench will ask and how much of each wire's time that takes, before anything is opened. Pure.
+
+An estimate from below: bytes at the line's speed, pauses, apertures and settling are known; how long an instrument
+thinks beside them is not. Replies in text are taken to be as long as the driver's examples show them.
+
+    Wiring, InstrumentPlan, Driver -> [costs] -> Cost -> `daq plan`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from daq.core.driver import Driver, TextDriver
+from daq.core.line_settings import line_settings
+from daq.core.plan import InstrumentPlan, PollPlan, RegisterStep, Step
+from daq.core.timing import Triggered
+from daq.core.wire import Wiring
+
+USUAL_REPLY = 20
+"""Bytes of a reply in text that no example shows."""
+
+RTU_FRAME = 5
+"""Bytes of an RTU reply beside its registers: unit, function, count, CRC (Modbus over Serial Line 1.02, 2.5.1)."""
+
+RTU_REQUEST = 8
+RTU_SILENCE = 7
+"""Characters of silence, 3.5 before and 3.5 behind a frame (the same, 2.5.1.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one poll takes of its wire.
+
+    Args:
+        every_ns: None for what comes unasked, which costs nothing.
+        exchanges: what is asked, in order, for people.
+        takes_ns: time on the wire, at least.
+    """
+
+    instrument: str
+    poll: str
+    every_ns: int | None
+    exchanges: tuple[str, ...]
+    takes_ns: int
+
+    @property
+    def load(self) -> float:
+        """Part of the wire's time, 0 to 1; above 1 it cannot be done."""
+        return self.takes_ns / self.every_ns if self.every_ns else 0.0
+
+
+def costs(wiring: Wiring, plans: Mapping[str, InstrumentPlan], drivers: Mapping[str, Driver]) -> Iterator[Cost]:
+    """Reckon every poll on a wire.
+
+    Args:
+        wiring: the wire, and who is on it.
+        plans: by instrument.
+        drivers: by instrument.
+    """
+    byte_ns = line_settings(wiring.wire.line).byte_ns if wiring.wire.line else 0
+    for name in wiring.instruments:
+        plan = plans[name]
+        changes = len({poll.mode.enter for poll in plan.polls if poll.mode is not None}) > 1
+        for poll in plan.polls:
+            reply = _reply_bytes(drivers[name], poll)
+            exchange_ns = sum(_exchange_ns(step, reply, byte_ns) + plan.gap_ns for step in poll.steps)
+            takes = 0 if poll.every_ns is None else exchange_ns + _measuring_ns(poll)
+            if changes and poll.mode is not None:
+                takes = takes * (1 + poll.mode.discard) + poll.mode.settle_ns
+            yield Cost(name, poll.name, poll.every_ns, tuple(_shown(step, plan.eol) for step in poll.steps), takes)
+
+
+def _reply_bytes(driver: Driver, poll: PollPlan) -> int:
+    shown = driver.examples if isinstance(driver, TextDriver) else []
+    return max((len(got) for each in shown if each.poll == poll.source for got in each.got), default=USUAL_REPLY)
+
+
+def _exchange_ns(step: Step, reply: int, byte_ns: int) -> int:
+    """Time of the bytes of one exchange on a serial line; nothing on a socket."""
+    if not isinstance(step, RegisterStep):
+        return (len(step.ask) + (reply if step.reply is not None else 0)) * byte_ns
+    content = (step.count + 7) // 8 if step.function in (1, 2) else 2 * step.count
+    return (RTU_REQUEST + RTU_FRAME + content + 2 * RTU_SILENCE) * byte_ns
+
+
+def _measuring_ns(poll: PollPlan) -> int:
+    """Time the instrument measures for while the wire waits."""
+    if not isinstance(poll.time, Triggered):
+        return 0
+    return poll.time.delay_ns + poll.time.aperture_ns * (1 if poll.time.autozero == "none" else 2)
+
+
+def _shown(step: Step, eol: bytes) -> str:
+    if isinstance(step, RegisterStep):
+        return f"function {step.function}: {step.count} from {step.address}"
+    text = step.ask.removesuffix(eol).decode("latin-1")
+    return (text or "(listens)").encode("unicode_escape").decode()
