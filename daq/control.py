@@ -116,7 +116,7 @@ class Control:
 
 
 async def _say(writer: asyncio.StreamWriter, words: Words) -> None:
-    writer.write(orjson.dumps(words, default=str) + b"\n")
+    writer.write(orjson.dumps(words, default=str, option=orjson.OPT_NON_STR_KEYS) + b"\n")
     await writer.drain()
 
 

@@ -275,6 +275,8 @@ class Station:
         await asyncio.gather(self._sink_task, return_exceptions=True)
 
     def _retain(self, topic: str, payload: bytes) -> None:
+        if self._retained.get(topic) == payload:
+            return
         self._retained[topic] = payload
         if self.sink is not None:
             self.sink.retain(topic, payload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import orjson
@@ -33,14 +34,14 @@ def status(
 
 
 def _show(answer: dict[str, Any]) -> None:
-    console = Console()
+    console = Console(soft_wrap=not sys.stdout.isatty())  # a file or a pipe has no edge to wrap at
     console.print(_heading(answer))
     table = Table("instrument", "status", "since", "wire", "good", "failed", "resyncs", "why")
     for name, each in answer["instruments"].items():
         table.add_row(
             name,
             Text(each["status"], _COLOURS.get(each["status"], "")),
-            each["since"],
+            each["since"][:19],
             each["wire"],
             str(each["good"]),
             str(each["failed"]),

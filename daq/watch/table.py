@@ -21,6 +21,7 @@ def drawn(board: Board, now_s: float, footer: str = "") -> RenderableType:
     """Draw everything.
 
     Args:
+        board: what was said.
         now_s: UTC seconds, for the ages.
         footer: what the caller wants to say below.
     """
