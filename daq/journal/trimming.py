@@ -136,20 +136,24 @@ class Room:
             need: bytes about to be written.
             full: whether the station was asked to stop; it goes on only when there is clearly room again.
         """
-        reserve = self.bounds.reserve
+        reserve, chunk = self.bounds.reserve, self.bounds.chunk
         over = used_bytes(db) + need - self._limit + reserve
-        if over <= -self.bounds.chunk:
-            return False, []
+        enough = -chunk if full else 0
         victims: list[Victim] = []
-        if over > 0:
-            victims = _oldest(db, in_all(done, head), max(over, self.bounds.chunk))
-            over -= sum(weight(victim.size) for victim in victims)
-        full = reserve > 0 and over > (-self.bounds.chunk if full else 0)
-        if over > reserve:
-            taken = frozenset(victim.row for victim in victims)
-            target = max(over - reserve, self.bounds.chunk)
-            victims += _oldest(db, [(0, head)], target, taken) or _oldest(db, [(0, head)], target, taken, spare=False)
+        if over > enough:
+            victims = _oldest(db, in_all(done, head), over + chunk)
+            over -= _weigh(victims)
+        full = reserve > 0 and over > enough
+        for spare in (True, False):
+            if over > reserve:
+                more = _oldest(db, [(0, head)], over - reserve + chunk, {victim.row for victim in victims}, spare=spare)
+                over -= _weigh(more)
+                victims += more
         return full, victims
+
+
+def _weigh(victims: Iterable[Victim]) -> int:
+    return sum(weight(victim.size) for victim in victims)
 
 
 def used_bytes(db: sqlite3.Connection) -> int:
