@@ -20,7 +20,7 @@ from daq.core.cut import Cut
 from daq.core.errors import LinkClosed, LinkTimeout, quoted
 from daq.core.observation import NS, Stamp
 from daq.transports.inbox import Inbox
-from daq.transports.seam import Now, Received
+from daq.transports.seam import Now, Received, Wakes
 
 LOOK_EVERY_S = 0.01
 """Seconds between two looks at a wire on which somebody may speak unasked; the width of `not_before` to `first`."""
@@ -60,8 +60,10 @@ class Descriptor:
         self._ends = ends
         self._clock = clock
         self._silent = silent
+        self._received = silent
         self._inbox = Inbox()
         self._loop = asyncio.get_running_loop()
+        self._wakes = self._loop if isinstance(self._loop, Wakes) else None
         self._wake: asyncio.Future[None] | None = None
         self._next_look: asyncio.Handle | None = None
         self._lost: str | None = None
@@ -129,15 +131,19 @@ class Descriptor:
         if self._lost is not None:
             raise LinkClosed(f"{self._where}: {self._lost}")
 
-    def _receive(self) -> bool:
-        """Move what the kernel holds to the inbox, with its interval; True while there may be more."""
+    def _receive(self, readable: Stamp | None = None) -> bool:
+        """Move what the kernel holds to the inbox, with its interval; True while there may be more.
+
+        Args:
+            readable: when the descriptor was reported readable; None where it was not.
+        """
         if self._lost is not None:
             return False
         before = self._clock.now()
         try:
             data = self._ends.receive(_AT_ONCE)
         except (BlockingIOError, InterruptedError):
-            self._silent = before
+            self._silent = self._received = before
             return False
         except OSError as error:
             self._lose(f"lost ({error.strerror or error})")
@@ -146,13 +152,16 @@ class Descriptor:
         if not data:
             self._lose("closed by the other side")
             return False
-        self._inbox.put(data, self._silent, seen)
+        # Had something been received since the report, these may be other bytes than the reported ones.
+        first = readable if readable is not None and readable.mono_ns > self._received.mono_ns else seen
+        self._received = before
+        self._inbox.put(data, self._silent, first, seen)
         if len(data) < _AT_ONCE:
             self._silent = before
         return True
 
     def _on_readable(self) -> None:
-        self._receive()
+        self._receive(None if self._wakes is None else self._wakes.woke)
         self._watch()
         self._wake_up()
 

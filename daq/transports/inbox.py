@@ -23,6 +23,7 @@ _MOST_CHUNKS = 4096  # a drip of single bytes must not cost a hundred times its 
 class _Chunk:
     size: int
     silent: Stamp
+    first: Stamp
     seen: Stamp
 
 
@@ -41,17 +42,18 @@ class Inbox:
         """Whether it holds as much as a reply may be long."""
         return len(self._bytes) >= MAX_REPLY
 
-    def put(self, data: bytes, silent: Stamp, seen: Stamp) -> None:
+    def put(self, data: bytes, silent: Stamp, first: Stamp, seen: Stamp) -> None:
         """Append what one receive brought.
 
         Args:
             data: at least one byte.
             silent: the wire was silent then; every byte came after it.
+            first: the first byte had come by then.
             seen: every byte had come by then.
         """
         self._bytes += data
         if len(self._chunks) < _MOST_CHUNKS:
-            self._chunks.append(_Chunk(len(data), silent, seen))
+            self._chunks.append(_Chunk(len(data), silent, first, seen))
         else:  # the newest chunk grows instead: its interval widens and stays true
             newest = self._chunks[-1]
             newest.size += len(data)
@@ -85,12 +87,14 @@ class Inbox:
         data = bytes(self._bytes[:length])
         del self._bytes[:length]
         head = self._chunks[0]
+        silent, first = head.silent, head.first
         left = length
         while left > self._chunks[0].size:
             left -= self._chunks.popleft().size
         tail = self._chunks[0]
         last = tail.seen
         tail.size -= left
+        tail.first = last  # what is left of it begins with another byte, of which less is known
         if tail.size == 0:
             self._chunks.popleft()
-        return Received(data, not_before=head.silent, first=head.seen, last=last)
+        return Received(data, not_before=silent, first=first, last=last)

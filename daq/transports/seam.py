@@ -6,7 +6,7 @@ line -> Transport.write, Transport.read -> Received
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from daq.core.cut import Cut
 from daq.core.observation import Stamp
@@ -23,6 +23,16 @@ class Now(Protocol):
 
     def now(self) -> Stamp:
         """Read both clocks, as close together as can be."""
+        ...
+
+
+@runtime_checkable
+class Wakes(Protocol):
+    """An event loop that says when it last woke (the station's does; any other will do)."""
+
+    @property
+    def woke(self) -> Stamp:
+        """What a reader callback of this turn was called for had come by then."""
         ...
 
 

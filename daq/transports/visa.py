@@ -151,7 +151,7 @@ class Visa:
             raise LinkFlooded(text, body[:KEPT_PARTIAL])
         if outcome == "unasked":
             now = self._clock.now()
-            self._inbox.put(body, self._silent, now)
+            self._inbox.put(body, self._silent, now, now)
             raise LinkError(f"{text}: {quoted(body)}. Nothing was asked.")
         if outcome == "closed":
             self._lost = answer.head["text"]
@@ -161,11 +161,8 @@ class Visa:
         """Put what was read into the inbox, with the interval in which it came."""
         facts, data = answer.head, answer.body
         silent = Stamp(*facts["before"])
-        size = facts["head"]
-        if data[:size]:
-            self._inbox.put(data[:size], silent, Stamp(*facts["first"]))
-        if data[size:]:
-            self._inbox.put(data[size:], silent, Stamp(*facts["last"]))
+        if data:
+            self._inbox.put(data, silent, Stamp(*facts["first"]), Stamp(*facts["last"]))
 
     def _keep_late(self, owner: Owner, done: asyncio.Future[Answer]) -> None:
         """Keep the reply to a cancelled read for `unread`."""

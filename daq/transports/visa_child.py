@@ -178,12 +178,11 @@ def _message(link: _Link, head: Head) -> tuple[Head, bytes]:
         except pyvisa.VisaIOError as error:
             raise _Outcome(_outcome(error), str(error), bytes(got)) from error
         last = _stamp()
-        if first is None:
-            first, head_size = last, len(piece)
+        first = first or last
         got += piece
         if len(got) > MAX_REPLY:
             raise _Outcome("flooded", f"{len(got)} bytes and no end", bytes(got[:_CHUNK]))
-    return {"before": before, "first": first, "head": head_size, "last": last}, bytes(got)
+    return {"before": before, "first": first, "last": last}, bytes(got)
 
 
 def _stream(link: _Link, head: Head) -> tuple[Head, bytes]:
@@ -193,7 +192,7 @@ def _stream(link: _Link, head: Head) -> tuple[Head, bytes]:
         piece = _slice(link, min(_left_ms(head), _SLICE_MS))
         seen = _stamp()
         if piece:
-            return {"before": before, "first": seen, "head": len(piece), "last": seen}, piece
+            return {"before": before, "first": seen, "last": seen}, piece
         _stay_open(link)
 
 

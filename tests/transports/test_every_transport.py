@@ -192,7 +192,10 @@ async def test_bytes_behind_the_cut_stay(far, opened):
     assert await arrived(opened, 2) == b"5\n"
 
 
-async def test_endless_answer_is_a_flood_and_bounded(far, opened):
+async def test_endless_answer_is_a_flood_and_bounded(far, opened, monkeypatch):
+    if far.late == "told by the next write" and hasattr(far, "link"):
+        # pyvisa-py fetches serial bytes one by one, 25 µs each: the same limit, sooner.
+        monkeypatch.setattr("daq.transports.inbox.MAX_REPLY", 1 << 16)
     await opened.write(b"A?\n", within(LONG_S))
     await far.hear(3)
 

@@ -1,0 +1,92 @@
+"""The loop's wake-up stamp, and what transports make of it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+from daq.clock import SystemClock
+from daq.core.cut import ends_with
+from daq.loop import new_event_loop
+from daq.transports.tcp import Tcp
+
+LINE = ends_with(b"\n")
+HELD_NS = 30_000_000
+
+
+def within(seconds):
+    return time.monotonic_ns() + int(seconds * 1e9)
+
+
+def hold_up():
+    until = time.monotonic_ns() + HELD_NS
+    while time.monotonic_ns() < until:
+        pass
+
+
+async def connected():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = Tcp("127.0.0.1", listener.getsockname()[1], SystemClock())
+        await near.open(within(20))
+        far, _ = listener.accept()
+    return near, far
+
+
+def run(main):
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main())
+
+
+def test_neighbours_callbacks_do_not_delay_the_first_stamp():
+    async def main():
+        links = [await connected() for _ in range(2)]
+        for near, _ in links:  # whichever callback runs first holds up the other
+            near._link._wake_up = _after(near._link._wake_up, hold_up)
+        reads = [asyncio.create_task(near.read(LINE, within(20))) for near, _ in links]
+        for near, _ in links:
+            await near.write(b"?", within(20))
+        await asyncio.sleep(0)
+        spoke = time.monotonic_ns()
+        for _, far in links:
+            far.sendall(b"x\n")
+        got = await asyncio.gather(*reads)
+        assert all(spoke < one.first.mono_ns <= one.last.mono_ns for one in got)
+        firsts, lasts = sorted(one.first.mono_ns for one in got), sorted(one.last.mono_ns for one in got)
+        assert lasts[1] - lasts[0] >= HELD_NS
+        assert firsts[0] == firsts[1] < lasts[0]
+        for near, far in links:
+            await near.close()
+            far.close()
+
+    run(main)
+
+
+def _after(call, then):
+    def both():
+        call()
+        then()
+
+    return both
+
+
+def test_bytes_that_came_after_the_wake_up_are_not_stamped_with_it():
+    async def main():
+        near, far = await connected()
+        link = near._link
+        far.sendall(b"early")
+        reported = SystemClock().now()
+        hold_up()
+        taken = near.unread()  # another callback of the same turn fetches what was reported
+        assert taken == b"early"
+        spoke = time.monotonic_ns()
+        far.sendall(b"x\n")
+        hold_up()
+        link._receive(reported)  # the reader callback of that turn, with the old report
+        got = await near.read(LINE, within(20))
+        assert got.data == b"x\n"
+        assert got.first.mono_ns > spoke
+        await near.close()
+        far.close()
+
+    run(main)
