@@ -105,7 +105,7 @@ def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # A broker ----------------------------------------------------------------------------------------------------------
 
 
-def free_port() -> int:
+def _free_port() -> int:
     """Return a port of 127.0.0.1 that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -124,7 +124,7 @@ class Mosquitto:
     folder: Path
     config: Sequence[str] = ()
     anonymous: bool = True
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=_free_port)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -132,6 +132,8 @@ class Mosquitto:
         path = self.folder / "mosquitto.conf"
         allow = "true" if self.anonymous else "false"
         lines = [f"listener {self.port} 127.0.0.1", f"allow_anonymous {allow}", "persistence false", *self.config]
+        if os.geteuid() == 0:
+            lines.append("user root")  # else it becomes a user who may not read the test's files
         path.write_text("\n".join(lines) + "\n")
         with (self.folder / "mosquitto.log").open("ab") as told:
             self.process = subprocess.Popen([MOSQUITTO, "-v", "-c", str(path)], stdout=told, stderr=told)
@@ -168,6 +170,12 @@ class Mosquitto:
             self.process.kill()
             self.process.wait(10)
         self.process = None
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Find ports of 127.0.0.1 that are free, for programs that cannot be told to take any."""
+    return _free_port
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,6 +46,7 @@ log = logging.getLogger(__name__)
 _WIRE_LOG = logging.getLogger(f"{__name__}.wire")
 _WIRE_LOG.setLevel(logging.CRITICAL)
 
+TLS_TIMEOUT_S = 5.0
 CONNACK_TIMEOUT_S = 10.0
 GOODBYE_TIMEOUT_S = 2.0
 
@@ -56,8 +59,8 @@ SLAMMED = 2
 TAKE_OVERS = 3
 """Thrown out so often by another client of the same name: one of us must give in."""
 
-STEADY_NS = 30 * NS
-"""A connection that lasted so long was a good one: pauses begin anew."""
+UNSTEADY = 10
+"""Let in and dropped without a word so often in a row: worth a word of ours. mosquitto 2.0.11 does not say 0x8E."""
 
 _PROTOCOLS = {"5": aiomqtt.ProtocolVersion.V5, "3.1.1": aiomqtt.ProtocolVersion.V311}
 
@@ -97,6 +100,7 @@ class AiomqttPublisher(aiomqtt.Client):
         self._given_up = False
         self.lost: asyncio.Future[ConnectionLost] = self._loop.create_future()
         self._disconnected.add_done_callback(self._broken)
+        self._client._ssl_wrap_socket = self._agree_tls  # type: ignore[assignment,method-assign]  # noqa: SLF001  # see there
 
     async def open(self) -> None:
         """Connect and learn the broker's limits. Raises NotConnected."""
@@ -159,6 +163,19 @@ class AiomqttPublisher(aiomqtt.Client):
             sock = self._client.socket()
             if sock is not None:
                 sock.close()
+
+    def _agree_tls(self, sock: socket.socket) -> ssl.SSLSocket:
+        """Wrap the connection in TLS; the broker's name is checked. paho leaves the socket open when this fails."""
+        context = self._client._ssl_context  # noqa: SLF001
+        assert context is not None, "paho made one from tls_params"
+        wrapped = context.wrap_socket(sock, server_hostname=self._hostname, do_handshake_on_connect=False)
+        try:
+            wrapped.settimeout(TLS_TIMEOUT_S)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
 
     # In the loop
 
@@ -292,6 +309,7 @@ class MqttSink:
         self._running = False
         self._slammed = 0
         self._take_overs = 0
+        self._dropped = 0
         self._said: set[str] = set()
         self._away_since_ns: int | None = None
 
@@ -324,6 +342,7 @@ class MqttSink:
 
     async def _keep_connected(self) -> None:
         pause_ns = first_ns = int(self._settings.retry_first_s * NS)
+        most_ns = int(self._settings.retry_most_s * NS)
         while not self._stopping.is_set():
             began_ns = self._clock.now().mono_ns
             try:
@@ -332,12 +351,14 @@ class MqttSink:
                 self._away(problem)
             if self._take_overs >= TAKE_OVERS:
                 await self._give_in()
-            if self._clock.now().mono_ns - began_ns >= STEADY_NS:
+            if self._clock.now().mono_ns - began_ns >= 2 * most_ns:  # a steady connection: begin anew
                 pause_ns = first_ns
-                self._take_overs = 0
+                self._take_overs = self._dropped = 0
+            if self._dropped == UNSTEADY:
+                self._say_unsteady()
             if not self._stopping.is_set():
                 await self._clock.wait(self._clock.now().mono_ns + pause_ns, self._stopping)
-            pause_ns = min(2 * pause_ns, int(self._settings.retry_most_s * NS))
+            pause_ns = min(2 * pause_ns, most_ns)
 
     async def _connection(self) -> None:
         """Connect once and deliver until the connection is lost, or the station stops. Raises SinkError."""
@@ -360,6 +381,7 @@ class MqttSink:
             await publisher.disconnect()
         except ConnectionLost as lost:
             self._take_overs += lost.code == TAKEN_OVER
+            self._dropped += lost.code is None and not lost.silent
             raise
         finally:
             await publisher.abort()
@@ -409,6 +431,16 @@ class MqttSink:
         )
         self._announce("mqtt", what="taken_over", client_id=client_id, times=self._take_overs)
         await self._stopping.wait()
+
+    def _say_unsteady(self) -> None:
+        client_id = self._settings.client_id
+        log.error(
+            "%s: lets us in and drops us without a word, %d times now. Is there another client named %r? Trying on.",
+            self._where(),
+            self._dropped,
+            client_id,
+        )
+        self._announce("mqtt", what="dropped", client_id=client_id, times=self._dropped)
 
     # Saying so, once
 

@@ -78,7 +78,7 @@ def test_what_is_no_decimal_is_not_read(sent):
 def test_the_number_is_the_same_and_json_reads_it(sent):
     printed = json_number(sent)
     assert Decimal(printed) == Decimal(sent)
-    assert orjson.loads(printed) == float(sent)
+    assert float(orjson.loads(printed)) == float(sent)
     assert json_number(printed) == printed
 
 
