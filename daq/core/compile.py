@@ -1,12 +1,13 @@
 """Compiles one instrument of the bench: driver and entry in, a plan that can be asked out, or all that is wrong.
 
-Driver, InstrumentFile -> [compile_instrument] -> InstrumentPlan | problems -> session | load
+    Driver, InstrumentFile -> [compile_instrument] -> InstrumentPlan | problems -> session | load
 """
 
 from __future__ import annotations
 
 from daq.core.assembly import Assembly
 from daq.core.bench import InstrumentFile, StationName
+from daq.core.compile_registers import compile_registers
 from daq.core.compile_text import compile_text
 from daq.core.driver import Driver, TextDriver
 from daq.core.plan import InstrumentPlan, Problem
@@ -28,7 +29,8 @@ def compile_instrument(
         The plan, or everything that is wrong in either file, each finding once.
     """
     work = Assembly(driver, name, entry, station)
-    if not isinstance(driver, TextDriver):
-        return [Problem("bench", ("instruments", name, "driver"), "register drivers cannot be compiled yet.")]
-    plan = compile_text(work, driver, wire_gap_ns)
+    if isinstance(driver, TextDriver):
+        plan = compile_text(work, driver, wire_gap_ns)
+    else:
+        plan = compile_registers(work, driver, wire_gap_ns)
     return list(dict.fromkeys(work.problems)) or plan

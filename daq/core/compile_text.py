@@ -283,9 +283,9 @@ class TextCompiler:
         self, channels: Mapping[str, tuple[str, TextChannel]], asked: Sequence[Asked], path: Path
     ) -> Callable[[Sequence[Answer]], dict[str, Reading]]:
         """Return what turns the answers of a poll's steps into its readings."""
-        answered = [one for one in asked if one.plan.reply is not None or one.whole is not None]
         if any(one.whole is None and one.step.tell is None for one in asked):
             return _nothing  # what is wrong with its replies is noted already
+        asked = [one for one in asked if one.whole is not None]
         owned: set[tuple[int, str]] = set()
         readers = []
         for name, (key, channel) in channels.items():
@@ -293,7 +293,7 @@ class TextCompiler:
             if reader is not None:
                 readers.append(reader)
         readers = self._with_codes(readers, channels, asked, owned)
-        self._check_owned(answered, asked, owned)
+        self._check_owned(asked, owned)
         return Readings(tuple(readers))
 
     def _channel(
@@ -407,11 +407,11 @@ class TextCompiler:
                 self.work.wrong_driver((*one.path, "status"), f"{text!r} is no mask. Write bits as 32 or 0x20.")
         return StatusCode(number, name, base, masks=tuple(mask for mask in masks if mask[0]))
 
-    def _check_owned(self, answered: Sequence[Asked], asked: Sequence[Asked], owned: set[tuple[int, str]]) -> None:
+    def _check_owned(self, asked: Sequence[Asked], owned: set[tuple[int, str]]) -> None:
         """Refuse named fields that nobody reads: most often a mistyped name."""
         for number, one in enumerate(asked):
             for name, kinds in _types(one).items():
-                if one in answered and (number, name) not in owned:
+                if (number, name) not in owned:
                     message = (
                         f"field {name!r} of the reply is no channel, unit or status. "
                         f"To check it and throw it away, write {{:{sorted(kinds)[0]}}}."

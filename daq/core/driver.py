@@ -291,6 +291,9 @@ class RegisterChannel(Register, Channel):
     scale_from: Register | None = Field(
         default=None, description="Register that holds the decimal exponent: value times ten to its content."
     )
+    stride: int = Field(
+        default=0, ge=0, le=65535, description="Registers from one repetition of for_each to the next; `at` is the first."
+    )
     invalid: list[str | int] = Field(
         default_factory=list, description="Raw contents (hex or decimal) that mean not available."
     )

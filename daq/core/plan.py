@@ -103,9 +103,10 @@ class PollPlan:
         phase_ns: from the bench file; None where the station spreads it.
         mode: name of the mode it needs, with the settings of this poll already put in; None where it needs none.
         steps: exchanges in order.
-        readings: answers of the steps, in order -> channel -> Reading. Raises ReplyError.
+        readings: answers of the steps that have a reply, in order -> channel -> Reading. Raises ReplyError.
         quiet_ns: streams: silence longer than this is a time-out.
-        subdivide: registers: the blocks to try instead when the device refuses a merged one (exception 2), once.
+        subdivide: registers: the blocks to try instead when the device refuses a merged one (RefusedBlock), once; () where
+            it is one value. core.blocks.joined makes the block's answer of theirs.
     """
 
     name: str

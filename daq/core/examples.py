@@ -1,0 +1,248 @@
+"""Runs a driver's own examples through the very path that readings take, and tells what a driver lacks.
+
+A driver is proven by the dialogues of its manual: what the instrument answers there must come out as the manual says.
+Nothing here decodes: it compiles the driver as a bench would and compares. Pure.
+
+    Driver -> [run_examples, lint] -> failures in words -> daq driver test, tests
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from daq.core.bench import Address, InstrumentFile, PollEntry, StationName
+from daq.core.compile import compile_instrument
+from daq.core.compile_registers import AddressError, pdu_address
+from daq.core.driver import Driver, RegisterDriver, RegisterExample, Scalar, TextDriver, TextExample
+from daq.core.errors import BusyReply, RefusedReply, ReplyError
+from daq.core.modbus import COILS, payload_length
+from daq.core.observation import Reading, ReadingStatus
+from daq.core.plan import Answer, InstrumentPlan, PollPlan, Problem, RegisterStep, TextStep
+from daq.core.template import TemplateError, parse, weaknesses
+
+_STATION = StationName(site="examples", name="examples")
+_TABLES = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+
+
+def run_examples(driver: Driver) -> list[str]:
+    """Run all examples.
+
+    Returns:
+        What did not come out as the example says, one line each; [] where all is well. Problems of the driver itself
+        come first, and then nothing is run.
+    """
+    problems = compile_problems(driver)
+    if problems:
+        return [f"{'.'.join(str(key) for key in problem.path)}: {problem.message}" for problem in problems]
+    failures = []
+    for number, example in enumerate(driver.examples):
+        if isinstance(example, TextExample):
+            found = _run_text(driver, example)
+        else:
+            assert isinstance(driver, RegisterDriver)
+            found = _run_registers(driver, example)
+        failures.extend(f"examples.{number} ({example.poll}): {failure}" for failure in found)
+    return failures
+
+
+def compile_problems(driver: Driver) -> list[Problem]:
+    """Return what is wrong with the driver in whatever poll a bench might ask; [] where nothing is."""
+    problems: list[Problem] = []
+    for poll in _all_polls(driver):
+        plan = compile_instrument(driver, "example", _entry(driver, poll, {}), _STATION)
+        problems.extend(plan if isinstance(plan, list) else [])
+    return list(dict.fromkeys(problems))
+
+
+def lint(driver: Driver) -> list[str]:
+    """Return what a driver should have and has not, one line each: examples, and templates that take damaged replies.
+
+    Wrong units, quantities and templates are found by run_examples; these here are right, and yet a risk.
+    """
+    found = [f"{poll}.{channel}: no example gives it" for poll, channel in _unproven(driver)]
+    if isinstance(driver, TextDriver):
+        for where, template in _templates(driver):
+            try:
+                parsed = parse(template, driver.link.eol)
+            except TemplateError:
+                continue  # named by run_examples, or an enum whose codes only its poll knows
+            found.extend(f"{where}: {warning}" for warning in weaknesses(parsed, driver.link.eol))
+        if driver.identify is None:
+            found.append("identify: nobody asks who answers; a swapped instrument goes unnoticed")
+    elif driver.identify is None and driver.verify is None:
+        found.append("identify, verify: nothing proves that these registers are this model's")
+    return found
+
+
+# Compiling ------------------------------------------------------------------------------------------------------------
+
+
+def _all_polls(driver: Driver) -> list[str]:
+    return [*driver.polls, *(driver.streams if isinstance(driver, TextDriver) else ())]
+
+
+def _entry(driver: Driver, poll: str, settings: Mapping[str, Scalar]) -> InstrumentFile:
+    """Write the entry of a bench file that asks for one poll."""
+    if isinstance(driver, TextDriver):
+        address = Address(tcp="localhost:1")
+        stream = poll in driver.streams
+    else:
+        address, stream = Address(modbus_tcp="localhost:502", unit=1), False
+    every = None if stream else 10**9
+    entry = PollEntry.model_construct(ask=poll, every=every, phase=None, settings=dict(settings))
+    return InstrumentFile(driver="example", at=address, poll={"example": "1 s"}).model_copy(update={"poll": {"example": entry}})
+
+
+def _plan(driver: Driver, poll: str, settings: Mapping[str, Scalar]) -> PollPlan | list[str]:
+    """Compile one poll; what is wrong in words."""
+    if poll not in _all_polls(driver):
+        return [f"no poll {poll!r}. There are: {', '.join(_all_polls(driver))}"]
+    plan: InstrumentPlan | list[Problem] = compile_instrument(driver, "example", _entry(driver, poll, settings), _STATION)
+    if isinstance(plan, list):
+        return [problem.message for problem in plan]
+    return plan.polls[0]
+
+
+# Text -----------------------------------------------------------------------------------------------------------------
+
+
+def _run_text(driver: Driver, example: TextExample) -> list[str]:
+    assert isinstance(driver, TextDriver)
+    plan = _plan(driver, example.poll, example.settings)
+    if isinstance(plan, list):
+        return plan
+    steps = [step for step in plan.steps if isinstance(step, TextStep) and step.reply is not None]
+    if len(steps) != len(example.got):
+        return [f"{len(example.got)} replies are given where {len(steps)} questions are asked"]
+    try:
+        answers: list[Answer] = []
+        for step, got in zip(steps, example.got, strict=True):
+            assert step.reply is not None
+            reply = got.encode("latin-1") + driver.link.eol.encode("latin-1")
+            if step.reply.cut(reply) != len(reply):
+                return [f"{got!r} holds the ending of a reply, or has none"]
+            answers.append(step.reply.match(reply))
+        readings = plan.readings(answers)
+    except ReplyError as error:
+        return [] if example.outcome == _outcome(error) else [str(error)]
+    if example.outcome is not None:
+        return [f"it was read, and should have been refused ({example.outcome})"]
+    return [*_compare(readings, example), *_compare_units(readings, example.unit)]
+
+
+def _outcome(error: ReplyError) -> str:
+    if isinstance(error, BusyReply):
+        return "busy"
+    return "instrument_error" if isinstance(error, RefusedReply) else "protocol"
+
+
+def _compare_units(readings: Mapping[str, Reading], units: Mapping[str, str]) -> list[str]:
+    return [
+        f"{name}: the unit is {readings[name].unit!r}, not {unit!r}"
+        for name, unit in units.items()
+        if name in readings and readings[name].unit != unit
+    ]
+
+
+# Registers ------------------------------------------------------------------------------------------------------------
+
+
+def _run_registers(driver: RegisterDriver, example: RegisterExample) -> list[str]:
+    plan = _plan(driver, example.poll, {})
+    if isinstance(plan, list):
+        return plan
+    try:
+        memory = _memory(driver, example)
+    except (ValueError, KeyError) as error:
+        return [f"registers are written like 'input 0': '4366 3333' ({error})"]
+    steps = [step for step in plan.steps if isinstance(step, RegisterStep)]
+    try:
+        readings = plan.readings([_answer(step, memory) for step in steps])
+    except ReplyError as error:
+        return [str(error)]
+    return _compare(readings, example)
+
+
+def _memory(driver: RegisterDriver, example: RegisterExample) -> dict[tuple[int, int], int]:
+    """Return (function, address) -> word, or bit, of what the example gives."""
+    memory: dict[tuple[int, int], int] = {}
+    for place, words in example.registers.items():
+        table, _, written = place.partition(" ")
+        function = _TABLES[table]
+        try:
+            start = pdu_address(int(written, 0), table, driver.addressing)
+        except AddressError as error:
+            raise ValueError(str(error)) from None
+        for offset, word in enumerate(words.split()):
+            memory[function, start + offset] = int(word, 16)
+    return memory
+
+
+def _answer(step: RegisterStep, memory: Mapping[tuple[int, int], int]) -> bytes:
+    """Answer one block; what the example leaves open is zero."""
+    words = [memory.get((step.function, step.address + offset), 0) for offset in range(step.count)]
+    if step.function not in COILS:
+        return b"".join(word.to_bytes(2, "big") for word in words)
+    packed = sum(1 << offset for offset, bit in enumerate(words) if bit)
+    return packed.to_bytes(payload_length(step.function, step.count), "little")
+
+
+# Both -----------------------------------------------------------------------------------------------------------------
+
+
+def _compare(readings: Mapping[str, Reading], example: TextExample | RegisterExample) -> list[str]:
+    """Compare what came out with what the example says. A status that is not named is ok, flags are exactly as named."""
+    failures = []
+    named = {*example.gives, *example.text, *example.status, *example.flags}
+    for name in sorted(named):
+        if name not in readings:
+            failures.append(f"no channel {name!r}. There are: {', '.join(readings)}")
+            continue
+        reading = readings[name]
+        for what, is_now, wanted in _differences(reading, name, example):
+            if is_now != wanted:
+                failures.append(f"{name}: {what} is {is_now!r}, not {wanted!r}")
+    return failures
+
+
+def _differences(
+    reading: Reading, name: str, example: TextExample | RegisterExample
+) -> Iterable[tuple[str, object, object]]:
+    """Give (what, as it came out, as it should) for all that an example says of a channel."""
+    if name in example.gives:
+        yield "value", reading.value, example.gives[name]
+    if name in example.text:
+        yield "text", reading.text, example.text[name]
+    yield "status", str(reading.status), str(example.status.get(name, ReadingStatus.OK))
+    yield "flags", [str(flag) for flag in reading.flags], [str(flag) for flag in example.flags.get(name, [])]
+
+
+def _unproven(driver: Driver) -> list[tuple[str, str]]:
+    """Return (poll, channel) that no example gives."""
+    unproven = []
+    for poll in _all_polls(driver):
+        plan = _plan(driver, poll, {})
+        if isinstance(plan, list):
+            continue
+        given = {name for one in driver.examples if one.poll == poll for name in (*one.gives, *one.text)}
+        unproven.extend((poll, channel.name) for channel in plan.channels if channel.name not in given)
+    return unproven
+
+
+def _templates(driver: TextDriver) -> list[tuple[str, str]]:
+    """Return (where, template) of all polls and streams."""
+    found: list[tuple[str, str]] = []
+    for name, poll in driver.polls.items():
+        parts: Sequence[object] = poll.steps or [poll]
+        found.extend((f"polls.{name}", text) for part in parts for text in _written(part))
+    for name, stream in driver.streams.items():
+        found.extend((f"streams.{name}", text) for text in _written(stream))
+    return found
+
+
+def _written(part: object) -> list[str]:
+    """Return the templates of a poll, step or stream."""
+    reply, replies = getattr(part, "reply", None), getattr(part, "replies", None)
+    return [*([reply] if reply else []), *(shape.match for shape in replies or [])]
+
+

@@ -1,0 +1,202 @@
+"""Modbus frames: questions out, the registers in exactly the answer to them back. No waiting, no retries, no decoding.
+
+Function codes 1 to 4 over MBAP (Modbus TCP) and RTU (serial lines, or RTU inside TCP). A reply counts only if every
+byte is right: length, unit, function, transaction number, byte count, checksum. RTU has no transaction number: what
+its unit, function and count cannot tell apart, nobody can, which is why lines that lost track are cleaned.
+
+    RegisterStep -> [request] -> transport, [cut] -> reply -> [registers] -> core.registers
+
+Source: MODBUS Application Protocol Specification V1.1b3, chapters 6 and 7; MODBUS over Serial Line V1.02, 2.5.1;
+MODBUS Messaging on TCP/IP Implementation Guide V1.0b, 3.1.3.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal
+
+from daq.core.cut import Cut
+from daq.core.errors import BusyReply, ForeignReply, RefusedReply, ReplyError, UnreadableReply
+
+Framing = Literal["tcp", "rtu"]
+
+COILS = frozenset({1, 2})
+"""Function codes that read bits: coils and discrete inputs. 3 and 4 read holding and input registers."""
+
+_MBAP = struct.Struct(">HHHB")  # transaction, protocol (0), bytes from the unit on, unit
+_QUESTION = struct.Struct(">BHH")  # function, address, count
+_LONGEST_PDU = 254  # with the unit: what the length field of a reply may say, at most
+
+EXCEPTIONS = {
+    1: "illegal function",
+    2: "illegal data address",
+    3: "illegal data value",
+    4: "server device failure",
+    5: "acknowledge: it takes long, ask later",
+    6: "server device busy",
+    7: "negative acknowledge",
+    8: "memory parity error",
+    10: "gateway path unavailable",
+    11: "gateway target device failed to respond",
+}
+_BUSY = frozenset({5, 6})
+_BLOCK = frozenset({2, 3})
+
+
+class RefusedBlock(RefusedReply):
+    """The device has not all of these registers, or not so many at once (exceptions 2 and 3)."""
+
+
+def request(framing: Framing, unit: int, transaction: int, function: int, address: int, count: int) -> bytes:
+    """Write a question.
+
+    Args:
+        framing: tcp or rtu.
+        unit: 0 to 255.
+        transaction: 0 to 65535; not sent in RTU.
+        function: 1 to 4.
+        address: of the first register or coil, 0-based.
+        count: 1 to 125 registers, 1 to 2000 coils.
+    """
+    question = _QUESTION.pack(function, address, count)
+    if framing == "tcp":
+        return _MBAP.pack(transaction, 0, len(question) + 1, unit) + question
+    frame = bytes((unit,)) + question
+    return frame + checksum(frame)
+
+
+def cut(framing: Framing, function: int, count: int) -> Cut:
+    """Return where a reply ends. What cannot be a reply at all ends where the bytes do, and is then refused."""
+    return _cut_mbap if framing == "tcp" else _RtuCut(5 + payload_length(function, count))
+
+
+def registers(framing: Framing, asked: bytes, reply: bytes) -> bytes:
+    """Return what the registers or coils hold: two bytes a register, or coils packed from the lowest bit on.
+
+    Args:
+        framing: tcp or rtu.
+        asked: the question as `request` wrote it.
+        reply: one frame as `cut` found it.
+
+    Raises:
+        UnreadableReply: no Modbus frame, or its checksum is wrong.
+        ForeignReply: a frame, but not the answer to this question.
+        BusyReply: exceptions 5 and 6.
+        RefusedBlock: exceptions 2 and 3.
+        RefusedReply: any other exception.
+    """
+    return _from_mbap(asked, reply) if framing == "tcp" else _from_rtu(asked, reply)
+
+
+def payload_length(function: int, count: int) -> int:
+    """Return how many bytes so many registers, or coils, take in a reply."""
+    return (count + 7) // 8 if function in COILS else 2 * count
+
+
+def silence_ns(baud: int) -> int:
+    """Return the silence that ends an RTU frame, t3.5: 3.5 characters of 11 bits, 1.75 ms above 19200 baud."""
+    return 1_750_000 if baud > 19200 else -(-35 * 11 * 10**8 // baud)
+
+
+# MBAP -----------------------------------------------------------------------------------------------------------------
+
+
+def _cut_mbap(got: bytes | bytearray) -> int:
+    if len(got) < 6:
+        return 0
+    protocol, length = struct.unpack_from(">HH", got, 2)
+    if protocol != 0 or not 3 <= length <= _LONGEST_PDU:
+        return len(got)
+    return 6 + length if len(got) >= 6 + length else 0
+
+
+def _from_mbap(asked: bytes, reply: bytes) -> bytes:
+    if len(reply) < _MBAP.size + 2 or _cut_mbap(reply) != len(reply) or reply[2:4] != b"\0\0":
+        raise UnreadableReply(f"{_named(asked[6:])}: {reply[:16].hex(' ')} is no Modbus TCP frame of {len(reply)} bytes")
+    transaction, _, _, unit = _MBAP.unpack_from(reply)
+    wanted, _, _, wanted_unit = _MBAP.unpack_from(asked)
+    if transaction != wanted:
+        raise ForeignReply(f"{_named(asked[6:])}: got the answer to transaction {transaction}, not to {wanted}")
+    if unit != wanted_unit:
+        raise ForeignReply(f"{_named(asked[6:])}: unit {unit} answered")
+    return _payload(asked[6:], reply[7:])
+
+
+# RTU ------------------------------------------------------------------------------------------------------------------
+
+
+class _RtuCut:
+    """Cuts by the length that the reply's own head announces; `expected` where the head is none of a reply."""
+
+    __slots__ = ("_expected",)
+
+    def __init__(self, expected: int) -> None:
+        self._expected = expected
+
+    def __call__(self, got: bytes | bytearray) -> int:
+        if len(got) < 3:
+            return 0
+        function = got[1]
+        length = self._expected
+        if function & 0x80:
+            length = 5
+        elif 1 <= function <= 4:
+            length = 5 + got[2]
+        return length if len(got) >= length else 0
+
+
+def _from_rtu(asked: bytes, reply: bytes) -> bytes:
+    if len(reply) < 5:
+        raise UnreadableReply(f"{_named(asked)}: {len(reply)} bytes are no Modbus RTU frame")
+    if checksum(reply[:-2]) != reply[-2:]:
+        raise UnreadableReply(f"{_named(asked)}: the checksum of {reply[:16].hex(' ')}... ({len(reply)} bytes) is wrong")
+    if reply[0] != asked[0]:
+        raise ForeignReply(f"{_named(asked)}: unit {reply[0]} answered")
+    return _payload(asked[:-2], reply[1:-2])
+
+
+def checksum(frame: bytes) -> bytes:
+    """Return the CRC-16 of an RTU frame, as it is sent: low byte first."""
+    crc = 0xFFFF
+    for byte in frame:
+        crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 0xFF]
+    return crc.to_bytes(2, "little")
+
+
+def _remainder(byte: int) -> int:
+    """Return what one byte leaves of the polynomial 0xA001 (0x8005 reflected)."""
+    for _ in range(8):
+        byte = byte >> 1 ^ (0xA001 if byte & 1 else 0)
+    return byte
+
+
+_TABLE = tuple(_remainder(byte) for byte in range(256))
+
+
+# Both -----------------------------------------------------------------------------------------------------------------
+
+
+def _payload(asked: bytes, pdu: bytes) -> bytes:
+    """Return the payload of a reply; `asked` begins with the unit, `pdu` with the function code."""
+    function, _, count = _QUESTION.unpack_from(asked, 1)
+    if pdu[0] == function | 0x80 and len(pdu) == 2:
+        raise _exception(pdu[1], asked)
+    if pdu[0] != function:
+        raise ForeignReply(f"{_named(asked)}: got the answer to function {pdu[0] & 0x7F}")
+    wanted = payload_length(function, count)
+    if pdu[1] != wanted or len(pdu) != 2 + wanted:
+        raise ForeignReply(f"{_named(asked)}: got {len(pdu) - 2} bytes, said to be {pdu[1]}, where {wanted} were asked for")
+    return pdu[2:]
+
+
+def _exception(code: int, asked: bytes) -> ReplyError:
+    message = f"{_named(asked)}: exception {code}, {EXCEPTIONS.get(code, 'not in the specification')}"
+    if code in _BUSY:
+        return BusyReply(message)
+    return RefusedBlock(message) if code in _BLOCK else RefusedReply(message)
+
+
+def _named(asked: bytes) -> str:
+    """Name a question that begins with its unit."""
+    function, address, count = _QUESTION.unpack_from(asked, 1)
+    return f"unit {asked[0]}, function {function}, {count} from {address}"

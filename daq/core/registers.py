@@ -1,0 +1,228 @@
+"""Turns the contents of registers into decimals, words and bits, exactly.
+
+Integers of 64 bits stay whole, a float32 prints as the shortest decimal that gives the same float32, scaling is done in
+decimals. Contents that mean "not available" are told apart before any number is made of them. Pure.
+
+    core.modbus (bytes) -> [Layout.read] -> Raw -> [RegisterReader.read] -> Reading -> session
+
+Orders: the letters are the bytes of the value, A the highest, in the order in which they arrive.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+
+from daq.core.driver import RegisterType, WordOrder
+from daq.core.number import json_number
+from daq.core.observation import Flag, Kind, Reading, ReadingStatus
+from daq.core.plan import Answer
+
+WORDS = {"int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2, "int64": 4, "uint64": 4, "float64": 4}
+"""Registers that each type takes; strings and bits say their own length."""
+
+_ORDERS = {  # order -> (words from the last to the first, bytes of each word swapped)
+    "ABCD": (False, False),
+    "CDAB": (True, False),
+    "BADC": (False, True),
+    "DCBA": (True, True),
+    "ABCDEFGH": (False, False),
+    "GHEFCDAB": (True, False),
+    "BADCFEHG": (False, True),
+    "HGFEDCBA": (True, True),
+}
+
+EXACT = Context(prec=400)
+"""No product of a register and a factor has more digits: nothing is rounded."""
+
+MAX_EXPONENT = 30
+"""A register that scales by more powers of ten than this, up or down, holds no exponent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a value stands in the answers of a poll, and how.
+
+    Args:
+        step: index of the answer.
+        offset: of its first byte; of its first bit, for coils and discrete inputs.
+        length: bytes; bits for coils and discrete inputs.
+        coils: the answer holds packed bits.
+    """
+
+    step: int
+    offset: int
+    length: int
+    type: RegisterType
+    order: WordOrder = "ABCD"
+    coils: bool = False
+
+    def content(self, answers: Sequence[Answer]) -> bytes:
+        """Return the value's bytes, the highest first."""
+        answer = answers[self.step]
+        assert isinstance(answer, bytes), "register steps bring bytes"
+        if self.coils:
+            bits = int.from_bytes(answer, "little") >> self.offset & (1 << self.length) - 1
+            return bits.to_bytes((self.length + 7) // 8, "big")
+        return ordered(answer[self.offset : self.offset + self.length], self.order)
+
+
+def ordered(content: bytes, order: WordOrder) -> bytes:
+    """Put bytes as they arrived into the order of their worth, the highest first."""
+    backwards, swapped = _ORDERS[order]
+    words = [content[at : at + 2] for at in range(0, len(content), 2)]
+    if swapped:
+        words = [word[::-1] for word in words]
+    if backwards:
+        words.reverse()
+    return b"".join(words)
+
+
+def decoded(content: bytes, kind: RegisterType) -> str | None:
+    """Return a value as text: a decimal, or the characters of a string; None where it is no number (NaN, infinity).
+
+    Args:
+        content: the value's bytes, the highest first.
+        kind: its type.
+    """
+    if kind == "string":
+        return content.split(b"\0", 1)[0].decode("latin-1").strip()
+    if kind == "float32":
+        return shortest_float32(struct.unpack(">f", content)[0])
+    if kind == "float64":
+        return shortest_float64(struct.unpack(">d", content)[0])
+    return str(int.from_bytes(content, "big", signed=kind.startswith("int")))
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterReader:
+    """How one channel is read.
+
+    Args:
+        codes: raw content as an unsigned number -> status (not available, over range).
+        scale: exact factor; None where there is none.
+        exponent: where the power of ten stands that the value is to be multiplied by.
+        enum: number -> meaning.
+        plausible: [low, high] in the channel's unit, after scaling.
+    """
+
+    layout: Layout
+    quantity: str
+    unit: str
+    kind: Kind
+    role: str | None
+    codes: Mapping[int, ReadingStatus] = field(default_factory=dict)
+    scale: Decimal | None = None
+    exponent: Layout | None = None
+    enum: Mapping[str, str] = field(default_factory=dict)
+    plausible: tuple[Decimal, Decimal] | None = None
+
+    def read(self, answers: Sequence[Answer]) -> Reading:
+        """Return the reading. `text` is the decimal or the word; the raw content in hex where there is neither."""
+        content = self.layout.content(answers)
+        status = self.codes.get(int.from_bytes(content, "big"), ReadingStatus.OK) if self.codes else ReadingStatus.OK
+        text = decoded(content, self.layout.type)
+        if status is ReadingStatus.OK and text is None:
+            status = ReadingStatus.INVALID
+        if self.kind is Kind.ENUM and status is ReadingStatus.OK and text not in self.enum:
+            status = ReadingStatus.INVALID
+        if status is not ReadingStatus.OK or text is None:
+            return Reading(None, f"0x{content.hex()}", self.unit, self.quantity, status, (), self.kind, self.role)
+        if self.kind is not Kind.NUMBER:
+            word = self.enum[text] if self.kind is Kind.ENUM else text
+            return Reading(None, word, self.unit, self.quantity, status, (), self.kind, self.role)
+        return self._number(text, answers)
+
+    def _number(self, text: str, answers: Sequence[Answer]) -> Reading:
+        if self.scale is not None or self.exponent is not None:
+            scaled = self._scaled(Decimal(text), answers)
+            if scaled is None:
+                unscaled = (None, text, self.unit, self.quantity, ReadingStatus.INVALID, (), self.kind, self.role)
+                return Reading(*unscaled)
+            text = plain(scaled)
+        value = json_number(text)
+        flags: tuple[Flag, ...] = ()
+        if self.plausible is not None and not self.plausible[0] <= Decimal(value) <= self.plausible[1]:
+            flags = (Flag.IMPLAUSIBLE,)
+        return Reading(value, value, self.unit, self.quantity, ReadingStatus.OK, flags, self.kind, self.role)
+
+    def _scaled(self, number: Decimal, answers: Sequence[Answer]) -> Decimal | None:
+        """Multiply; None where the exponent's register holds none."""
+        if self.scale is not None:
+            number = EXACT.multiply(number, self.scale)
+        if self.exponent is None:
+            return number
+        power = decoded(self.exponent.content(answers), self.exponent.type)
+        if power is None or not -MAX_EXPONENT <= Decimal(power) <= MAX_EXPONENT:
+            return None
+        return EXACT.scaleb(number, int(Decimal(power)))
+
+
+# Decimals -------------------------------------------------------------------------------------------------------------
+
+
+def plain(number: Decimal) -> str:
+    """Write a decimal without an exponent where that is short, every digit kept."""
+    return format(number, "f") if -7 < number.adjusted() < 21 else str(number)
+
+
+def shortest_float64(number: float) -> str | None:
+    """Write a double as the shortest decimal that reads back as the same; None for NaN and infinities."""
+    return plain(Decimal(repr(number).removesuffix(".0"))) if math.isfinite(number) else None
+
+
+def shortest_float32(number: float) -> str | None:
+    """Write a float32 as the shortest decimal that reads back as the same, the nearest of several.
+
+    Six digits always survive the way through a normal float32 (FLT_DIG), so six, seven, eight and nine are tried. Near
+    powers of two, where the neighbours are not equally far, among the smallest numbers, and on exact ties, decimals
+    are compared instead.
+
+    Args:
+        number: exactly a float32. None is returned for NaN and infinities.
+    """
+    if not math.isfinite(number):
+        return None
+    if number == 0:
+        return "-0" if math.copysign(1, number) < 0 else "0"
+    bits = struct.unpack(">I", struct.pack(">f", number))[0]
+    if bits & 0x7FFFFF == 0 or bits & 0x7F800000 == 0:
+        return plain(_shortest_exactly(number, bits))
+    for digits in (6, 7, 8, 9):
+        text = f"{number:.{digits}g}"
+        back = float(text)
+        if struct.unpack(">Q", struct.pack(">d", back))[0] & 0x1FFFFFFF == 0x10000000:
+            return plain(_shortest_exactly(number, bits))
+        if _same_float32(back, bits):
+            return plain(Decimal(text))
+    raise AssertionError("nine digits always tell a float32")
+
+
+def _same_float32(number: float, bits: int) -> bool:
+    try:
+        return bool(struct.pack(">f", number) == bits.to_bytes(4, "big"))
+    except OverflowError:
+        return False
+
+
+def _shortest_exactly(number: float, bits: int) -> Decimal:
+    """Find the shortest decimal between the midpoints to both neighbours, the midpoints included for even bits."""
+    magnitude, even = bits & 0x7FFFFFFF, bits & 1 == 0
+    exact, below = _float32(magnitude), _float32(magnitude - 1)
+    largest = magnitude == 0x7F7FFFFF
+    above = EXACT.add(exact, EXACT.subtract(exact, below)) if largest else _float32(magnitude + 1)
+    low, high = (EXACT.divide(EXACT.add(exact, each), Decimal(2)) for each in (below, above))
+    for digits in range(1, 10):
+        near = [Context(prec=digits, rounding=way).plus(exact) for way in (ROUND_FLOOR, ROUND_CEILING)]
+        inside = [each for each in near if low < each < high or (even and each in {low, high})]
+        if inside:
+            best = min(inside, key=lambda each: EXACT.subtract(each, exact).copy_abs())
+            return best.copy_negate() if bits >> 31 else best
+    raise AssertionError("nine digits always tell a float32")
+
+
+def _float32(bits: int) -> Decimal:
+    return Decimal(struct.unpack(">f", bits.to_bytes(4, "big"))[0])
