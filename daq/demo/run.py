@@ -1,0 +1,223 @@
+"""Runs the demonstration: everything up, a live table or silence, everything down, the audit.
+
+simulators, broker, daq run (processes) -> messages -> Board (table), arrivals -> Audit -> report
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+from daq.core.errors import DaqError
+from daq.core.wire import wirings
+from daq.demo.audit import Audit, Witness
+from daq.demo.bench import placed
+from daq.demo.processes import broker, broker_name, end, process, simulators
+from daq.journal import open_idle
+from daq.load import Loaded, data_path, load_bench, read_yaml
+from daq.sinks.publisher import MqttSettings
+from daq.sinks.subscriber import messages
+from daq.state import state_folder
+from daq.watch.board import Board
+from daq.watch.live import draw
+
+STARTS_S = 30.0
+"""For the first observation, on a busy machine."""
+
+INTERFACES = ("tcp", "visa", "serial", "modbus_tcp", "modbus_rtu")
+"""The order in which the report names them."""
+
+
+@dataclass(slots=True)
+class Shown:
+    """What came from the broker: the board for the eye, and every observation for the audit."""
+
+    board: Board = field(default_factory=Board)
+    arrived: list[tuple[bytes, int]] = field(default_factory=list)
+    first: asyncio.Event = field(default_factory=asyncio.Event)
+    offline: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def listen(self, port: int, listening: asyncio.Event) -> None:
+        """Take messages until cancelled."""
+        async for message in messages(MqttSettings("127.0.0.1", port), "bench/v1/#", listening):
+            self.board.take(message.topic, message.payload)
+            if message.topic.split("/")[-2] in {"obs", "late"}:
+                self.arrived.append((message.payload, message.arrived_ns))
+                self.first.set()
+            elif self.board.online == "offline" and self.arrived:
+                self.offline.set()
+
+
+async def demonstrate(seconds: float | None, watch: bool, console: Console) -> dict[str, Any]:
+    """Run the demonstration and return its report.
+
+    Args:
+        seconds: how long to observe after the first observation; None until SIGINT or SIGTERM.
+        watch: draw the live table.
+        console: where to.
+
+    Raises:
+        DaqError: something did not start; says what it complained of.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    with tempfile.TemporaryDirectory(prefix="bench-daq-demo-") as name:
+        folder = Path(name)
+        shown = Shown()
+        loaded = await _observe(folder, shown, stop, seconds, _live(shown, console) if watch else _nothing)
+        return _report(folder, loaded, shown)
+
+
+async def _observe(
+    folder: Path, shown: Shown, stop: asyncio.Event, seconds: float | None, show: Callable[[asyncio.Event], Any]
+) -> Loaded:
+    """Bring everything up, observe, and bring everything down again, the daemon first."""
+    async with AsyncExitStack() as stack:
+        world = data_path("configs") / "demo-world.yaml"
+        stands = await stack.enter_async_context(simulators(world, folder / "witness.jsonl", folder / "simulators.log"))
+        port = await stack.enter_async_context(broker(folder))
+        loaded = _bench_file(folder, stands.instruments, stands.wires, port)
+        listening = asyncio.Event()
+        hearing = asyncio.create_task(shown.listen(port, listening), name="demo[listen]")
+        stack.push_async_callback(_cancelled, hearing)
+        await _first_of(listening.wait(), hearing)
+        environ = {"XDG_STATE_HOME": str(folder), "STATE_DIRECTORY": "", "RUNTIME_DIRECTORY": ""}
+        daemon = await stack.enter_async_context(
+            process(sys.executable, "-m", "daq", "run", loaded.path, log=folder / "daemon.log", environ=environ)
+        )
+        await _until_over(daemon, folder, shown, stop, seconds, show)
+        code = await end(daemon)
+        if code != 0:
+            raise DaqError(f"The daemon left with exit code {code}:\n{(folder / 'daemon.log').read_text()}")
+        with contextlib.suppress(TimeoutError):  # the audit tells what did not come
+            async with asyncio.timeout(5):
+                await shown.offline.wait()
+        return loaded
+
+
+async def _until_over(
+    daemon: asyncio.subprocess.Process,
+    folder: Path,
+    shown: Shown,
+    stop: asyncio.Event,
+    seconds: float | None,
+    show: Callable[[asyncio.Event], Any],
+) -> None:
+    over = asyncio.Event()
+    showing = asyncio.create_task(show(over), name="demo[show]")
+    try:
+        async with asyncio.timeout(STARTS_S):
+            await _first_of(shown.first.wait(), daemon.wait(), stop.wait())
+        if daemon.returncode is None and not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await _first_of(stop.wait(), daemon.wait())
+    except TimeoutError:
+        raise DaqError(f"No observation came in {STARTS_S:g} s:\n{(folder / 'daemon.log').read_text()}") from None
+    finally:
+        over.set()
+        await showing
+
+
+async def _first_of(*waits: Any) -> None:
+    """Wait for the first; cancel the others that are ours; raise what it raised."""
+    tasks = [wait if isinstance(wait, asyncio.Task) else asyncio.ensure_future(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task, wait in zip(tasks, waits, strict=True):
+            if task is not wait and not task.done():
+                task.cancel()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _nothing(over: asyncio.Event) -> None:
+    await over.wait()
+
+
+def _live(shown: Shown, console: Console) -> Callable[[asyncio.Event], Any]:
+    """Make what redraws the table until it is over."""
+    footer = f"Broker: {broker_name()}. Everything is simulated and on this machine alone. Ctrl-C ends it."
+    return lambda over: draw(shown.board, lambda: footer, over, console)
+
+
+def _bench_file(folder: Path, instruments: Any, wires: Any, port: int) -> Loaded:
+    """Write the bench of this run (JSON is YAML) and load it, as the daemon will."""
+    source = data_path("configs") / "demo.yaml"
+    here = placed(read_yaml(source, str(source)).data, instruments, wires, port)
+    path = folder / "demo.yaml"
+    path.write_bytes(orjson.dumps(here, option=orjson.OPT_INDENT_2))
+    return load_bench(path)
+
+
+def _report(folder: Path, loaded: Loaded, shown: Shown) -> dict[str, Any]:
+    """Audit what came against the witness and the journal."""
+    audit = Audit(Witness((folder / "witness.jsonl").read_text(encoding="utf-8").splitlines()))
+    for payload, arrived_ns in shown.arrived:
+        audit.take(payload, arrived_ns)
+    named = loaded.bench.station
+    published = _published(state_folder(named.site, named.name, {"XDG_STATE_HOME": str(folder)}))
+    every = {
+        f"{name}/{poll.name}": None if poll.every_ns is None else poll.every_ns / 1e9
+        for name, plan in loaded.plans.items()
+        for poll in plan.polls
+    }
+    audit.settle(every, published)
+    used = {wiring.interface for wiring in wirings(loaded.bench, loaded.drivers)}
+    return {
+        "instruments": len(audit.instruments),
+        "interfaces": [interface for interface in INTERFACES if interface in used],
+        "published": len(published),
+        "received": audit.received,
+        "readings": audit.readings,
+        "wrong": audit.wrong,
+        "lost": audit.lost,
+        "duplicates": audit.duplicates,
+        "outside_bounds": audit.outside,
+        "slots_unaccounted": audit.unaccounted,
+        "statuses": dict(audit.statuses),
+        "latency_ms": {"p50": audit.percentile_ms(50), "p99": audit.percentile_ms(99)},
+        "simulated": audit.simulated,
+        "broker": broker_name(),
+        "told": audit.told,
+    }
+
+
+def _published(state: Path) -> set[str]:
+    """Return the ids of all observations that the journal holds."""
+    found: set[str] = set()
+    with open_idle(state / "journal.db") as journal:
+        after = None
+        while True:
+            page = journal.export(after=after)
+            found.update(orjson.loads(record.payload)["id"] for record in page.records if record.kind == "obs")
+            if page.after is None:
+                return found
+            after = page.after
+
+
+def all_is_well(report: dict[str, Any]) -> bool:
+    """Say whether the demonstration showed what it promises."""
+    faults = ("wrong", "lost", "outside_bounds", "slots_unaccounted")
+    silent = report["received"] == 0 or set(report["interfaces"]) != set(INTERFACES)
+    bad = set(report["statuses"]) - {"ok", "skipped", "busy", "disconnected"}
+    return not silent and not bad and report["simulated"] and not any(report[fault] for fault in faults)
