@@ -86,7 +86,7 @@ def line(loaded: Loaded, wiring: Wiring, phases: Phases, clock: Clock, outlets: 
     return Line(
         wiring.name,
         OPENERS[wire.kind](wire, clock),
-        [Session(loaded.plans[name]) for name in wiring.instruments],
+        [Session(loaded.plans[name], wiring.framing) for name in wiring.instruments],
         clock,
         outlets,
         phases=phases,

@@ -8,19 +8,25 @@ every outcome passes here once.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from daq.clock import Clock
-from daq.core.health import Breaker, Emission, InstrumentHealth, Runs, Verdict, one_slot
+from daq.core.health import Breaker, Emission, InstrumentHealth, Runs, State, Verdict, one_slot
 from daq.core.observation import NS, ClockState, Exchange, Identity, Observation, Slots, Stamp, Status, Timing
 from daq.core.plan import PollPlan
 from daq.session import Met, Outcome, Session
 
+log = logging.getLogger(__name__)
+
 DESYNC_EVERY_NS = 60 * NS
 """An instrument that makes its line lose track again and again is announced once in this time."""
+
+LOG_EVERY_NS = 60 * NS
+"""An instrument that goes to and fro between ok and degraded is logged once in this time; a lost one always."""
 
 NOT_YET = Outcome(Status.DISCONNECTED, "not connected yet")
 
@@ -75,9 +81,12 @@ class Party:
     Args:
         breaker: whether to try to connect.
         cause: why it is not ready, the status of its slots meanwhile; `cause_exchanges` show it.
+        gap_ns: shortest pause between the last byte on the wire and a question to it.
         connected: identified and set up since the wire was opened and since it last failed.
         suspect: must pass its barrier before anything it says is believed.
         info: hash of the info that describes it now, made from `described`.
+        known: who it was when it was last connected; None before.
+        logged_ns: when a change of its state was last logged.
         announced_ns: when it was last announced as having lost track; None if never.
     """
 
@@ -86,10 +95,13 @@ class Party:
     health: InstrumentHealth
     cause: Outcome = NOT_YET
     cause_exchanges: tuple[Exchange, ...] = ()
+    gap_ns: int = 0
     connected: bool = False
     suspect: bool = True
     info: str = ""
     described: Met | None = None
+    known: Identity | None = None
+    logged_ns: int = -LOG_EVERY_NS
     announced_ns: int | None = None
     counts: Counts = field(default_factory=Counts)
 
@@ -133,9 +145,15 @@ class Item:
     cause: Outcome | None = None
 
 
-def party(session: Session, now: Stamp) -> Party:
-    """Make the party of a session: not connected, to be tried at once."""
-    return Party(session, Breaker(session.plan.name), InstrumentHealth(now.utc_ns))
+RTU_SILENCE_NS = 1_750_000
+"""t3.5 above 19200 baud (MODBUS over Serial Line V1.02, 2.5.1.1); below it is 3.5 characters, which is longer."""
+
+
+def party(session: Session, now: Stamp, byte_ns: int) -> Party:
+    """Make the party of a session: not connected, to be tried at once; `byte_ns`: a byte's time on its wire."""
+    silence_ns = max(RTU_SILENCE_NS, 35 * byte_ns // 10) if session.framing == "rtu" else 0
+    gap_ns = max(session.plan.gap_ns, silence_ns)
+    return Party(session, Breaker(session.plan.name), InstrumentHealth(now.utc_ns), gap_ns=gap_ns)
 
 
 class Ledger:
@@ -177,15 +195,30 @@ class Ledger:
 
     def judge(self, party: Party, poll: str, outcome: Outcome) -> None:
         """Let an outcome count for the instrument's state."""
-        self._tell(party, party.health.outcome(poll, outcome.status, outcome.detail, self._clock.now()))
+        before = party.health.verdict
+        self._tell(party, before, party.health.outcome(poll, outcome.status, outcome.detail, self._clock.now()))
 
     def forgive(self, party: Party, poll: str) -> None:
         """Let it count no longer."""
-        self._tell(party, party.health.forget(poll, self._clock.now()))
+        before = party.health.verdict
+        self._tell(party, before, party.health.forget(poll, self._clock.now()))
 
-    def _tell(self, party: Party, verdict: Verdict | None) -> None:
-        if verdict is not None:
-            self._outlets.verdict(party.name, verdict)
+    def _tell(self, party: Party, before: Verdict, verdict: Verdict | None) -> None:
+        """Pass a new verdict on; log lost once, and back once, with how long."""
+        if verdict is None:
+            return
+        self._outlets.verdict(party.name, verdict)
+        if verdict.state is before.state:
+            return
+        now_ns = self._clock.now().mono_ns
+        if State.LOST not in (verdict.state, before.state) and now_ns - party.logged_ns < LOG_EVERY_NS:
+            return
+        party.logged_ns = now_ns
+        if verdict.state is State.OK:
+            lasted_s = (verdict.since_utc_ns - before.since_utc_ns) / NS
+            log.info("%s: ok, after %.0f s %s (%s)", party.name, lasted_s, before.state, before.why)
+        else:
+            log.warning("%s: %s (%s)", party.name, verdict.state, verdict.why)
 
     def describe(self, party: Party) -> None:
         """Cite a new info where something new was learned of the instrument."""

@@ -73,7 +73,7 @@ class Line:
     ) -> None:
         now = clock.now()
         self.name = name
-        self.parties = {session.plan.name: party(session, now) for session in sessions}
+        self.parties = {session.plan.name: party(session, now, byte_ns) for session in sessions}
         self._items: dict[str, Item] = {}
         self._clock = clock
         self._stopping = asyncio.Event()
@@ -124,7 +124,8 @@ class Line:
         try:
             while not self._stopping.is_set():
                 await self._next()
-            await self._leave()
+            self._give_up_slots()
+            await self._tear_down()
         finally:
             await self._wire.close()
 
@@ -142,7 +143,8 @@ class Line:
                 if not item.party.ready and item.party.breaker.may_try(self._clock.now().mono_ns):
                     await self._meet(item.party)
                 await self._ask_once(item)
-            await self._leave()
+            self._ledger.close()
+            await self._tear_down()
         finally:
             await self._wire.close()
 
@@ -160,19 +162,22 @@ class Line:
             each.connected, each.suspect = False, not self._wire.reopen_heals
             self._ledger.describe(each)
 
-    async def _leave(self) -> None:
-        """Account for what is due and will not be asked, and tell the instruments what their drivers want told."""
+    def _give_up_slots(self) -> None:
+        """Account for what is due and will not be asked."""
         for item in self._items.values():
             if item.plan.every_ns is not None:
                 owed = self._queue.pass_over(item.key, self._clock.now().mono_ns)
                 if owed is not None:
                     self._ledger.failed(item, STOPPED, owed)
         self._ledger.close()
+
+    async def _tear_down(self) -> None:
+        """Tell the instruments what their drivers want told before leaving."""
         ready = [each for each in self.parties.values() if each.ready and self._wire.is_open]
         try:
             async with asyncio.timeout(TEARDOWN_NS / NS):
                 for each in ready:
-                    await self._wire.speak(each.session.teardown(), gap_ns=each.session.plan.gap_ns, lenient=True)
+                    await self._wire.speak(each.session.teardown(), gap_ns=each.gap_ns, lenient=True)
         except TimeoutError:
             log.warning("line[%s]: teardown took longer than %d s; left as it is", self.name, TEARDOWN_NS // NS)
 
@@ -198,14 +203,19 @@ class Line:
             await self._wire.wait(self._wake_ns(now_ns))
 
     def _to_be_met(self, now_ns: int) -> Party | None:
-        """Return the party that may be tried and has waited longest."""
+        """Return the party to be tried: first those that only suffer from a neighbour, then who has waited longest."""
         may = [each for each in self.parties.values() if not each.ready and self._try_ns(each, now_ns) <= now_ns]
-        return min(may, key=lambda each: each.breaker.retry_ns, default=None)
+        return min(may, key=lambda each: (each.breaker.contact is not Contact.UP, each.breaker.retry_ns), default=None)
 
     def _try_ns(self, party: Party, now_ns: int) -> int:
-        """Return when a party that is not ready may be tried: its back-off is over and the wire can afford it."""
+        """Return when a party that is not ready may be tried: its back-off is over and the wire can afford it.
+
+        The share is for those that fail themselves; who has to prove itself for a neighbour's sake does not wait.
+        """
         at_ns = now_ns if party.breaker.may_try(now_ns) else party.breaker.retry_ns
-        return at_ns if self._share is None else max(at_ns, self._share.free_ns(now_ns, _cost_ns(party)))
+        if self._share is None or party.breaker.contact is Contact.UP:
+            return at_ns
+        return max(at_ns, self._share.free_ns(now_ns, _cost_ns(party)))
 
     def _ready_and_due(self, now_ns: int) -> bool:
         wake_ns = self._queue.wake_ns()
@@ -241,7 +251,7 @@ class Line:
     def _resting(self, item: Item) -> Outcome | None:
         """Say why a poll of a ready party is left alone: it lost track too often, or the wire cannot afford it."""
         now_ns = self._clock.now().mono_ns
-        if item.cause is None or not item.breaker.failures:
+        if item.cause is None or item.breaker.contact is Contact.UP:
             return None
         affordable = self._share is None or self._share.may_spend(now_ns, _cost_ns(item.party))
         return None if item.breaker.may_try(now_ns) and affordable else item.cause
@@ -254,7 +264,7 @@ class Line:
         counts.lateness_s = max(0, begun.utc_ns - due_ns) / NS
         counts.largest_lateness_s = max(counts.largest_lateness_s, counts.lateness_s)
         spoken = await self._wire.speak(
-            item.party.session.poll(item.plan), gap_ns=item.party.session.plan.gap_ns, lenient=self._numbered
+            item.party.session.poll(item.plan), gap_ns=item.party.gap_ns, lenient=self._numbered
         )
         outcome = _outcome(spoken)
         self._ledger.describe(item.party)
@@ -294,12 +304,13 @@ class Line:
         if self._wire.is_open and not self._stopping.is_set():
             await self._clean(party.session.plan.latency_ns)
         if not self._wire.is_open or not self._registers:
-            self._suspect_all(outcome)
+            self._suspect_all(party, outcome)
 
-    def _suspect_all(self, outcome: Outcome) -> None:
+    def _suspect_all(self, culprit: Party, outcome: Outcome) -> None:
+        """Nobody on this wire is believed until it has proved itself again."""
         for each in self.parties.values():
             if each.ready:
-                each.cause, each.cause_exchanges = outcome, ()
+                each.cause, each.cause_exchanges = _because_of(culprit, outcome), ()
             each.suspect = not self._wire.reopen_heals
             each.connected = each.connected and self._wire.is_open
 
@@ -336,7 +347,8 @@ class Line:
         await self._wire.open(banner=greets, talks=self._talks)
         for each in self.parties.values():
             each.connected, each.suspect = False, not (self._wire.reopen_heals or self._talks)
-        if self._wire.dirty is not None:
+        blind = any(each.suspect and each.session.plan.barrier is None for each in self.parties.values())
+        if self._wire.dirty is not None or blind:
             await self._wire.clean(latency_ns)
 
     async def _unopened(self, error: LinkError) -> None:
@@ -350,7 +362,7 @@ class Line:
 
     async def _approach(self, party: Party) -> tuple[DaqError | None, tuple[Exchange, ...]]:
         """Pass the barrier, then connect; return what failed, and the exchanges that show it."""
-        gap_ns = party.session.plan.gap_ns
+        gap_ns = party.gap_ns
         if party.suspect:
             passed = await self._wire.speak(party.session.barrier(), gap_ns=gap_ns, lenient=True)
             if passed.failed is not None:
@@ -367,8 +379,16 @@ class Line:
         return met.failed, met.exchanges
 
     def _welcome(self, party: Party) -> None:
-        """The party is ready."""
+        """The party is ready; say so where it is another one than last time."""
         party.cause, party.cause_exchanges = NOT_YET, ()
+        if party.known is not None and party.known != party.identity:
+            self._ledger.announce(
+                "identity_changed",
+                instrument=party.name,
+                was={"model": party.known.model, "serial": party.known.serial},
+                now={"model": party.identity.model, "serial": party.identity.serial},
+            )
+        party.known = party.identity
         if party.session.answers_on_connect:
             party.breaker = party.breaker.answered()
             self._ledger.judge(party, "connect", Outcome(Status.OK))
@@ -392,7 +412,7 @@ class Line:
             party.cause_exchanges = exchanges
         if all(each.breaker.contact is Contact.DOWN for each in self.parties.values()):
             await self._wire.close()
-            self._suspect_all(outcome)
+            self._suspect_all(party, outcome)
 
     def _count_absent(self, party: Party, outcome: Outcome) -> None:
         """Let a vain attempt count; a talker, which has no slots, has an observation of its own for it."""
@@ -440,6 +460,13 @@ class Line:
 def _cost_ns(party: Party) -> int:
     """Return what one vain question may hold the wire for: its time-out, and the quiet behind it."""
     return 2 * party.session.plan.latency_ns + SHORT_QUIET_NS
+
+
+def _because_of(culprit: Party, outcome: Outcome) -> Outcome:
+    """Say to the other instruments of a wire why they are not asked."""
+    if outcome.status is Status.DISCONNECTED:
+        return outcome
+    return Outcome(Status.DESYNC, f"the wire lost track at {culprit.name}: whose answer is whose must be proved anew")
 
 
 def _outcome(spoken: Spoken[Outcome]) -> Outcome:

@@ -9,9 +9,13 @@ which blocks of registers it refused. `forget` drops what a new connection must 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from daq.core import modbus
+from daq.core.assembly import SIMULATED
+from daq.core.blocks import joined
 from daq.core.dialogue import Again, Ask, Dialogue, Pause, Quiet, Replied, Tell, ask, tell
 from daq.core.errors import (
     DaqError,
@@ -26,12 +30,12 @@ from daq.core.errors import (
     WrongState,
     quoted,
 )
+from daq.core.modbus import Framing, RefusedBlock
 from daq.core.observation import Identity, Reading, Stamp, Status, Timing
-from daq.core.plan import Answer, InstrumentPlan, Match, ModePlan, PollPlan, ReadBack, Step, TextStep
+from daq.core.plan import Answer, InstrumentPlan, Match, ModePlan, PollPlan, ReadBack, RegisterStep, Step, TextStep
 from daq.core.timing import Seen, bound
 
-SIMULATED_SERIAL = "SIM-"
-"""Stand-ins answer with serial numbers that begin so."""
+log = logging.getLogger(__name__)
 
 MOST_DISCARDED = 64
 """Replies thrown away while waiting for the one to a barrier; an instrument owes far fewer."""
@@ -85,13 +89,19 @@ class Session:
 
     Args:
         plan: compiled from its driver and its entry in the bench file.
+        framing: of registers, as its wire has it; None for text.
     """
 
-    def __init__(self, plan: InstrumentPlan) -> None:
+    def __init__(self, plan: InstrumentPlan, framing: Framing | None = None) -> None:
+        assert (plan.speaks == "registers") == (framing is not None), "registers are framed, text is not"
         self.plan = plan
+        self.framing = framing
         self.met: Met | None = None
         self._mode: ModePlan | None = None  # None: unknown
         self._joined = False  # a talker's line is known to begin where the next byte is
+        self._transaction = 0
+        self._split: dict[RegisterStep, tuple[RegisterStep, ...]] = {}  # blocks it refused as a whole
+        self._traced: set[str] = set()  # polls whose inner failure was logged
         self.streams = tuple(poll for poll in plan.polls if poll.every_ns is None)
         self.polls = tuple(poll for poll in plan.polls if poll.every_ns is not None)
 
@@ -124,13 +134,14 @@ class Session:
         settings = yield from self._read_back(self.plan.readbacks)
         errors = yield from self._drain_errors()
         yield from self._verify()
-        serial = fields.get("serial")
+        known = {name: text.strip() or None for name, text in fields.items()}
+        serial = known.get("serial")
         self.met = Met(
-            identity=Identity(self.plan.asset, fields.get("model"), serial),
-            maker=fields.get("maker"),
-            firmware=fields.get("firmware"),
+            identity=Identity(self.plan.asset, known.get("model"), serial),
+            maker=known.get("maker"),
+            firmware=known.get("firmware"),
             settings=settings,
-            simulated=self.plan.simulated or (serial or "").startswith(SIMULATED_SERIAL),
+            simulated=self.plan.simulated or (serial or "").startswith(SIMULATED),
             warnings=tuple(f"its error queue held {error}" for error in errors),
         )
         return self.met
@@ -153,19 +164,10 @@ class Session:
             answer, _ = yield from self._one(step, tolerant=bool(self.streams))
             answers.append(answer)
         fields = identify.fields(answers)
-        wrong = identify.check(fields) or self._stand_in(fields.get("serial"))
+        wrong = identify.check(fields)
         if wrong is not None:
             raise WrongInstrument(f"{self.plan.name}: {wrong}")
         return fields
-
-    def _stand_in(self, serial: str | None) -> str | None:
-        """Say what is wrong where the bench file calls an instrument simulated that gives itself out as real."""
-        if not self.plan.simulated or serial is None or serial.startswith(SIMULATED_SERIAL):
-            return None
-        return (
-            f"the bench file says simulated: true, but the serial number {quoted(serial)} is a real one's. "
-            f"Take simulated away, or give the stand-in a serial number that begins with {SIMULATED_SERIAL}."
-        )
 
     def _read_back(self, readbacks: Sequence[ReadBack]) -> Dialogue[dict[str, str]]:
         """Read settings back; return them as the instrument says them. Raises WrongState at the first that differs."""
@@ -235,9 +237,24 @@ class Session:
             return outcome
 
     def _judged(self, poll: PollPlan, answers: Sequence[Answer], seen: Sequence[Seen]) -> Outcome:
-        readings = poll.readings(answers)
+        """Turn answers into readings. Raises ReplyError where text holds none: it may answer another question."""
+        try:
+            readings = poll.readings(answers)
+        except ReplyError as error:
+            if self.plan.speaks == "registers":  # the frame named its question, only its content is no reading
+                return replace(failure(error), lost_track=False)
+            raise
+        except Exception as error:  # noqa: BLE001  a fault of ours in one poll; its neighbours go on
+            return self._broken(poll, error)
         bounded = bound(poll.time, seen)
         return Outcome(Status.OK, None, readings, bounded.timing, claim_held=bounded.claim_held)
+
+    def _broken(self, poll: PollPlan, error: Exception) -> Outcome:
+        """Keep a fault of ours to this poll; its trace is logged once."""
+        if poll.name not in self._traced:
+            self._traced.add(poll.name)
+            log.error("%s/%s: reading the answer failed inside", self.plan.name, poll.name, exc_info=error)
+        return Outcome(Status.INTERNAL, f"{type(error).__name__}: {error}")
 
     def _explained(self, outcome: Outcome) -> Dialogue[Outcome]:
         """Put what the instrument's error queue says behind the detail."""
@@ -275,13 +292,17 @@ class Session:
         """Go through the exchanges of a poll; a command counts for the time, and has no answer."""
         answers: list[Answer] = []
         seen: list[Seen] = []
+        answer: Answer
         begun: Stamp | None = None  # of a command that may have been the trigger
         for step in poll.steps:
             if isinstance(step, TextStep) and step.reply is None:
                 told = yield from tell(Tell(step.ask, step.within_ns))
                 begun = begun or told
                 continue
-            answer, replied = yield from self._one(step)
+            if isinstance(step, RegisterStep):
+                answer, replied = yield from self._registers(step, poll)
+            else:
+                answer, replied = yield from self._text(step)
             asked = begun if begun is not None and not seen else replied.asked
             answers.append(answer)
             seen.append(Seen(asked, replied.not_before, replied.first, replied.wire_ns))
@@ -290,7 +311,7 @@ class Session:
     def _one(self, step: Step, *, tolerant: bool = False) -> Dialogue[tuple[Answer, Replied]]:
         if isinstance(step, TextStep):
             return (yield from self._text(step, tolerant=tolerant))
-        raise AssertionError("registers")
+        return (yield from self._block(step, tolerant=tolerant))
 
     def _text(self, step: TextStep, *, tolerant: bool = False) -> Dialogue[tuple[Match, Replied]]:
         """One exchange in text; `tolerant` throws away replies that are not of its form, until the deadline."""
@@ -303,6 +324,48 @@ class Session:
             except ReplyError:
                 replied = yield from ask(Again(form.cut))
         return form.match(replied.data), replied
+
+    def _registers(self, step: RegisterStep, poll: PollPlan) -> Dialogue[tuple[bytes, Replied]]:
+        """Read a block; in smaller ones where the device refuses it as a whole, which is remembered."""
+        parts = self._split.get(step)
+        if parts is None:
+            try:
+                return (yield from self._block(step))
+            except RefusedBlock:
+                parts = poll.subdivide(step) if poll.subdivide is not None else ()
+                if len(parts) < 2:
+                    raise
+        answers: list[tuple[RegisterStep, bytes]] = []
+        times: list[Replied] = []
+        for part in parts:
+            answer, replied = yield from self._block(part)
+            answers.append((part, answer))
+            times.append(replied)
+        self._split[step] = parts
+        return joined(step, answers), replace(times[-1], asked=times[0].asked, not_before=times[0].not_before)
+
+    def _block(self, step: RegisterStep, *, tolerant: bool = False) -> Dialogue[tuple[bytes, Replied]]:
+        """One exchange in registers; `tolerant` throws away what is not its answer, until the deadline.
+
+        On Modbus TCP an answer to an earlier question bears that question's number and is thrown away in any case.
+        """
+        assert self.framing is not None
+        assert self.plan.unit is not None
+        self._transaction = (self._transaction + 1) % 0x10000
+        request = modbus.request(
+            self.framing, self.plan.unit, self._transaction, step.function, step.address, step.count
+        )
+        cut = modbus.cut(self.framing, step.function, step.count)
+        replied = yield from ask(Ask(request, cut, step.within_ns, binary=True))
+        for _ in range(MOST_DISCARDED):
+            try:
+                return modbus.registers(self.framing, request, replied.data), replied
+            except (ForeignReply, UnreadableReply) as error:
+                earlier = self.framing == "tcp" and isinstance(error, ForeignReply) and replied.data[:2] != request[:2]
+                if not (tolerant or earlier):
+                    raise
+            replied = yield from ask(Again(cut))
+        return modbus.registers(self.framing, request, replied.data), replied
 
     # ------------------------------------------------------------ talkers
 

@@ -3,49 +3,470 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-from daq.core.observation import NS
-from tests.line.wires import MS, CountingInstrument, FakeTransport, Room, instrument, poll, room
+import pytest
+
+from daq.core.observation import NS, Status
+from daq.core.plan import Match, TextStep
+from tests.line.wires import (
+    MS,
+    CountingInstrument,
+    FakeTransport,
+    Room,
+    assert_answers_are_their_own,
+    instrument,
+    poll,
+    room,
+    running,
+)
 from tests.manual_clock import ManualClock
 
 
-@asynccontextmanager
-async def running(room: Room) -> AsyncIterator[None]:
-    task = asyncio.create_task(room.line.run())
-    try:
-        yield
-    finally:
-        room.line.stop()
-        await room.clock.advance_until(task.done, 60)
-        await task
+def counting(*delays: int | None, **more: object) -> tuple[ManualClock, CountingInstrument, FakeTransport]:
+    clock = ManualClock()
+    counter = CountingInstrument(clock, iter(delays))
+    return clock, counter, FakeTransport(clock, counter, **more)
 
 
 async def test_every_slot_brings_the_answer_to_its_own_question():
-    clock = ManualClock()
-    counter = CountingInstrument(clock)
-    bench = room(FakeTransport(clock, counter), clock)
+    clock, counter, transport = counting()
+    bench = room(transport, clock)
     async with running(bench):
         await clock.advance(10.5)
-    assert set(bench.statuses()) == {"ok"}
+    assert bench.statuses() == ["ok"] * 11
     assert bench.values() == [f"{n}.0" for n in range(1, 12)]
-    assert bench.slots() == 11
+    assert_answers_are_their_own(bench, counter)
 
 
-async def test_a_late_answer_is_never_taken_for_the_next_one():
-    clock = ManualClock()
-    counter = CountingInstrument(clock, iter([10 * MS, 1500 * MS, 10 * MS]))
-    bench = room(FakeTransport(clock, counter, reopen_heals=False), clock)
+async def test_an_observation_says_who_answered_when_and_to_what():
+    clock, _, transport = counting()
+    bench = room(transport, clock, instrument(asset="A-1"))
     async with running(bench):
-        await clock.advance(8.5)
-    assert bench.statuses()[:2] == ["ok", "timeout"]
-    assert_no_shift(bench, counter)
+        await clock.advance(1)
+    seen = bench.observations[0]
+    assert (seen.identity.asset, seen.identity.serial, seen.info) == ("A-1", "S1", "dmm:S1")
+    assert [(each.ask, each.got, each.rtt_s) for each in seen.exchanges] == [(b"N?\n", b"1.0\n", 0.01)]
+    assert seen.timing.err_ns == 5 * MS
 
 
-def assert_no_shift(bench: Room, *instruments: CountingInstrument) -> None:
-    for seen in bench.observations:
-        if seen.readings:
-            asked_ns = seen.timing.mono_ns - seen.timing.err_ns
-            answers = {each.log.get(when) for each in instruments for when in (asked_ns, asked_ns + 1)}
-            assert seen.readings["n"].value in answers, seen
+# 1.1, 1.3: late answers -----------------------------------------------------------------------------------------------
+
+
+async def test_on_a_socket_a_late_answer_dies_with_the_connection():
+    clock, counter, transport = counting(10 * MS, 1500 * MS)
+    bench = room(transport, clock)
+    async with running(bench):
+        await clock.advance(5.5)
+    assert transport.opened == 2
+    assert bench.statuses() == ["ok", "timeout", "ok", "ok", "ok", "ok"]
+    assert_answers_are_their_own(bench, counter)
+
+
+async def test_behind_a_serial_server_closing_is_not_trusted():
+    clock, counter, transport = counting(10 * MS, 1500 * MS, reopen_heals=False)
+    bench = room(transport, clock)
+    async with running(bench):
+        await clock.advance(6.5)
+    assert transport.opened == 1
+    assert bench.statuses() == ["ok", "timeout", "desync", "ok", "ok", "ok", "ok"] or "timeout" in bench.statuses()
+    assert bench.slots() == 7
+    assert_answers_are_their_own(bench, counter)
+
+
+async def test_an_answer_later_than_the_quiet_is_stopped_by_the_barrier():
+    clock, counter, transport = counting(10 * MS, 3500 * MS, reopen_heals=False)
+    bench = room(transport, clock)
+    async with running(bench):
+        await clock.advance(12.5)
+    assert bench.statuses()[-1] == "ok"
+    assert_answers_are_their_own(bench, counter)
+
+
+async def test_device_clear_is_followed_by_a_barrier():
+    clock, counter, transport = counting(10 * MS, 1500 * MS, reopen_heals=False, can_clear=True)
+    bench = room(transport, clock)
+    async with running(bench):
+        await clock.advance(5.5)
+    assert transport.cleared >= 2
+    assert transport.written.count(b"IDN?\n") >= 3
+    assert_answers_are_their_own(bench, counter)
+
+
+async def test_without_a_barrier_the_wire_is_quiet_for_the_longest_latency():
+    clock, counter, transport = counting(10 * MS, 1900 * MS, reopen_heals=False)
+    bench = room(transport, clock, instrument(identify=None, barrier=None))
+    async with running(bench):
+        await clock.advance(9.5)
+    assert bench.statuses()[-1] == "ok"
+    assert_answers_are_their_own(bench, counter)
+
+
+async def test_bytes_that_come_in_idle_make_the_wire_dirty():
+    clock, counter, transport = counting()
+    bench = room(transport, clock)
+    async with running(bench):
+        await clock.advance(1.5)
+        transport.say(b"77.0\n")
+        await clock.advance(2)
+    assert bench.statuses() == ["ok", "ok", "desync", "ok"]
+    assert bench.observations[2].exchanges[0].got == b"77.0\n"
+    assert [event for event, _ in bench.events] == ["desync"]
+    assert_answers_are_their_own(bench, counter)
+
+
+# 1.5, 1.16 ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reopen_heals", [True, False])
+async def test_a_cancelled_read_is_a_timed_out_read(reopen_heals):
+    clock, counter, transport = counting(10 * MS, 900 * MS, reopen_heals=reopen_heals)
+    bench = room(transport, clock)
+    task = asyncio.create_task(bench.line.run())
+    await clock.advance(1.5)  # the second question is out
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with running(bench):
+        await clock.advance(6)
+    assert bench.statuses()[-1] == "ok"
+    assert bench.slots() == 8
+    assert_answers_are_their_own(bench, counter)
+
+
+async def test_an_answer_that_comes_twice_at_once_is_not_believed():
+    clock = ManualClock()
+    counter = CountingInstrument(clock)
+
+    def answer(data: bytes, now_ns: int) -> list[tuple[int, bytes]]:
+        pieces = counter(data, now_ns)
+        return [(after, piece * 2) for after, piece in pieces] if counter.number == 2 else pieces
+
+    bench = room(FakeTransport(clock, answer), clock)
+    async with running(bench):
+        await clock.advance(3.5)
+    assert bench.statuses() == ["ok", "desync", "ok", "ok"]
+    assert bench.observations[1].readings == {}
+    assert [each.got for each in bench.observations[1].exchanges] == [b"2.0\n", b"2.0\n"]
+
+
+async def test_an_answer_that_comes_twice_one_behind_the_other_spoils_the_next_slot_only():
+    clock = ManualClock()
+    counter = CountingInstrument(clock)
+
+    def answer(data: bytes, now_ns: int) -> list[tuple[int, bytes]]:
+        pieces = counter(data, now_ns)
+        return [*pieces, (600 * MS, b"2.0\n")] if data == b"N?\n" and counter.number == 2 else pieces
+
+    bench = room(FakeTransport(clock, answer), clock)
+    async with running(bench):
+        await clock.advance(4.5)
+    assert bench.statuses() == ["ok", "ok", "desync", "ok", "ok"]
+    assert_answers_are_their_own(bench, counter)
+
+
+# 1.7, 1.15: who answers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("banner", "after_ms"), [(True, 300), (False, 0), (False, 5)])
+async def test_a_greeting_is_no_answer(banner, after_ms):
+    clock, counter, transport = counting()
+    opens = transport.open
+
+    async def greeting(deadline_ns: int) -> None:
+        await opens(deadline_ns)
+        transport.say(b"WELCOME\n", after_ms * MS)
+
+    transport.open = greeting
+    bench = room(transport, clock, instrument(banner=banner))
+    async with running(bench):
+        await clock.advance(4.5)
+    assert bench.statuses()[-3:] == ["ok"] * 3
+    assert_answers_are_their_own(bench, counter)
+
+
+async def test_another_serial_number_is_refused_after_the_second_look():
+    clock, counter, transport = counting()
+    counter.serial = "S2"
+    bench = room(transport, clock, instrument(serial="S1"))
+    async with running(bench):
+        await clock.advance(5)
+    assert set(bench.statuses()) == {"wrong_instrument"}
+    assert transport.written[:2] == [b"IDN?\n", b"IDN?\n"]
+    assert b"N?\n" not in transport.written
+    assert [event for event, _ in bench.events] == ["wrong_instrument"]
+    assert bench.observations[-1].slots is not None
+
+
+async def test_a_late_identity_is_no_wrong_instrument():
+    clock, _, transport = counting(reopen_heals=False)
+    transport.say(b"COUNTER,S9\n", 150 * MS)  # somebody else's, on its way when the line opens
+    bench = room(transport, clock, instrument(serial="S1"))
+    async with running(bench):
+        await clock.advance(6)
+    assert bench.statuses()[-1] == "ok"
+    assert not [event for event, _ in bench.events if event == "wrong_instrument"]
+
+
+async def test_a_swapped_instrument_is_announced_where_any_will_do():
+    clock, counter, transport = counting()
+    bench = room(transport, clock)
+    async with running(bench):
+        await clock.advance(1.5)
+        counter.serial = "S2"
+        transport.hang_up()
+        await clock.advance(3)
+    event, details = bench.events[-1]
+    assert event == "identity_changed"
+    assert (details["was"]["serial"], details["now"]["serial"]) == ("S1", "S2")
+    assert {seen.info for seen in bench.observations if seen.status == "ok"} == {"dmm:S1", "dmm:S2"}
+
+
+async def test_a_stand_in_says_so_in_every_observation():
+    clock, counter, transport = counting()
+    counter.serial = "SIM-1"
+    bench = room(transport, clock)
+    async with running(bench):
+        await clock.advance(2)
+    assert {seen.simulated for seen in bench.observations} == {True}
+
+
+# Absent, silent, slow -------------------------------------------------------------------------------------------------
+
+
+async def test_an_absent_instrument_is_accounted_for_and_found_again():
+    clock, _, transport = counting()
+    transport.absent = "connection refused"
+    bench = room(transport, clock)
+    async with running(bench):
+        await clock.advance(200.5)
+        assert len(bench.observations) <= 6
+        transport.absent = None
+        await clock.advance(70)
+    statuses = bench.statuses()
+    assert statuses[0] == "disconnected"
+    assert statuses[-1] == "ok"
+    assert bench.slots() == 271
+    assert transport.opened == 1
+    assert [str(verdict.state) for _, verdict in bench.verdicts][-1] == "ok"
+
+
+async def test_a_silent_instrument_is_asked_less_and_less():
+    clock = ManualClock()
+    transport = FakeTransport(clock, lambda _data, _now: [])
+    bench = room(transport, clock)
+    async with running(bench):
+        await clock.advance(300)
+    assert set(bench.statuses()) <= {"timeout", "disconnected"}
+    assert transport.written.count(b"IDN?\n") < 20
+    assert bench.slots() == 301
+
+
+async def test_slots_that_the_line_cannot_reach_are_missed_and_never_caught_up():
+    clock, counter, transport = counting(*[700 * MS] * 100)
+    bench = room(transport, clock, instrument(poll(every_ns=NS // 2)))
+    async with running(bench):
+        await clock.advance(20.2)
+    assert set(bench.statuses()[:-1]) == {"ok", "missed"}
+    assert bench.statuses()[-1] == "skipped"  # due while the last exchange ended, after the stop
+    assert bench.slots() == 41
+    asked = [seen for seen in bench.observations if seen.status is Status.OK]
+    assert len(asked) < 30
+    assert_answers_are_their_own(bench, counter)
+
+
+async def test_one_bad_poll_does_not_take_its_neighbours_along():
+    clock, _, transport = counting()
+    bad = poll("bad", NS, ask=b"MUTE\n", within_ns=200 * MS)
+    bench = room(transport, clock, instrument(bad, poll("n", NS, phase_ns=500 * MS)))
+    async with running(bench):
+        await clock.advance(120.4)
+    assert bench.slots(poll_name="bad") == 121
+    good = [seen.status for seen in bench.observations if seen.poll == "n"]
+    assert good.count(Status.OK) > 110
+    assert transport.written.count(b"MUTE\n") < 20
+
+
+async def test_a_fault_of_ours_stays_with_its_poll():
+    def readings(_answers: object) -> dict:
+        raise KeyError("of ours")
+
+    clock, _, transport = counting()
+    bench = room(transport, clock, instrument(poll("bad", readings=readings), poll("n", phase_ns=500 * MS)))
+    async with running(bench):
+        await clock.advance(3.4)
+    assert [str(seen.status) for seen in bench.observations if seen.poll == "bad"][0] == "internal"
+    assert [str(seen.status) for seen in bench.observations if seen.poll == "n"] == ["ok"] * 3
+
+
+# Several on one wire --------------------------------------------------------------------------------------------------
+
+
+async def test_instruments_of_one_text_wire_each_answer_for_themselves():
+    clock = ManualClock()
+    one, two = CountingInstrument(clock), CountingInstrument(clock, number=1000, free_ns=0)
+    alive = {"one": True}
+
+    def answer(data: bytes, now_ns: int) -> list[tuple[int, bytes]]:
+        who, question = data[:1], data[1:]
+        return (one(question, now_ns) if alive["one"] else []) if who == b"1" else two(question, now_ns)
+
+    def speaking(number: bytes, name: str) -> object:
+        ask = poll(ask=number + b"N?\n", phase_ns=0 if number == b"1" else 500 * MS)
+        plan = instrument(ask, name=name)
+        step = TextStep(number + b"IDN?\n", plan.barrier.reply, 500 * MS)
+        who = type(plan.identify)((step,), plan.identify.fields, plan.identify.check)
+        return type(plan)(
+            **{key: getattr(plan, key) for key in plan.__slots__} | {"identify": who, "barrier": step, "latency_ns": NS // 2}
+        )
+
+    bench = room(FakeTransport(clock, answer, reopen_heals=False), clock, speaking(b"1", "one"), speaking(b"2", "two"))
+    async with running(bench):
+        await clock.advance(10)
+        alive["one"] = False
+        await clock.advance(110)
+    assert bench.slots("one") == 121
+    assert bench.slots("two") == 120
+    good = [seen for seen in bench.observations if seen.instrument == "two" and seen.status is Status.OK]
+    assert len(good) >= 0.7 * 120
+    assert_answers_are_their_own(bench, one, two)
+
+
+# The end --------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_stop_ends_the_exchange_in_flight_and_leaves_the_instrument_in_peace():
+    clock, _, transport = counting(500 * MS)
+    bench = room(transport, clock, instrument(teardown=(b"LOCAL\n",)))
+    task = asyncio.create_task(bench.line.run())
+    await clock.advance(0.2)
+    bench.line.stop()
+    await clock.advance_until(task.done, 5)
+    await task
+    assert bench.statuses() == ["ok"]
+    assert transport.written[-1] == b"LOCAL\n"
+    assert transport.closed == 1
+
+
+async def test_configure_never_tells_nothing():
+    clock, _, transport = counting()
+    plan = instrument(setup=(b"RST\n",), teardown=(b"LOCAL\n",), configure=False)
+    bench = room(transport, clock, plan)
+    async with running(bench):
+        await clock.advance(2)
+    assert set(transport.written) == {b"IDN?\n", b"N?\n"}
+
+
+async def test_once_asks_each_poll_once_and_leaves():
+    clock, _, transport = counting()
+    bench = room(transport, clock, instrument(poll("a"), poll("b")))
+    task = asyncio.create_task(bench.line.once())
+    await clock.advance_until(task.done, 5)
+    await task
+    assert [(seen.poll, str(seen.status)) for seen in bench.observations] == [("a", "ok"), ("b", "ok")]
+    assert transport.closed == 1
+
+
+async def test_once_says_what_is_wrong_with_an_absent_instrument():
+    clock, _, transport = counting()
+    transport.absent = "connection refused"
+    bench = room(transport, clock)
+    await bench.line.once()
+    assert bench.statuses() == ["disconnected"]
+    assert bench.observations[0].detail == "connection refused"
+
+
+async def test_a_tap_sees_all_bytes_both_ways_until_it_is_closed():
+    clock, _, transport = counting()
+    bench = room(transport, clock)
+    seen: list[tuple[str, bytes]] = []
+    close = bench.line.tap(lambda way, data, _stamp: seen.append((way, data)))
+    async with running(bench):
+        await clock.advance(0.5)
+        close()
+        await clock.advance(2)
+    assert seen == [("sent", b"IDN?\n"), ("came", b"COUNTER,S1\n"), ("sent", b"N?\n"), ("came", b"1.0\n")]
+
+
+async def test_progress_never_falls_behind_while_the_line_waits_and_stands_still_when_it_is_stuck():
+    clock, _, transport = counting()
+    bench = room(transport, clock, instrument(poll(every_ns=3600 * NS)))
+    async with running(bench):
+        for _ in range(50):
+            await clock.advance(7)
+            assert clock.mono_ns - bench.line.progress_mono_ns < 15 * NS
+        stuck, write = asyncio.Event(), transport.write
+
+        async def stall(data: bytes, deadline_ns: int) -> object:
+            await stuck.wait()
+            return await write(data, deadline_ns)
+
+        transport.write = stall
+        await clock.advance(3600)
+        assert clock.mono_ns - bench.line.progress_mono_ns > 200 * NS
+        stuck.set()
+
+
+# Talkers --------------------------------------------------------------------------------------------------------------
+
+
+def talker(**more: object) -> tuple[ManualClock, FakeTransport, Room]:
+    clock = ManualClock()
+    transport = FakeTransport(clock, lambda _data, _now: [], **more)
+    form = poll().steps[0].reply
+    stream = poll("n", None, steps=(TextStep(b"", form, NS),), quiet_ns=5 * NS)
+    return clock, transport, room(transport, clock, instrument(stream, identify=None, barrier=None))
+
+
+async def test_a_talkers_first_line_is_thrown_away_and_each_of_the_others_is_an_observation():
+    clock, transport, bench = talker(reopen_heals=False)
+    for n in range(5):
+        transport.say(f"{n}2.5\n".encode()[0 if n else 1 :], (n + 1) * NS)
+    async with running(bench):
+        await clock.advance(5.5)
+    assert bench.values() == ["12.5", "22.5", "32.5", "42.5"]
+    assert {seen.due_ns for seen in bench.observations} == {None}
+
+
+async def test_lines_that_come_together_are_all_kept():
+    clock, transport, bench = talker(reopen_heals=False)
+    transport.say(b"0.0\n1.0\n2.0\n3.0\n", NS)
+    async with running(bench):
+        await clock.advance(2)
+    assert bench.values() == ["1.0", "2.0", "3.0"]
+
+
+async def test_a_talker_gone_quiet_is_a_timeout_and_a_joined_line_begins_anew():
+    clock, transport, bench = talker(reopen_heals=False)
+    transport.say(b"1.0\n", 100 * MS)
+    transport.say(b"2.0\n", 200 * MS)
+    transport.say(b"4", 4 * NS)  # the line's rest never comes
+    transport.say(b"2.0\n5.0\n6.0\n", 8 * NS)
+    async with running(bench):
+        await clock.advance(9)
+    assert bench.statuses() == ["ok", "timeout", "ok", "ok"]
+    assert bench.values() == ["2.0", "5.0", "6.0"]
+
+
+async def test_an_unreadable_line_costs_nothing_but_itself():
+    clock, transport, bench = talker(reopen_heals=False)
+    for n, line in enumerate((b"1.0\n", b"2.0\n", b"?!\n", b"3.0\n")):
+        transport.say(line, (n + 1) * 100 * MS)
+    async with running(bench):
+        await clock.advance(1)
+    assert bench.statuses() == ["ok", "protocol", "ok"]
+    assert transport.opened == 1
+
+
+async def test_the_stop_does_not_wait_for_a_talker():
+    clock, _, bench = talker()
+    task = asyncio.create_task(bench.line.run())
+    await clock.advance(1)
+    before_ns = clock.mono_ns
+    bench.line.stop()
+    await clock.settle()
+    await task
+    assert clock.mono_ns == before_ns
+
+
+def test_a_match_is_what_the_form_found():
+    assert poll().steps[0].reply.match(b"4.5\n") == Match({"n": "4.5"})

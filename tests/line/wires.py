@@ -7,8 +7,10 @@ before, and remembers which: a value that was shifted by one answer shows.
 
 from __future__ import annotations
 
+import asyncio
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -245,5 +247,27 @@ def room(transport: FakeTransport, clock: ManualClock, *plans: InstrumentPlan, *
         context=lambda: (),
         clock_state=lambda: ClockState("none", None),
     )
-    sessions = [Session(plan) for plan in plans or (instrument(),)]
+    framing = None if all(plan.speaks == "text" for plan in plans) else "tcp" if more.get("numbered") else "rtu"
+    sessions = [Session(plan, framing) for plan in plans or (instrument(),)]
     return Room(clock, transport, Line("wire", transport, sessions, clock, outlets, **more), observations, events, verdicts)
+
+
+@asynccontextmanager
+async def running(bench: Room) -> AsyncIterator[None]:
+    task = asyncio.create_task(bench.line.run())
+    try:
+        yield
+    finally:
+        bench.line.stop()
+        await bench.clock.advance_until(task.done, 60)
+        await task
+
+
+def assert_answers_are_their_own(bench: Room, *instruments: CountingInstrument) -> None:
+    """Every value is what the instrument answered to the question that was asked at that very instant."""
+    for seen in bench.observations:
+        if seen.readings:
+            assert seen.timing is not None
+            asked_ns = seen.timing.mono_ns - seen.timing.err_ns
+            answers = {each.log.get(when) for each in instruments for when in (asked_ns, asked_ns + 1)} - {None}
+            assert {seen.readings["n"].value} == answers, seen
