@@ -21,13 +21,17 @@ from daq.core.errors import ConfigError, DaqError
 
 VERBS = {
     "run": "Run the station of a bench: the daemon.",
+    "demo": "Run a simulated bench, end to end, with a live table.",
     "check": "Check bench and driver files; say everything that is wrong with them.",
     "plan": "Show what a bench will ask, and how busy each wire will be.",
     "drivers": "List the instruments that have a driver.",
+    "read": "Ask the instruments of a bench once, to the terminal.",
+    "watch": "Show what a station publishes, live.",
     "status": "Show how a running station fares.",
     "mark": "Set what is being worked on (job=J-88); every observation then says so.",
     "tap": "Show the raw bytes of one instrument as they pass.",
     "reload": "Let a running station read its files again.",
+    "simulate": "Serve simulated instruments alone.",
     "schema": "Print the JSON Schemas of bench, driver and messages.",
 }
 """Verb -> what `daq --help` says of it, in the order of a working day."""

@@ -1,0 +1,103 @@
+"""Asks instruments once, without a schedule, a journal or a broker: for people at a terminal.
+
+The same lines, sessions and transports as the daemon's; only what becomes of the observations differs.
+
+    Loaded -> read_once -> Found (observations, what was learned, events) -> daq read, daq check --probe
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from daq import build
+from daq.clock import Clock, Discipline
+from daq.core.health import Verdict
+from daq.core.observation import NS, Observation, Status
+from daq.core.wire import Wiring, wirings
+from daq.ledger import Outlets
+from daq.line import Line
+from daq.load import Loaded
+from daq.session import Met
+
+LEAST_S = 20.0
+"""For an instrument that is not there: connecting twice, with quiet between."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What asking once brought.
+
+    Args:
+        observations: one for each poll, in the order they came.
+        met: instrument -> what it said of itself; missing where it did not answer.
+        events: instrument and words of what was found wrong.
+    """
+
+    observations: list[Observation] = field(default_factory=list)
+    met: dict[str, Met] = field(default_factory=dict)
+    events: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def all_ok(self) -> bool:
+        """Whether every poll was answered."""
+        return all(obs.status is Status.OK for obs in self.observations)
+
+
+async def read_once(loaded: Loaded, only: str | None, clock: Clock) -> Found:
+    """Ask all instruments of a bench, or one and those on its wire, wires side by side.
+
+    Args:
+        loaded: the bench.
+        only: name of the one instrument; its wire's others are left alone.
+        clock: time.
+    """
+    found = Found()
+    discipline = Discipline()
+    await discipline.refresh()
+    outlets = Outlets(
+        emit=found.observations.append,
+        announce=lambda event, details: found.events.append((str(details.get("instrument")), _words(event, details))),
+        describe=lambda instrument, met: _note(found, instrument, met),
+        verdict=_nothing,
+        context=tuple,
+        clock_state=lambda: discipline.state,
+    )
+    lines = [
+        build.line(loaded, _narrowed(wiring, only), {}, clock, outlets)
+        for wiring in wirings(loaded.bench, loaded.drivers)
+        if only is None or only in wiring.instruments
+    ]
+    await asyncio.gather(*(_bounded(line, loaded) for line in lines))
+    return found
+
+
+def _narrowed(wiring: Wiring, only: str | None) -> Wiring:
+    if only is None:
+        return wiring
+    return Wiring(wiring.name, wiring.wire, wiring.framing, wiring.gap_ns, (only,))
+
+
+async def _bounded(line: Line, loaded: Loaded) -> None:
+    """Give up a wire that takes longer than all its questions may; its transport bounds each of them already."""
+    plans = [loaded.plans[name] for name in line.parties]
+    worst_ns = sum(plan.latency_ns * (10 + sum(len(poll.steps) + 10 for poll in plan.polls)) for plan in plans)
+    quiet_ns = max((poll.quiet_ns for plan in plans for poll in plan.polls), default=0)
+    async with asyncio.timeout(LEAST_S + (worst_ns + quiet_ns) / NS):
+        await line.once()
+
+
+def _note(found: Found, instrument: str, met: Met | None) -> str:
+    if met is not None:
+        found.met[instrument] = met
+    return ""
+
+
+def _words(event: str, details: Mapping[str, Any]) -> str:
+    return f"{event}: " + ", ".join(f"{key} {value}" for key, value in details.items() if key != "instrument")
+
+
+def _nothing(_: str, __: Verdict) -> None:
+    """Nobody waits for a retained status."""
