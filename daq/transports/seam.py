@@ -76,6 +76,7 @@ class Transport(Protocol):
         Raises:
             LinkTimeout: the peer did not take all of it in time. Half a question is out: the link is closed.
             LinkClosed: the connection is gone, or was never opened.
+            LinkDesync: where `unread` cannot see what came unasked, and something has; nothing was sent.
         """
         ...
 

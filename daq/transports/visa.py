@@ -15,7 +15,7 @@ import time
 from typing import Final
 
 from daq.core.cut import Cut
-from daq.core.errors import LinkClosed, LinkError, LinkFlooded, LinkTimeout, quoted
+from daq.core.errors import LinkClosed, LinkDesync, LinkError, LinkFlooded, LinkTimeout, quoted
 from daq.core.line_settings import LineSettings
 from daq.core.observation import NS, Stamp
 from daq.transports.inbox import Inbox
@@ -32,7 +32,7 @@ class Visa:
 
     Args:
         resource: VISA resource name, such as TCPIP0::10.0.0.5::inst0::INSTR.
-        clock: stamps of what happens here; those of bytes are read in the child, on the same two clocks.
+        clock: as every transport has it; the stamps of bytes are read in the child, on the same two clocks.
         backend: @py, @ivi, @sim, a file with one of these behind it, as pyvisa takes them.
         eol: how messages end where the interface has no END of its own (SOCKET, ASRL); its last byte counts.
         line: serial settings of an ASRL resource; None leaves the library's.
@@ -42,10 +42,9 @@ class Visa:
         self, resource: str, clock: Now, *, backend: str = "@py", eol: bytes = b"\n", line: LineSettings | None = None
     ) -> None:
         streams = resource.upper().endswith("::SOCKET") or resource.upper().startswith("ASRL")
-        self.can_clear = not streams
+        self.can_clear = not streams  # until the library, once open, says it has none
         self.reopen_heals = resource.upper().startswith("TCPIP")
         self._resource = resource
-        self._clock = clock
         self._backend = backend
         self._eol = eol
         self._line = line
@@ -53,19 +52,18 @@ class Visa:
         self._inbox = Inbox()
         self._owner: Owner | None = None
         self._lost = "not open"
-        self._silent = Stamp(0, 0)
 
     async def open(self, deadline_ns: int) -> None:
         """Open the resource, in a new process where its board has none."""
         await self.close()
-        self._silent = self._clock.now()
         self._owner = acquire(self._backend, self._resource)
         self._lost = ""
         try:
-            await self._ask("open", deadline_ns, facts=self._facts())
+            answer = await self._ask("open", deadline_ns, facts=self._facts())
         except BaseException:
             await self.close()
             raise
+        self.can_clear = answer.head["clears"]
 
     async def close(self) -> None:
         """Close the resource; the last one of a board ends its process."""
@@ -84,8 +82,8 @@ class Visa:
         """Send all of `data` as one message.
 
         Raises:
-            LinkError: bytes that nobody asked for were waiting on a SOCKET or ASRL resource; nothing was sent, and
-                `unread` has them. Else as Transport.write.
+            LinkDesync: bytes that nobody asked for were waiting on a SOCKET or ASRL resource, where `unread` cannot
+                see them; nothing was sent, and they are gone. Else as Transport.write.
         """
         answer = await self._ask("write", deadline_ns, data)
         return Stamp(*answer.head["asked"])
@@ -97,7 +95,7 @@ class Visa:
         return reply
 
     def unread(self) -> bytes:
-        """Take out what came behind the cut, after a cancelled read, or unasked before a write."""
+        """Take out what came behind the cut or after a cancelled read."""
         return self._inbox.empty()
 
     async def clear(self, deadline_ns: int) -> None:
@@ -150,9 +148,7 @@ class Visa:
         if outcome == "flooded":
             raise LinkFlooded(text, body[:KEPT_PARTIAL])
         if outcome == "unasked":
-            now = self._clock.now()
-            self._inbox.put(body, self._silent, now, now)
-            raise LinkError(f"{text}: {quoted(body)}. Nothing was asked.")
+            raise LinkDesync(f"{text}: {quoted(body)}. Nothing was asked.", body)
         if outcome == "closed":
             self._lost = answer.head["text"]
         raise LinkClosed(text)

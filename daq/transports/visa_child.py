@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, Final, Literal
 import pyvisa
 from pyvisa import constants
 from pyvisa.constants import ResourceAttribute, StatusCode
+from pyvisa.highlevel import VisaLibraryBase
 
 from daq.transports.seam import MAX_REPLY
 from daq.transports.visa_frames import LENGTHS, Head, Outcome, frame, head_of
@@ -111,7 +112,8 @@ class _Board:
             _set(link, ResourceAttribute.suppress_end_enabled, False)
         if head["line"] is not None:
             _set_line(resource, head["line"])
-        return {}, b""
+        library = type(resource.visalib)
+        return {"clears": link.kind != "stream" and library.clear is not VisaLibraryBase.clear}, b""
 
     def _write(self, head: Head, body: bytes) -> tuple[Head, bytes]:
         link = self._link(head)

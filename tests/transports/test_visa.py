@@ -69,6 +69,12 @@ async def test_instruments_of_one_board_share_one_process(board_of_two):
     assert await ask(standard, b"READ?\n") == b"+9.99998713E+00\n"
 
 
+async def test_library_without_device_clear_says_so(board_of_two):
+    assert not board_of_two[0].can_clear
+    with pytest.raises(LinkClosed, match="no device clear"):
+        await board_of_two[0].clear(within(LONG_S))
+
+
 async def test_last_to_close_ends_the_process(board_of_two):
     standard, unit = board_of_two
     pid = child(standard)
