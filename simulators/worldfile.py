@@ -3,7 +3,18 @@
 Refuses a wrong file with all its errors, each with file, line, column, key and the nearest right word. The only file
 here that knows YAML.
 
-text -> ruamel.yaml (1.2, duplicate keys refused) -> Reading.* (checks) -> Plan
+text -> ruamel.yaml (1.2, duplicate keys refused) -> _Reading (checks) -> Plan
+
+    world: 1                                  # version of this format
+    seed: 7                                   # the same seed gives the same world
+    line_frequency: 50                        # Hz
+    nominal: {resistance: 1000}               # other nominal values than world.NOMINAL's
+    wires:
+      rs485a: {serial: pty, link: /tmp/bus}   # a link is a name that stays when the adapter is plugged in again
+    instruments:
+      dmm1: {model: 34465a, at: {tcp: 0}, serial_number: SIM-1, sees: {error_ppm: 2, noise_ppm: 0.1, lag: 0}}
+      t1: {model: 1502a, at: {serial: pty}, period: 1}            # how often it measures by itself, in s
+      m1: {model: sdm630, at: {wire: rs485a, unit: 1}, serial_number: 4290000001}
 """
 
 from __future__ import annotations

@@ -137,9 +137,10 @@ def test_a_wrong_command_is_a_fault_of_the_calibrator(visa):
 
 
 def test_a_device_clear_gives_up_the_late_answer(visa, demo):
-    demo.fault("cal1", "late", times=1, seconds=60)
+    demo.fault("cal1", "late", seconds=60)
     visa.write("OUT?")
     visa.clear()
+    demo.fault("cal1", "clear")
     assert visa.query("*IDN?").startswith("FLUKE")
     assert visa.read_stb() == 0
 
