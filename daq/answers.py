@@ -129,7 +129,7 @@ class Answers:
                 words["since_ns"], words["until_ns"], words.get("streams"), after, PAGE
             )
             for record in page.records:
-                yield {"kind": record.kind, "payload": record.payload.decode()}
+                yield {**asdict(record), "payload": record.payload.decode()}
             if page.after is None:
                 return
             after = page.after

@@ -25,6 +25,7 @@ from typing import Any
 
 from daq import build, state
 from daq.answers import Answers
+from daq.archive import JOURNAL
 from daq.clock import Clock, Discipline, SystemClock, boot_id
 from daq.control import Control
 from daq.core.errors import ConfigError
@@ -122,7 +123,7 @@ class Station:
         self._background: set[asyncio.Task[None]] = set()
         limits = loaded.bench.journal
         self.journal = Journal(
-            folder / "journal.db",
+            folder / JOURNAL,
             max_bytes=limits.max,
             keep_ns=limits.keep,
             when_full=limits.when_full,

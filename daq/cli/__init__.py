@@ -31,6 +31,7 @@ VERBS = {
     "mark": "Set what is being worked on (job=J-88); every observation then says so.",
     "tap": "Show the raw bytes of one instrument as they pass.",
     "reload": "Let a running station read its files again.",
+    "journal": "Show or export what the journal holds.",
     "simulate": "Serve simulated instruments alone.",
     "schema": "Print the JSON Schemas of bench, driver and messages.",
 }

@@ -10,7 +10,7 @@ import contextlib
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +19,13 @@ from typing import Any
 import orjson
 from rich.console import Console
 
+from daq.archive import records
 from daq.core.errors import DaqError
+from daq.core.record import Record
 from daq.core.wire import wirings
 from daq.demo.audit import Audit, Witness
 from daq.demo.bench import placed
 from daq.demo.processes import broker, broker_name, end, process, simulators
-from daq.journal import open_idle
 from daq.load import Loaded, data_path, load_bench, read_yaml
 from daq.sinks.publisher import MqttSettings
 from daq.sinks.subscriber import messages
@@ -78,7 +79,9 @@ async def demonstrate(seconds: float | None, watch: bool, console: Console) -> d
         folder = Path(name)
         shown = Shown()
         loaded = await _observe(folder, shown, stop, seconds, _live(shown, console) if watch else _nothing)
-        return _report(folder, loaded, shown)
+        named = loaded.bench.station
+        kept = records(state_folder(named.site, named.name, _environ(folder)))
+        return _report(folder / "witness.jsonl", loaded, shown, kept)
 
 
 async def _observe(
@@ -94,9 +97,10 @@ async def _observe(
         hearing = asyncio.create_task(shown.listen(port, listening), name="demo[listen]")
         stack.push_async_callback(_cancelled, hearing)
         await _first_of(listening.wait(), hearing)
-        environ = {"XDG_STATE_HOME": str(folder), "STATE_DIRECTORY": "", "RUNTIME_DIRECTORY": ""}
         daemon = await stack.enter_async_context(
-            process(sys.executable, "-m", "daq", "run", loaded.path, log=folder / "daemon.log", environ=environ)
+            process(
+                sys.executable, "-m", "daq", "run", loaded.path, log=folder / "daemon.log", environ=_environ(folder)
+            )
         )
         await _until_over(daemon, folder, shown, stop, seconds, show)
         code = await end(daemon)
@@ -106,6 +110,11 @@ async def _observe(
             async with asyncio.timeout(5):
                 await shown.offline.wait()
         return loaded
+
+
+def _environ(folder: Path) -> dict[str, str]:
+    """Give the daemon a state folder that goes with the demonstration."""
+    return {"XDG_STATE_HOME": str(folder), "STATE_DIRECTORY": "", "RUNTIME_DIRECTORY": ""}
 
 
 async def _until_over(
@@ -169,13 +178,12 @@ def _bench_file(folder: Path, instruments: Any, wires: Any, port: int) -> Loaded
     return load_bench(path)
 
 
-def _report(folder: Path, loaded: Loaded, shown: Shown) -> dict[str, Any]:
+def _report(witness: Path, loaded: Loaded, shown: Shown, kept: Iterable[Record]) -> dict[str, Any]:
     """Audit what came against the witness and the journal."""
-    audit = Audit(Witness((folder / "witness.jsonl").read_text(encoding="utf-8").splitlines()))
+    audit = Audit(Witness(witness.read_text(encoding="utf-8").splitlines()))
     for payload, arrived_ns in shown.arrived:
         audit.take(payload, arrived_ns)
-    named = loaded.bench.station
-    published = _published(state_folder(named.site, named.name, {"XDG_STATE_HOME": str(folder)}))
+    published = {orjson.loads(record.payload)["id"] for record in kept if record.kind == "obs"}
     every = {
         f"{name}/{poll.name}": None if poll.every_ns is None else poll.every_ns / 1e9
         for name, plan in loaded.plans.items()
@@ -200,19 +208,6 @@ def _report(folder: Path, loaded: Loaded, shown: Shown) -> dict[str, Any]:
         "broker": broker_name(),
         "told": audit.told,
     }
-
-
-def _published(state: Path) -> set[str]:
-    """Return the ids of all observations that the journal holds."""
-    found: set[str] = set()
-    with open_idle(state / "journal.db") as journal:
-        after = None
-        while True:
-            page = journal.export(after=after)
-            found.update(orjson.loads(record.payload)["id"] for record in page.records if record.kind == "obs")
-            if page.after is None:
-                return found
-            after = page.after
 
 
 def all_is_well(report: dict[str, Any]) -> bool:
