@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from itertools import product
+from typing import Literal
 
 from daq.core import driver as files
 from daq.core import timing
@@ -167,8 +168,7 @@ class Assembly:
 
         match model:
             case files.Triggered():
-                autozero = {False: "none", True: "unknown"}.get(model.autozero, model.autozero)  # type: ignore[call-overload]
-                return timing.Triggered(span("aperture"), autozero, model.delay)
+                return timing.Triggered(span("aperture"), _autozero(model.autozero), model.delay)
             case files.Filtered():
                 return timing.Filtered(span("window"))
             case files.Latest():
@@ -279,7 +279,9 @@ class Assembly:
         """Refuse a serial number in the bench file that nobody will ever compare."""
         wanted = self.entry.serial_number
         if wanted not in {None, "any"} and "serial" not in set(fields):
-            message = f"driver {self.entry.driver!r} cannot read a serial number, so this one is never compared. Take it away."
+            message = (
+                f"driver {self.entry.driver!r} cannot read a serial number: this one is never compared. Take it away."
+            )
             self.wrong_bench(("serial_number",), message)
 
 
@@ -340,6 +342,12 @@ def identity_check(entry: InstrumentFile, expect: Mapping[str, str]) -> Identity
 def is_simulated(fields: Mapping[str, str]) -> bool:
     """Whether an identity is a stand-in's."""
     return fields.get("serial", "").strip().startswith(SIMULATED)
+
+
+def _autozero(written: bool | Literal["before", "after"]) -> timing.Autozero:
+    if isinstance(written, bool):
+        return "unknown" if written else "none"
+    return written
 
 
 def expansions(for_each: Mapping[str, list[Scalar]]) -> list[dict[str, str]]:

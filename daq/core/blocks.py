@@ -153,7 +153,9 @@ def barrier(blocks: Sequence[Block], others: Iterable[Span]) -> Span | None:
     for block in blocks:
         used |= {_reply(span) for span in divided(block)}
     runs = [run for block in blocks for run in _runs(block.values)]
-    whole = [_hull(run[start:end]) for run in runs for start in range(len(run)) for end in range(start + 1, len(run) + 1)]
+    whole = [
+        _hull(run[start:end]) for run in runs for start in range(len(run)) for end in range(start + 1, len(run) + 1)
+    ]
     first = [Span(value.function, value.address, 1) for block in blocks for value in block.values]
     for candidates in (whole, first):
         free = [span for span in candidates if _reply(span) not in used]

@@ -1,6 +1,6 @@
 """Compiles one instrument of the bench: driver and entry in, a plan that can be asked out, or all that is wrong.
 
-    Driver, InstrumentFile -> [compile_instrument] -> InstrumentPlan | problems -> session | load
+Driver, InstrumentFile -> [compile_instrument] -> InstrumentPlan | problems -> session | load
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Compiles register drivers: addresses as on the wire, the fewest block reads, readers of registers, the barrier.
 
-    Assembly (RegisterDriver) -> [compile_registers] -> InstrumentPlan -> session
+Assembly (RegisterDriver) -> [compile_registers] -> InstrumentPlan -> session
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def span_of(register: Register, addressing: str) -> Span:
     if register.length not in {None, words}:
         raise AddressError(f"{register.type} takes {words} registers; take length away.")
     if len(register.order) == 8 and words != 4:
-        raise AddressError(f"{register.order} is for 64 bits, {register.type} has {16 * words}. Write the order of four.")
+        raise AddressError(
+            f"{register.order} is for 64 bits, {register.type} has {16 * words}. Write the order of four."
+        )
     return _checked(Span(function, address, words))
 
 
@@ -204,7 +206,10 @@ class RegisterCompiler:
         )
 
     def _expanded(
-        self, channels: Mapping[str, RegisterChannel], for_each: Mapping[str, list[str | int | float | bool]], path: Path
+        self,
+        channels: Mapping[str, RegisterChannel],
+        for_each: Mapping[str, list[str | int | float | bool]],
+        path: Path,
     ) -> dict[str, tuple[RegisterChannel, Path]]:
         """Return channel -> (the channel, its keys), repeated for each value that its name names, `stride` apart."""
         expanded: dict[str, tuple[RegisterChannel, Path]] = {}
@@ -231,7 +236,9 @@ class RegisterCompiler:
             if self.limits.forbid(span):
                 self.work.wrong_driver((*where, "at"), "it stands in a forbidden range (blocks.forbidden).")
             elif not self.limits.allow(span):
-                self.work.wrong_driver(where, f"it takes {span.count} registers; blocks.max_words is {self.limits.max_words}.")
+                self.work.wrong_driver(
+                    where, f"it takes {span.count} registers; blocks.max_words is {self.limits.max_words}."
+                )
             spans.append(span)
         return packed(spans, self.limits)
 
@@ -257,7 +264,9 @@ class RegisterCompiler:
         scale = 1 if coils else 2
         return Layout(step, scale * offset, scale * span.count, register.type, register.order, coils)
 
-    def _reader(self, name: str, channel: RegisterChannel, blocks: Sequence[Block], where: Path) -> RegisterReader | None:
+    def _reader(
+        self, name: str, channel: RegisterChannel, blocks: Sequence[Block], where: Path
+    ) -> RegisterReader | None:
         layout = self._layout(channel, blocks)
         exponent = None if channel.scale_from is None else self._layout(channel.scale_from, blocks)
         if layout is None or (channel.scale_from is not None and exponent is None):
@@ -265,7 +274,9 @@ class RegisterCompiler:
         if channel.scale_from is not None and channel.scale_from.type not in WORDS:
             self.work.wrong_driver((*where, "scale_from"), "a power of ten is a number, such as int16.")
         if channel.kind == "number" and channel.type in {"string", "bits"} and not layout.coils:
-            self.work.wrong_driver(where, f"{channel.type} is no number. Write kind: {'word' if channel.type == 'string' else 'bits'}.")
+            self.work.wrong_driver(
+                where, f"{channel.type} is no number. Write kind: {'word' if channel.type == 'string' else 'bits'}."
+            )
         override = self.work.entry.channels.get(name)
         return RegisterReader(
             layout=layout,
@@ -309,7 +320,9 @@ class RegisterCompiler:
         for block in blocks:
             self.others.extend(divided(block))
         layouts = {
-            name: layout for name, register in identify.read.items() if (layout := self._layout(register, blocks)) is not None
+            name: layout
+            for name, register in identify.read.items()
+            if (layout := self._layout(register, blocks)) is not None
         }
         self.work.check_expectations(identify.expect, identify.read, path)
         self.work.check_serial_number(identify.read)
@@ -337,7 +350,9 @@ class RegisterCompiler:
         if layout is None or content is None:
             return None
         self.others.append(blocks[0].span)
-        return VerifyPlan(self._step(blocks[0].span, self.driver.link.max_latency), Verification(layout, verify, content))
+        return VerifyPlan(
+            self._step(blocks[0].span, self.driver.link.max_latency), Verification(layout, verify, content)
+        )
 
 
 def compile_registers(work: Assembly, driver: RegisterDriver, wire_gap_ns: int) -> InstrumentPlan:
@@ -400,5 +415,3 @@ class Verification:
             f"register {self.register.at} ({self.register.table}) holds {found or answer.hex()}, and must hold "
             f"{self.register.content}: word order or addressing is not what the driver says. No readings until it is."
         )
-
-

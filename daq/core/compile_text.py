@@ -9,15 +9,14 @@ shape. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from daq.core import driver as files
-from daq.core.assembly import Assembly, Path, Wanted, expansions, identity_check
-from daq.core.driver import Setting, TextChannel, TextDriver, TextPoll
+from daq.core.assembly import Assembly, Path, Wanted, identity_check
+from daq.core.driver import Setting, TextDriver, TextPoll
 from daq.core.errors import nearest
-from daq.core.observation import Integrity, Kind, Reading, ReadingStatus
+from daq.core.observation import Integrity
 from daq.core.plan import (
     Answer,
     ErrorQueuePlan,
@@ -29,29 +28,10 @@ from daq.core.plan import (
     ReadBack,
     TextStep,
 )
-from daq.core.settings import agree, as_number, names_in, put_in, substitute, words_of
-from daq.core.template import NUMBERS, Literal, TemplateError, parse
-from daq.core.text_readings import Shape, StatusCode, TextChannelReader, WholeReply, reply_form
-from daq.core.units import symbol
-
-_NO_NUMBER = frozenset({"text", "word", "quoted", "unit", "enum"})
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One exchange of a poll while it is compiled.
-
-    Args:
-        step: as the driver writes it, names of for_each put in.
-        plan: what the session asks.
-        whole: what matches its reply; None where none comes.
-        path: its keys in the driver file.
-    """
-
-    step: files.TextStep
-    plan: TextStep
-    whole: WholeReply | None
-    path: Path
+from daq.core.settings import agree, as_number, names_in, words_of
+from daq.core.text_channels import channel_readers
+from daq.core.text_exchanges import Exchanges, integrity, tells_something, to_bytes
+from daq.core.text_steps import expanded_channels, expanded_steps
 
 
 @dataclass(slots=True)
@@ -59,15 +39,14 @@ class TextCompiler:
     """Compiles one instrument.
 
     Args:
+        exchanges: all that is asked.
         modes: (mode, its values) -> plan, so that the same state is the same plan.
-        replies: all that can be asked, for telling foreign replies from unreadable ones.
     """
 
     work: Assembly
     driver: TextDriver
+    exchanges: Exchanges
     modes: dict[tuple[str, tuple[tuple[str, str], ...]], ModePlan] = field(default_factory=dict)
-    replies: list[WholeReply] = field(default_factory=list)
-    poll_replies: list[WholeReply] = field(default_factory=list)
 
     # The whole --------------------------------------------------------------------------------------------------------
 
@@ -86,10 +65,10 @@ class TextCompiler:
         readbacks = self._readbacks(driver.setup, driver.settings, values, ("settings",))
         errors = self._errors()
         teardown = self._commands(driver.teardown, driver.settings, values, ("teardown",))
-        for reply in self.replies:
-            reply.others.extend(other for other in self.replies if _tells_something(other))
+        for reply in self.exchanges.replies:
+            reply.others.extend(other for other in self.exchanges.replies if tells_something(other))
         work.check_overrides(channel.name for poll in polls for channel in poll.channels)
-        barrier = self._barrier(readbacks)
+        barrier = self._barrier()
         if barrier is None:
             work.warnings.append(
                 f"{work.name}: no question of driver {work.entry.driver!r} has a reply that differs from every poll's; "
@@ -105,7 +84,7 @@ class TextCompiler:
             banner=driver.link.banner,
             latency_ns=max([driver.link.max_latency, *(step.within_ns for poll in polls for step in poll.steps)]),
             gap_ns=max(driver.link.gap, wire_gap_ns),
-            eol=_bytes(driver.link.eol),
+            eol=to_bytes(driver.link.eol),
             identify=identify,
             barrier=barrier,
             verify=None,
@@ -123,7 +102,9 @@ class TextCompiler:
         at = self.work.entry.at
         if at.way.startswith("modbus") or at.unit is not None:
             key = at.way if at.way.startswith("modbus") else "unit"
-            message = f"driver {self.work.entry.driver!r} speaks text, not Modbus. Use tcp, visa, serial or wire, without unit."
+            message = (
+                f"driver {self.work.entry.driver!r} speaks text, not Modbus. Use tcp, visa, serial or wire, no unit."
+            )
             self.work.wrong_bench(("at", key), message)
 
     # Polls ------------------------------------------------------------------------------------------------------------
@@ -137,11 +118,11 @@ class TextCompiler:
         mode = self._mode_of(poll, path)
         known = self.driver.settings | (mode.settings if mode else {})
         values = self.work.values(known, wanted, ("settings",))
-        channels = _expanded_channels(poll.channels, poll.for_each)
-        steps = _expanded_steps(self._steps(poll, path), poll.for_each)
+        channels = expanded_channels(poll.channels, poll.for_each)
+        steps = expanded_steps(self._steps(poll, path), poll.for_each)
         self._check_effect(wanted, poll, mode, [step for step, _ in steps])
         within = poll.within or self.driver.link.max_latency
-        asked = [self._asked(step, values, channels, within, (*path, *where)) for step, where in steps]
+        asked = [self.exchanges.asked(step, values, channels, within, (*path, *where)) for step, where in steps]
         return PollPlan(
             name=wanted.name,
             source=wanted.source,
@@ -149,9 +130,9 @@ class TextCompiler:
             phase_ns=wanted.phase_ns,
             mode=self._mode(poll.mode, known, values) if mode and poll.mode else None,
             steps=tuple(one.plan for one in asked),
-            readings=self._reader(channels, asked, path),
+            readings=channel_readers(self.work, self.driver, channels, asked, path),
             time=self.work.time_model(poll.time, values, known, wanted, path),
-            integrity=_integrity(asked, poll),
+            integrity=integrity(asked, poll),
             channels=tuple(
                 self.work.channel_plan(name, channel, (*path, "channels", key))
                 for name, (key, channel) in channels.items()
@@ -161,9 +142,9 @@ class TextCompiler:
     def _stream(self, wanted: Wanted, stream: files.Stream) -> PollPlan:
         path: Path = ("streams", wanted.source)
         values = self.work.values(self.driver.settings, wanted, ("settings",))
-        channels = _expanded_channels(stream.channels, {})
+        channels = expanded_channels(stream.channels, {})
         step = files.TextStep(reply=stream.reply, replies=stream.replies)
-        asked = self._asked(step, values, channels, stream.quiet, path, listen=True)
+        asked = self.exchanges.asked(step, values, channels, stream.quiet, path, listen=True)
         return PollPlan(
             name=wanted.name,
             source=wanted.source,
@@ -171,7 +152,7 @@ class TextCompiler:
             phase_ns=None,
             mode=None,
             steps=(asked.plan,),
-            readings=self._reader(channels, [asked], path),
+            readings=channel_readers(self.work, self.driver, channels, [asked], path),
             time=self.work.time_model(stream.time, values, self.driver.settings, wanted, path),
             integrity=Integrity.NONE,
             channels=tuple(
@@ -202,221 +183,9 @@ class TextCompiler:
         used |= self.work.names_in_time(poll.time)
         for key in wanted.settings:
             if key not in used and key in self.driver.settings:
-                message = f"poll {wanted.source!r} does nothing with {key!r}. {nearest(key, used & self.driver.settings.keys())}"
+                advice = nearest(key, used & self.driver.settings.keys())
+                message = f"poll {wanted.source!r} does nothing with {key!r}. {advice}"
                 self.work.wrong_bench((*wanted.path, "settings", key), message)
-
-    # Exchanges --------------------------------------------------------------------------------------------------------
-
-    def _asked(
-        self,
-        step: files.TextStep,
-        values: Mapping[str, str],
-        channels: Mapping[str, tuple[str, TextChannel]],
-        within_ns: int,
-        path: Path,
-        *,
-        listen: bool = False,
-    ) -> Asked:
-        """Compile one exchange."""
-        text = step.tell if step.ask is None else step.ask
-        question = b"" if listen else self._question(text, values, path)
-        if step.tell is not None:
-            if step.ask is not None or step.reply is not None or step.replies is not None:
-                self.work.wrong_driver(path, "tell is not answered: write tell alone, or ask and reply.")
-            return Asked(step, TextStep(question, None, within_ns), None, path)
-        codes = {channel.field or name: list(channel.enum or {}) for name, (_, channel) in channels.items()}
-        whole = self._whole(text or "", step, put_values=values, codes=codes, path=path)
-        if whole is not None:
-            self.replies.append(whole)
-            self.poll_replies.append(whole)
-        return Asked(step, self._text_step(question, whole, within_ns, path), whole, path)
-
-    def _text_step(self, question: bytes, whole: WholeReply | None, within_ns: int, path: Path) -> TextStep:
-        if whole is None:
-            return TextStep(question, None, within_ns)
-        try:
-            return TextStep(question, reply_form(whole), within_ns)
-        except TemplateError as error:
-            self.work.wrong_driver(path, str(error))
-            return TextStep(question, None, within_ns)
-
-    def _question(self, text: str | None, values: Mapping[str, str], path: Path) -> bytes:
-        """Write a question or command with settings put in and its ending behind it."""
-        link = self.driver.link
-        if text is None:
-            self.work.wrong_driver(path, "a step asks or tells something: give ask and reply, or tell.")
-            return b""
-        try:
-            return _bytes(substitute(text, values) + (link.eol if link.ask_eol is None else link.ask_eol))
-        except ValueError as error:
-            self.work.wrong_driver(path, _why(error))
-            return b""
-
-    def _whole(
-        self,
-        asked: str,
-        step: files.TextStep,
-        *,
-        put_values: Mapping[str, str],
-        codes: Mapping[str, Sequence[str]],
-        path: Path,
-    ) -> WholeReply | None:
-        """Compile the shapes of a reply; None where there is none that is right."""
-        if (step.reply is None) == (step.replies is None):
-            self.work.wrong_driver(path, "a question has an answer: give reply, or replies for several shapes.")
-            return None
-        written = step.replies or [files.ReplyShape(match=step.reply or "")]
-        shapes = []
-        for number, shape in enumerate(written):
-            where = (*path, "replies", number, "match") if step.replies else (*path, "reply")
-            try:
-                template = parse(put_in(shape.match, put_values), self.driver.link.eol, codes)
-            except TemplateError as error:
-                self.work.wrong_driver(where, str(error))
-                continue
-            shapes.append(Shape(template, tuple(shape.flags), shape.status, shape.outcome))
-        return WholeReply(asked, tuple(shapes), _bytes(self.driver.link.eol)) if len(shapes) == len(written) else None
-
-    # Channels ---------------------------------------------------------------------------------------------------------
-
-    def _reader(
-        self, channels: Mapping[str, tuple[str, TextChannel]], asked: Sequence[Asked], path: Path
-    ) -> Callable[[Sequence[Answer]], dict[str, Reading]]:
-        """Return what turns the answers of a poll's steps into its readings."""
-        if any(one.whole is None and one.step.tell is None for one in asked):
-            return _nothing  # what is wrong with its replies is noted already
-        asked = [one for one in asked if one.whole is not None]
-        owned: set[tuple[int, str]] = set()
-        readers = []
-        for name, (key, channel) in channels.items():
-            reader = self._channel(name, channel, asked, (*path, "channels", key), owned)
-            if reader is not None:
-                readers.append(reader)
-        readers = self._with_codes(readers, channels, asked, owned)
-        self._check_owned(asked, owned)
-        return Readings(tuple(readers))
-
-    def _channel(
-        self, name: str, channel: TextChannel, asked: Sequence[Asked], path: Path, owned: set[tuple[int, str]]
-    ) -> TextChannelReader | None:
-        wanted = channel.field or name
-        places = [number for number, one in enumerate(asked) if wanted in _types(one)]
-        if len(places) != 1:
-            fields = {each for one in asked for each in _types(one)}
-            what = "no reply has a field" if not places else "several replies have a field"
-            self.work.wrong_driver(path, f"{what} {wanted!r}. {nearest(wanted, fields) if not places else ''}".strip())
-            return None
-        step = places[0]
-        kinds = _types(asked[step])[wanted]
-        owned.add((step, wanted))
-        self._check_shapes(wanted, asked[step])
-        self._check_kind(wanted, channel, kinds, path)
-        if channel.unit_in is not None:
-            if channel.unit_in not in _types(asked[step]):
-                self.work.wrong_driver(
-                    (*path, "unit_in"),
-                    f"the reply has no field {channel.unit_in!r}. {nearest(channel.unit_in, _types(asked[step]))}",
-                )
-            owned.add((step, channel.unit_in))
-        for code in channel.units.values():
-            self.work.check_unit(code, (*path, "units"))
-        override = self.work.entry.channels.get(name)
-        return TextChannelReader(
-            name=name,
-            step=step,
-            field=wanted,
-            base=16 if "hex" in kinds else 10,
-            quantity=channel.quantity,
-            unit=channel.unit,
-            kind=Kind(channel.kind),
-            role=(override.role if override else None) or self.work.entry.role,
-            unit_field=channel.unit_in,
-            units={channel.unit: channel.unit, symbol(channel.unit): channel.unit, **channel.units},
-            specials=self._specials(channel, path),
-            enum=channel.enum or {},
-            scale=self.work.scale(channel, path),
-            plausible=self.work.plausible(channel, path),
-        )
-
-    def _check_shapes(self, wanted: str, one: Asked) -> None:
-        """Every shape holds the channel, or says its status."""
-        for number, shape in enumerate(one.whole.shapes if one.whole else ()):
-            if wanted not in shape.template.types and shape.status is None and shape.outcome is None:
-                where = (*one.path, "replies", number) if one.step.replies else (*one.path, "reply")
-                self.work.wrong_driver(where, f"this shape has no field {wanted!r}: give it a status or an outcome.")
-
-    def _check_kind(self, wanted: str, channel: TextChannel, kinds: set[str], path: Path) -> None:
-        if channel.kind == "number" and kinds & _NO_NUMBER:
-            kind = sorted(kinds & _NO_NUMBER)[0]
-            message = f"field {wanted!r} is of type {kind}, which is no number. Use one of {', '.join(sorted(NUMBERS))}, or kind."
-            self.work.wrong_driver(path, message)
-        if channel.kind == "bits" and not kinds <= {"bits", "hex"}:
-            self.work.wrong_driver(
-                path, f"kind bits needs a field of type bits or hex, not {', '.join(sorted(kinds))}."
-            )
-        if "hex" in kinds and len(kinds) > 1:
-            self.work.wrong_driver(path, f"field {wanted!r} is hex in one shape and decimal in another.")
-
-    def _specials(self, channel: TextChannel, path: Path) -> dict[Decimal, ReadingStatus]:
-        found: dict[Decimal, ReadingStatus] = {}
-        for where, specials in ((("special",), self.driver.special), ((*path, "special"), channel.special)):
-            for text, status in specials.items():
-                number = as_number(text)
-                if number is None:
-                    self.work.wrong_driver((*where, text), f"{text!r} is no number, such as 9.9E37.")
-                else:
-                    found[number] = status
-        return found
-
-    def _with_codes(
-        self,
-        readers: list[TextChannelReader],
-        channels: Mapping[str, tuple[str, TextChannel]],
-        asked: Sequence[Asked],
-        owned: set[tuple[int, str]],
-    ) -> list[TextChannelReader]:
-        """Give each channel the fields that say how it is to be read."""
-        codes: dict[str, list[StatusCode]] = {}
-        for number, one in enumerate(asked):
-            if not one.step.status:
-                continue
-            free = [each for each in _types(one) if (number, each) not in owned]
-            if len(free) != 1:
-                message = "status needs exactly one field in this reply that is no channel; it holds the code."
-                self.work.wrong_driver((*one.path, "status"), message)
-                continue
-            owned.add((number, free[0]))
-            for name, table in one.step.status.items():
-                if name not in channels:
-                    self.work.wrong_driver(
-                        (*one.path, "status", name), f"no channel {name!r}. {nearest(name, channels)}"
-                    )
-                codes.setdefault(name, []).append(self._code(number, free[0], table, one))
-        return [_with(reader, codes.get(reader.name, [])) for reader in readers]
-
-    def _code(self, number: int, name: str, table: Mapping[str, ReadingStatus], one: Asked) -> StatusCode:
-        kinds = _types(one)[name]
-        base = 16 if "hex" in kinds else 10
-        if not kinds & {"bits", "hex"}:
-            return StatusCode(number, name, base, codes=dict(table))
-        masks = []
-        for text, status in table.items():
-            try:
-                masks.append((int(text, 0), status))
-            except ValueError:
-                self.work.wrong_driver((*one.path, "status"), f"{text!r} is no mask. Write bits as 32 or 0x20.")
-        return StatusCode(number, name, base, masks=tuple(mask for mask in masks if mask[0]))
-
-    def _check_owned(self, asked: Sequence[Asked], owned: set[tuple[int, str]]) -> None:
-        """Refuse named fields that nobody reads: most often a mistyped name."""
-        for number, one in enumerate(asked):
-            for name, kinds in _types(one).items():
-                if (number, name) not in owned:
-                    message = (
-                        f"field {name!r} of the reply is no channel, unit or status. "
-                        f"To check it and throw it away, write {{:{sorted(kinds)[0]}}}."
-                    )
-                    self.work.wrong_driver(one.path, message)
 
     # Modes and settings -----------------------------------------------------------------------------------------------
 
@@ -453,12 +222,12 @@ class TextCompiler:
                 if command is None:
                     self.work.wrong_driver(where, f"setting {item!r} has no command to set it: give it set.")
                     continue
-                commands.append(self._question(command, values, where))
+                commands.append(self.exchanges.question(command, values, where))
                 continue
             close = nearest(item, known)
             if re.fullmatch("[a-z0-9_-]+", item) and close.startswith("Nearest"):
                 self.work.wrong_driver(where, f"{item!r} is neither a setting nor looks like a command. {close}")
-            commands.append(self._question(item, values, where))
+            commands.append(self.exchanges.question(item, values, where))
         return tuple(commands)
 
     def _readbacks(
@@ -472,14 +241,14 @@ class TextCompiler:
                 continue
             template = setting.reply or f"{{value:{'nr' if _is_number(setting, values[name]) else 'text'}}}"
             step = files.TextStep(ask=setting.get, reply=template)
-            whole = self._whole(setting.get, step, put_values=values, codes={}, path=(*path, name))
+            whole = self.exchanges.whole(setting.get, step, (*path, name), values=values)
             if whole is None:
                 continue
             if "value" not in whole.shapes[0].template.types:
                 self.work.wrong_driver((*path, name, "reply"), "the answer needs a field {value:...}.")
-            self.replies.append(whole)
-            plan = self._text_step(
-                self._question(setting.get, values, (*path, name, "get")),
+            self.exchanges.replies.append(whole)
+            plan = self.exchanges.step(
+                self.exchanges.question(setting.get, values, (*path, name, "get")),
                 whole,
                 self.driver.link.max_latency,
                 (*path, name),
@@ -504,12 +273,12 @@ class TextCompiler:
         steps, fields = [], set()
         for step, where in written:
             here = (*path, *where)
-            question = self._question(step.ask, {}, here)
-            whole = self._whole(step.ask or "", step, put_values={}, codes={}, path=here)
+            question = self.exchanges.question(step.ask, {}, here)
+            whole = self.exchanges.whole(step.ask or "", step, here)
             if whole is not None:
-                self.replies.append(whole)
+                self.exchanges.replies.append(whole)
                 fields |= {each for shape in whole.shapes for each in shape.template.types}
-            steps.append(self._text_step(question, whole, self.driver.link.max_latency, here))
+            steps.append(self.exchanges.step(question, whole, self.driver.link.max_latency, here))
         self.work.check_expectations(identify.expect, fields, path)
         self.work.check_serial_number(fields)
         return IdentifyPlan(tuple(steps), _identity_fields, identity_check(self.work.entry, identify.expect))
@@ -519,26 +288,26 @@ class TextCompiler:
         if queue is None:
             return None
         step = files.TextStep(ask=queue.ask, reply="{error:text}")
-        whole = self._whole(queue.ask, step, put_values={}, codes={}, path=("errors",))
-        plan = self._text_step(
-            self._question(queue.ask, {}, ("errors", "ask")), whole, self.driver.link.max_latency, ("errors",)
+        whole = self.exchanges.whole(queue.ask, step, ("errors",))
+        plan = self.exchanges.step(
+            self.exchanges.question(queue.ask, {}, ("errors", "ask")), whole, self.driver.link.max_latency, ("errors",)
         )
         return ErrorQueuePlan(plan, IsNone(queue.none), queue.at_most)
 
-    def _barrier(self, readbacks: Sequence[ReadBack]) -> TextStep | None:
+    def _barrier(self) -> TextStep | None:
         """Choose a question whose reply no poll's reply can be mistaken for, nor the other way round.
 
         First what identifies, then what reads a setting back, then polls of the driver that the bench file does not
         use and that need no mode. The reply that ends the cleaning must match it and no poll.
         """
         identify = self.driver.identify
-        written = [step for step in (identify.steps or [])] if identify else []
+        written = [*(identify.steps or [])] if identify else []
         if identify and identify.ask is not None:
             written.insert(0, files.TextStep(ask=identify.ask, reply=identify.reply))
         written += [
             files.TextStep(ask=setting.get, reply=setting.reply or "{value:text}")
-            for name, setting in self.driver.settings.items()
-            if setting.get is not None and not names_in(setting.get) and name
+            for setting in self.driver.settings.values()
+            if setting.get is not None
         ]
         written += [step for poll in self._unused_polls() for step, _ in self._steps(poll, ("polls",))[:1]]
         for step in written:
@@ -557,42 +326,29 @@ class TextCompiler:
 
     def _as_barrier(self, step: files.TextStep) -> TextStep | None:
         """Return a question as a barrier; None where its reply might be a poll's."""
-        if step.ask is None or names_in(step.ask) or any(one.asked == step.ask for one in self.poll_replies):
+        if step.ask is None or names_in(step.ask) or any(one.asked == step.ask for one in self.exchanges.poll_replies):
             return None
-        quiet = Assembly(self.driver, self.work.name, self.work.entry, self.work.station)
-        whole = TextCompiler(quiet, self.driver)._whole(step.ask, step, put_values={}, codes={}, path=())  # noqa: SLF001 its findings are noted elsewhere
-        if whole is None or not _tells_something(whole):
+        apart = Assembly(self.driver, self.work.name, self.work.entry, self.work.station)  # findings were noted before
+        whole = Exchanges(apart, self.driver).whole(step.ask, step, ())
+        if whole is None or not tells_something(whole):
             return None
-        ending = _bytes(self.driver.link.eol)
+        ending = to_bytes(self.driver.link.eol)
         samples = [shape.template.sample().encode("latin-1") + ending for shape in whole.shapes if not shape.outcome]
         none = self.driver.errors.none.encode("latin-1") + ending if self.driver.errors else None
-        if any(other.fits(sample) for sample in samples for other in self.poll_replies) or (none and whole.fits(none)):
+        if any(other.fits(sample) for sample in samples for other in self.exchanges.poll_replies) or (
+            none and whole.fits(none)
+        ):
             return None
-        whole.strangers.extend(self.poll_replies)
-        return self._text_step(self._question(step.ask, {}, ()), whole, self.driver.link.max_latency, ())
+        whole.strangers.extend(self.exchanges.poll_replies)
+        return self.exchanges.step(self.exchanges.question(step.ask, {}, ()), whole, self.driver.link.max_latency, ())
 
 
 def compile_text(work: Assembly, driver: TextDriver, wire_gap_ns: int) -> InstrumentPlan:
     """Compile one instrument that speaks text; findings stand in work.problems."""
-    return TextCompiler(work, driver).instrument(wire_gap_ns)
+    return TextCompiler(work, driver, Exchanges(work, driver)).instrument(wire_gap_ns)
 
 
 # What the plans call --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """Answers of a poll's steps -> channel -> Reading."""
-
-    readers: tuple[TextChannelReader, ...]
-
-    def __call__(self, answers: Sequence[Answer]) -> dict[str, Reading]:
-        """Return the readings. Raises ReplyError: one that cannot be read spoils the observation."""
-        return {reader.name: reader.read(answers) for reader in self.readers}
-
-
-def _nothing(_: Sequence[Answer]) -> dict[str, Reading]:
-    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -631,79 +387,6 @@ def _identity_fields(answers: Sequence[Answer]) -> dict[str, str]:
     return fields
 
 
-# Reading the driver ---------------------------------------------------------------------------------------------------
-
-
-def _expanded_channels(
-    channels: Mapping[str, TextChannel], for_each: Mapping[str, list[files.Scalar]]
-) -> dict[str, tuple[str, TextChannel]]:
-    """Return channel -> (its key in the file, the channel), repeated for each value where it names one."""
-    expanded: dict[str, tuple[str, TextChannel]] = {}
-    for key, channel in channels.items():
-        for values in expansions(for_each) if set(names_in(key)) & for_each.keys() else [{}]:
-            texts = {name: getattr(channel, name) for name in ("field", "unit_in", "label")}
-            put = {name: put_in(text, values) for name, text in texts.items() if text is not None}
-            expanded[put_in(key, values)] = (key, channel.model_copy(update=put))
-    return expanded
-
-
-def _expanded_steps(
-    steps: list[tuple[files.TextStep, Path]], for_each: Mapping[str, list[files.Scalar]]
-) -> list[tuple[files.TextStep, Path]]:
-    """Repeat neighbouring steps that name a value, together; those that name none are asked once, where they stand."""
-    expanded: list[tuple[files.TextStep, Path]] = []
-    run: list[tuple[files.TextStep, Path]] = []
-
-    def flush() -> None:
-        expanded.extend((_filled(step, values), path) for values in expansions(for_each) for step, path in run)
-        run.clear()
-
-    for step, path in steps:
-        if for_each and for_each.keys() & set(names_in(" ".join(_texts(step)))):
-            run.append((step, path))
-            continue
-        if run:
-            flush()
-        expanded.append((step, path))
-    if run:
-        flush()
-    return expanded
-
-
-def _texts(step: files.TextStep) -> list[str]:
-    shapes = [shape.match for shape in step.replies or []]
-    return [text for text in (step.ask, step.tell, step.reply, *shapes, *step.status) if text]
-
-
-def _filled(step: files.TextStep, values: Mapping[str, str]) -> files.TextStep:
-    """Put the values of for_each into a step."""
-    texts = {key: getattr(step, key) for key in ("ask", "tell", "reply")}
-    update: dict[str, object] = {key: put_in(text, values) for key, text in texts.items() if text is not None}
-    if step.replies is not None:
-        update["replies"] = [shape.model_copy(update={"match": put_in(shape.match, values)}) for shape in step.replies]
-    update["status"] = {put_in(name, values): table for name, table in step.status.items()}
-    return step.model_copy(update=update)
-
-
-def _types(one: Asked) -> dict[str, set[str]]:
-    """Return field -> its types in all shapes of a reply."""
-    types: dict[str, set[str]] = {}
-    for shape in one.whole.shapes if one.whole else ():
-        for name, kind in shape.template.types.items():
-            types.setdefault(name, set()).add(kind)
-    return types
-
-
-def _with(reader: TextChannelReader, codes: list[StatusCode]) -> TextChannelReader:
-    return reader if not codes else _replace_codes(reader, tuple(codes))
-
-
-def _replace_codes(reader: TextChannelReader, codes: tuple[StatusCode, ...]) -> TextChannelReader:
-    from dataclasses import replace
-
-    return replace(reader, codes=codes)
-
-
 def _settings_in(written: Sequence[str], known: Mapping[str, Setting]) -> list[str]:
     """Return the settings that these commands set, in order: by name, or put into a command."""
     names: list[str] = []
@@ -715,42 +398,3 @@ def _settings_in(written: Sequence[str], known: Mapping[str, Setting]) -> list[s
 
 def _is_number(setting: Setting, value: str) -> bool:
     return setting.unit is not None or as_number(value) is not None
-
-
-def _tells_something(whole: WholeReply) -> bool:
-    """Whether a reply to it can be told from other replies: one that is nothing but text cannot."""
-    return not any(re.fullmatch(r"\{(text|word)\}", shape.template.shape) for shape in whole.shapes)
-
-
-def _integrity(asked: Sequence[Asked], poll: TextPoll) -> Integrity:
-    """Tagged, where every reply names its question."""
-    if poll.header is not None:
-        return Integrity.TAGGED
-    answered = [one for one in asked if one.whole is not None]
-    tagged = answered and all(_echoes(one) for one in answered)
-    return Integrity.TAGGED if tagged else Integrity.NONE
-
-
-def _echoes(one: Asked) -> bool:
-    """Whether every shape of the reply begins with two characters or more of the question."""
-    whole = one.whole
-    assert whole, "only answered steps are looked at"
-    asked = one.plan.ask.decode("latin-1").casefold()
-    for shape in whole.shapes:
-        first = shape.template.parts[0] if shape.template.parts else None
-        head = first.text.strip(" ,:=").casefold() if isinstance(first, Literal) else ""
-        if len(head) < 2 or head not in asked:
-            return False
-    return True
-
-
-def _bytes(text: str) -> bytes:
-    """Write text as Latin-1. Raises ValueError where a character has no byte."""
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{text!r} holds {error.object[error.start]!r}, which is not one byte (Latin-1)") from None
-
-
-def _why(error: ValueError) -> str:
-    return str(error)

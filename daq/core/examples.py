@@ -90,14 +90,18 @@ def _entry(driver: Driver, poll: str, settings: Mapping[str, Scalar]) -> Instrum
         address, stream = Address(modbus_tcp="localhost:502", unit=1), False
     every = None if stream else 10**9
     entry = PollEntry.model_construct(ask=poll, every=every, phase=None, settings=dict(settings))
-    return InstrumentFile(driver="example", at=address, poll={"example": "1 s"}).model_copy(update={"poll": {"example": entry}})
+    return InstrumentFile(driver="example", at=address, poll={"example": "1 s"}).model_copy(
+        update={"poll": {"example": entry}}
+    )
 
 
 def _plan(driver: Driver, poll: str, settings: Mapping[str, Scalar]) -> PollPlan | list[str]:
     """Compile one poll; what is wrong in words."""
     if poll not in _all_polls(driver):
         return [f"no poll {poll!r}. There are: {', '.join(_all_polls(driver))}"]
-    plan: InstrumentPlan | list[Problem] = compile_instrument(driver, "example", _entry(driver, poll, settings), _STATION)
+    plan: InstrumentPlan | list[Problem] = compile_instrument(
+        driver, "example", _entry(driver, poll, settings), _STATION
+    )
     if isinstance(plan, list):
         return [problem.message for problem in plan]
     return plan.polls[0]
@@ -244,5 +248,3 @@ def _written(part: object) -> list[str]:
     """Return the templates of a poll, step or stream."""
     reply, replies = getattr(part, "reply", None), getattr(part, "replies", None)
     return [*([reply] if reply else []), *(shape.match for shape in replies or [])]
-
-

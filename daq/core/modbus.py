@@ -112,7 +112,9 @@ def _cut_mbap(got: bytes | bytearray) -> int:
 
 def _from_mbap(asked: bytes, reply: bytes) -> bytes:
     if len(reply) < _MBAP.size + 2 or _cut_mbap(reply) != len(reply) or reply[2:4] != b"\0\0":
-        raise UnreadableReply(f"{_named(asked[6:])}: {reply[:16].hex(' ')} is no Modbus TCP frame of {len(reply)} bytes")
+        raise UnreadableReply(
+            f"{_named(asked[6:])}: {reply[:16].hex(' ')} is no Modbus TCP frame of {len(reply)} bytes"
+        )
     transaction, _, _, unit = _MBAP.unpack_from(reply)
     wanted, _, _, wanted_unit = _MBAP.unpack_from(asked)
     if transaction != wanted:
@@ -149,7 +151,9 @@ def _from_rtu(asked: bytes, reply: bytes) -> bytes:
     if len(reply) < 5:
         raise UnreadableReply(f"{_named(asked)}: {len(reply)} bytes are no Modbus RTU frame")
     if checksum(reply[:-2]) != reply[-2:]:
-        raise UnreadableReply(f"{_named(asked)}: the checksum of {reply[:16].hex(' ')}... ({len(reply)} bytes) is wrong")
+        raise UnreadableReply(
+            f"{_named(asked)}: the checksum of {reply[:16].hex(' ')}... ({len(reply)} bytes) is wrong"
+        )
     if reply[0] != asked[0]:
         raise ForeignReply(f"{_named(asked)}: unit {reply[0]} answered")
     return _payload(asked[:-2], reply[1:-2])
@@ -185,7 +189,9 @@ def _payload(asked: bytes, pdu: bytes) -> bytes:
         raise ForeignReply(f"{_named(asked)}: got the answer to function {pdu[0] & 0x7F}")
     wanted = payload_length(function, count)
     if pdu[1] != wanted or len(pdu) != 2 + wanted:
-        raise ForeignReply(f"{_named(asked)}: got {len(pdu) - 2} bytes, said to be {pdu[1]}, where {wanted} were asked for")
+        raise ForeignReply(
+            f"{_named(asked)}: got {len(pdu) - 2} bytes, said to be {pdu[1]}, where {wanted} were asked for"
+        )
     return pdu[2:]
 
 

@@ -26,6 +26,7 @@ def setting_text(setting: Setting, given: Scalar, *, from_driver: bool = False) 
     """Write a setting as the instrument wants it: "10 kOhm" in Ohm is "10000".
 
     Args:
+        setting: what the driver allows.
         given: number with unit, number, or word.
         from_driver: bare numbers are in the setting's unit; in a bench file they are refused where there is one.
 
@@ -40,10 +41,9 @@ def setting_text(setting: Setting, given: Scalar, *, from_driver: bool = False) 
         return _word(setting, text)
     if setting.one_of is not None and number not in {as_number(one) for one in setting.one_of}:
         raise ValueError(f"{text!r} is not allowed. {_allowed(setting)}")
-    for limit, beyond in ((setting.min, lambda low: number < low), (setting.max, lambda high: number > high)):
-        bound = None if limit is None else _number(setting, limit, from_driver=True)
-        if bound is not None and beyond(bound):
-            raise ValueError(f"{text!r} is out of range. {_allowed(setting)}")
+    low, high = (None if end is None else _number(setting, end, from_driver=True) for end in (setting.min, setting.max))
+    if (low is not None and number < low) or (high is not None and number > high):
+        raise ValueError(f"{text!r} is out of range. {_allowed(setting)}")
     return format(number, "f")
 
 

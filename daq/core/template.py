@@ -7,7 +7,7 @@ reply glued on, a number that is no number, all make the reply unreadable. It ne
     driver (template) -> parse -> Template; reply (bytes) -> [Template.fields] -> core.text_readings
 
 Grammar
-    {name:type}         one field. Names: a-z A-Z 0-9 _ and -. Field names are free unless a channel or key asks for one.
+    {name:type}         one field, named by a-z A-Z 0-9 _ and -; a channel, unit_in or status must want it.
     {:type}             the same, checked and thrown away.
     {name:type:8}       exactly 8 characters, padded with blanks on either side (or both); what is inside must be of the
                         type. `text` of fixed width may hold blanks and may be nothing but blanks.
@@ -41,6 +41,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 MAX_TEXT = 4096
 """Characters in one text field, at most."""
@@ -289,7 +290,7 @@ def _check(parts: list[Literal | Field], source: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TemplateError(f"{source!r}: the field {twice[0]!r} stands twice")
-    for left, right in zip(parts, parts[1:], strict=False):
+    for left, right in pairwise(parts):
         if isinstance(left, Field) and isinstance(right, Field) and not _border(left, right):
             raise TemplateError(
                 f"{source!r}: nobody can tell where the {left.type} ends and the {right.type} begins. "

@@ -8,9 +8,11 @@ so. Values keep the instrument's digits. Pure; all of it is settled when the dri
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Context, Decimal
+from typing import Literal
 
 from daq.core.cut import Cut, ends_with, exactly
 from daq.core.errors import BusyReply, ForeignReply, RefusedReply, UnreadableReply, quoted
@@ -35,7 +37,7 @@ class Shape:
     template: Template
     flags: tuple[Flag, ...] = ()
     status: ReadingStatus | None = None
-    outcome: str | None = None
+    outcome: Literal["busy", "instrument_error"] | None = None
 
 
 @dataclass(slots=True)
@@ -53,8 +55,8 @@ class WholeReply:
     asked: str
     shapes: tuple[Shape, ...]
     eol: bytes
-    others: list[WholeReply] = field(default_factory=list)
-    strangers: list[WholeReply] = field(default_factory=list)
+    others: list[WholeReply] = dataclasses.field(default_factory=list)
+    strangers: list[WholeReply] = dataclasses.field(default_factory=list)
 
     def __call__(self, reply: bytes) -> Match:
         """Return what the reply holds.
@@ -134,7 +136,7 @@ class StatusCode:
     field: str
     base: int
     masks: tuple[tuple[int, ReadingStatus], ...] = ()
-    codes: Mapping[str, ReadingStatus] = field(default_factory=dict)
+    codes: Mapping[str, ReadingStatus] = dataclasses.field(default_factory=dict)
 
     def status(self, answer: Match) -> ReadingStatus:
         """Return what the code says of the value; ok where it says nothing."""
@@ -145,7 +147,7 @@ class StatusCode:
             bits = bits_of(code, self.base)
             return next((status for mask, status in self.masks if bits & mask), ReadingStatus.OK)
         unlisted = ReadingStatus.INVALID if ReadingStatus.OK in self.codes.values() else ReadingStatus.OK
-        return self.codes.get(_plain_code(code), unlisted)
+        return self.codes.get(plain_code(code), unlisted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +172,10 @@ class TextChannelReader:
     kind: Kind
     role: str | None
     unit_field: str | None = None
-    units: Mapping[str, str] = field(default_factory=dict)
-    specials: Mapping[Decimal, ReadingStatus] = field(default_factory=dict)
+    units: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    specials: Mapping[Decimal, ReadingStatus] = dataclasses.field(default_factory=dict)
     codes: tuple[StatusCode, ...] = ()
-    enum: Mapping[str, str] = field(default_factory=dict)
+    enum: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scale: Decimal | None = None
     plausible: tuple[Decimal, Decimal] | None = None
 
@@ -269,7 +271,7 @@ def bits_of(text: str, base: int) -> int:
         raise UnreadableReply(f"{quoted(text)} is not a number of base {base}") from None
 
 
-def _plain_code(code: str) -> str:
+def plain_code(code: str) -> str:
     """Write a code as drivers do: +0 and 00 are 0."""
     stripped = code.strip()
     return str(int(stripped)) if stripped.lstrip("+-").isdigit() and stripped.isascii() else stripped

@@ -1,0 +1,212 @@
+"""Compiles the channels of a text poll: where each stands, and that every field is somebody's.
+
+Asked (exchanges), TextChannel -> [channel_readers] -> Readings -> session
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from daq.core.assembly import Assembly, Path
+from daq.core.driver import TextChannel, TextDriver
+from daq.core.errors import nearest
+from daq.core.observation import Kind, Reading, ReadingStatus
+from daq.core.plan import Answer
+from daq.core.settings import as_number
+from daq.core.template import NUMBERS
+from daq.core.text_exchanges import Asked, types_in
+from daq.core.text_readings import StatusCode, TextChannelReader, plain_code
+from daq.core.units import symbol
+
+_NO_NUMBER = frozenset({"text", "word", "quoted", "unit", "enum"})
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Answers of a poll's steps -> channel -> Reading."""
+
+    readers: tuple[TextChannelReader, ...]
+
+    def __call__(self, answers: Sequence[Answer]) -> dict[str, Reading]:
+        """Return the readings. Raises ReplyError: one that cannot be read spoils the observation."""
+        return {reader.name: reader.read(answers) for reader in self.readers}
+
+
+def _nothing(_: Sequence[Answer]) -> dict[str, Reading]:
+    return {}
+
+
+def channel_readers(
+    work: Assembly,
+    driver: TextDriver,
+    channels: Mapping[str, tuple[str, TextChannel]],
+    asked: Sequence[Asked],
+    path: Path,
+) -> Callable[[Sequence[Answer]], dict[str, Reading]]:
+    """Return what turns the answers of a poll into its readings.
+
+    Args:
+        work: where findings are noted.
+        driver: for its list of special numbers.
+        channels: name -> its key in the file, the channel.
+        asked: the poll's exchanges; those without a reply bring no answer.
+        path: the poll's keys in the driver file.
+    """
+    if any(one.whole is None and one.step.tell is None for one in asked):
+        return _nothing  # what is wrong with its replies is noted already
+    answered = [one for one in asked if one.whole is not None]
+    return ChannelCompiler(work, driver, answered).readings(channels, path)
+
+
+@dataclass(slots=True)
+class ChannelCompiler:
+    """Compiles the channels of one poll.
+
+    Args:
+        asked: its exchanges that have a reply, in order.
+        owned: (exchange, field) that some channel, unit or status reads.
+    """
+
+    work: Assembly
+    driver: TextDriver
+    asked: Sequence[Asked]
+    owned: set[tuple[int, str]] = field(default_factory=set)
+
+    def readings(self, channels: Mapping[str, tuple[str, TextChannel]], path: Path) -> Readings:
+        """Compile them all; what is wrong is noted."""
+        found = [
+            reader
+            for name, (key, channel) in channels.items()
+            if (reader := self._channel(name, channel, (*path, "channels", key))) is not None
+        ]
+        codes = self._codes(channels)
+        self._check_owned()
+        return Readings(tuple(replace(reader, codes=tuple(codes.get(reader.name, ()))) for reader in found))
+
+    def _channel(self, name: str, channel: TextChannel, path: Path) -> TextChannelReader | None:
+        wanted = channel.field or name
+        step = self._place(wanted, path)
+        if step is None:
+            return None
+        kinds = types_in(self.asked[step])[wanted]
+        self._check_shapes(wanted, self.asked[step])
+        self._check_kind(wanted, channel, kinds, path)
+        self._check_unit_in(channel, step, path)
+        override = self.work.entry.channels.get(name)
+        return TextChannelReader(
+            name=name,
+            step=step,
+            field=wanted,
+            base=16 if "hex" in kinds else 10,
+            quantity=channel.quantity,
+            unit=channel.unit,
+            kind=Kind(channel.kind),
+            role=(override.role if override else None) or self.work.entry.role,
+            unit_field=channel.unit_in,
+            units={channel.unit: channel.unit, symbol(channel.unit): channel.unit, **channel.units},
+            specials=self._specials(channel, path),
+            enum=channel.enum or {},
+            scale=self.work.scale(channel, path),
+            plausible=self.work.plausible(channel, path),
+        )
+
+    def _place(self, wanted: str, path: Path) -> int | None:
+        """Return the exchange whose reply holds a field; None where none does, or several do, which is noted."""
+        places = [number for number, one in enumerate(self.asked) if wanted in types_in(one)]
+        if len(places) == 1:
+            self.owned.add((places[0], wanted))
+            return places[0]
+        if places:
+            self.work.wrong_driver(
+                path, f"several replies have a field {wanted!r}. Name them differently, and give field."
+            )
+        else:
+            fields = {each for one in self.asked for each in types_in(one)}
+            self.work.wrong_driver(path, f"no reply has a field {wanted!r}. {nearest(wanted, fields)}")
+        return None
+
+    def _check_unit_in(self, channel: TextChannel, step: int, path: Path) -> None:
+        for code in channel.units.values():
+            self.work.check_unit(code, (*path, "units"))
+        if channel.unit_in is None:
+            return
+        self.owned.add((step, channel.unit_in))
+        if channel.unit_in not in types_in(self.asked[step]):
+            advice = nearest(channel.unit_in, types_in(self.asked[step]))
+            self.work.wrong_driver((*path, "unit_in"), f"the reply has no field {channel.unit_in!r}. {advice}")
+
+    def _check_shapes(self, wanted: str, one: Asked) -> None:
+        """Every shape holds the channel, or says its status."""
+        for number, shape in enumerate(one.whole.shapes if one.whole else ()):
+            if wanted not in shape.template.types and shape.status is None and shape.outcome is None:
+                where = (*one.path, "replies", number) if one.step.replies else (*one.path, "reply")
+                self.work.wrong_driver(where, f"this shape has no field {wanted!r}: give it a status or an outcome.")
+
+    def _check_kind(self, wanted: str, channel: TextChannel, kinds: set[str], path: Path) -> None:
+        if channel.kind == "number" and kinds & _NO_NUMBER:
+            kind = min(kinds & _NO_NUMBER)
+            types = ", ".join(sorted(NUMBERS))
+            message = f"field {wanted!r} is of type {kind}, which is no number. Use one of {types}, or give kind."
+            self.work.wrong_driver(path, message)
+        if channel.kind == "bits" and not kinds <= {"bits", "hex"}:
+            self.work.wrong_driver(
+                path, f"kind bits needs a field of type bits or hex, not {', '.join(sorted(kinds))}."
+            )
+        if "hex" in kinds and len(kinds) > 1:
+            self.work.wrong_driver(path, f"field {wanted!r} is hex in one shape and decimal in another.")
+
+    def _specials(self, channel: TextChannel, path: Path) -> dict[Decimal, ReadingStatus]:
+        found: dict[Decimal, ReadingStatus] = {}
+        for where, specials in ((("special",), self.driver.special), ((*path, "special"), channel.special)):
+            for text, status in specials.items():
+                number = as_number(text)
+                if number is None:
+                    self.work.wrong_driver((*where, text), f"{text!r} is no number, such as 9.9E37.")
+                else:
+                    found[number] = status
+        return found
+
+    def _codes(self, channels: Mapping[str, object]) -> dict[str, list[StatusCode]]:
+        """Return channel -> the fields that say how it is to be read."""
+        codes: dict[str, list[StatusCode]] = {}
+        for number, one in enumerate(self.asked):
+            if not one.step.status:
+                continue
+            free = [each for each in types_in(one) if (number, each) not in self.owned]
+            if len(free) != 1:
+                message = "status needs exactly one field in this reply that is no channel; it holds the code."
+                self.work.wrong_driver((*one.path, "status"), message)
+                continue
+            self.owned.add((number, free[0]))
+            for name, table in one.step.status.items():
+                if name not in channels:
+                    where = (*one.path, "status", name)
+                    self.work.wrong_driver(where, f"no channel {name!r}. {nearest(name, channels)}")
+                codes.setdefault(name, []).append(self._code(number, free[0], table, one))
+        return codes
+
+    def _code(self, number: int, name: str, table: Mapping[str, ReadingStatus], one: Asked) -> StatusCode:
+        kinds = types_in(one)[name]
+        base = 16 if "hex" in kinds else 10
+        if not kinds & {"bits", "hex"}:
+            return StatusCode(number, name, base, codes={plain_code(code): status for code, status in table.items()})
+        masks = []
+        for text, status in table.items():
+            try:
+                masks.append((int(text, 0), status))
+            except ValueError:
+                self.work.wrong_driver((*one.path, "status"), f"{text!r} is no mask. Write bits as 32 or 0x20.")
+        return StatusCode(number, name, base, masks=tuple(mask for mask in masks if mask[0]))
+
+    def _check_owned(self) -> None:
+        """Refuse named fields that nobody reads: most often a mistyped name."""
+        for number, one in enumerate(self.asked):
+            for name, kinds in types_in(one).items():
+                if (number, name) not in self.owned:
+                    message = (
+                        f"field {name!r} of the reply is no channel, unit or status. "
+                        f"To check it and throw it away, write {{:{min(kinds)}}}."
+                    )
+                    self.work.wrong_driver(one.path, message)

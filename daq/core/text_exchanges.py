@@ -1,0 +1,165 @@
+"""Compiles single exchanges in text: the question as bytes, the shapes its reply may have.
+
+TextStep of a driver -> [Exchanges] -> Asked (TextStep of the plan, WholeReply) -> compile_text, text_channels
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from daq.core import driver as files
+from daq.core.assembly import Assembly, Path
+from daq.core.driver import TextChannel, TextDriver, TextPoll
+from daq.core.observation import Integrity
+from daq.core.plan import TextStep
+from daq.core.settings import put_in, substitute
+from daq.core.template import Literal, TemplateError, parse
+from daq.core.text_readings import Shape, WholeReply, reply_form
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One exchange of a poll while it is compiled.
+
+    Args:
+        step: as the driver writes it, names of for_each put in.
+        plan: what the session asks.
+        whole: what matches its reply; None where none comes.
+        path: its keys in the driver file.
+    """
+
+    step: files.TextStep
+    plan: TextStep
+    whole: WholeReply | None
+    path: Path
+
+
+@dataclass(slots=True)
+class Exchanges:
+    """All that one instrument can be asked.
+
+    Args:
+        replies: of every question, for telling foreign replies from unreadable ones.
+        poll_replies: of the polls and streams alone.
+    """
+
+    work: Assembly
+    driver: TextDriver
+    replies: list[WholeReply] = field(default_factory=list)
+    poll_replies: list[WholeReply] = field(default_factory=list)
+
+    def asked(
+        self,
+        step: files.TextStep,
+        values: Mapping[str, str],
+        channels: Mapping[str, tuple[str, TextChannel]],
+        within_ns: int,
+        path: Path,
+        *,
+        listen: bool = False,
+    ) -> Asked:
+        """Compile one exchange."""
+        text = step.tell if step.ask is None else step.ask
+        question = b"" if listen else self.question(text, values, path)
+        if step.tell is not None:
+            if step.ask is not None or step.reply is not None or step.replies is not None:
+                self.work.wrong_driver(path, "tell is not answered: write tell alone, or ask and reply.")
+            return Asked(step, TextStep(question, None, within_ns), None, path)
+        codes = {channel.field or name: list(channel.enum or {}) for name, (_, channel) in channels.items()}
+        whole = self.whole(text or "", step, path, values=values, codes=codes)
+        if whole is not None:
+            self.replies.append(whole)
+            self.poll_replies.append(whole)
+        return Asked(step, self.step(question, whole, within_ns, path), whole, path)
+
+    def step(self, question: bytes, whole: WholeReply | None, within_ns: int, path: Path) -> TextStep:
+        if whole is None:
+            return TextStep(question, None, within_ns)
+        try:
+            return TextStep(question, reply_form(whole), within_ns)
+        except TemplateError as error:
+            self.work.wrong_driver(path, str(error))
+            return TextStep(question, None, within_ns)
+
+    def question(self, text: str | None, values: Mapping[str, str], path: Path) -> bytes:
+        """Write a question or command with settings put in and its ending behind it."""
+        link = self.driver.link
+        if text is None:
+            self.work.wrong_driver(path, "a step asks or tells something: give ask and reply, or tell.")
+            return b""
+        try:
+            return to_bytes(substitute(text, values) + (link.eol if link.ask_eol is None else link.ask_eol))
+        except ValueError as error:
+            self.work.wrong_driver(path, str(error))
+            return b""
+
+    def whole(
+        self,
+        asked: str,
+        step: files.TextStep,
+        path: Path,
+        *,
+        values: Mapping[str, str] | None = None,
+        codes: Mapping[str, Sequence[str]] | None = None,
+    ) -> WholeReply | None:
+        """Compile the shapes of a reply; None where there is none that is right."""
+        if (step.reply is None) == (step.replies is None):
+            self.work.wrong_driver(path, "a question has an answer: give reply, or replies for several shapes.")
+            return None
+        written = step.replies or [files.ReplyShape(match=step.reply or "")]
+        shapes = []
+        for number, shape in enumerate(written):
+            where = (*path, "replies", number, "match") if step.replies else (*path, "reply")
+            try:
+                template = parse(put_in(shape.match, values or {}), self.driver.link.eol, codes)
+            except TemplateError as error:
+                self.work.wrong_driver(where, str(error))
+                continue
+            shapes.append(Shape(template, tuple(shape.flags), shape.status, shape.outcome))
+        return WholeReply(asked, tuple(shapes), to_bytes(self.driver.link.eol)) if len(shapes) == len(written) else None
+
+
+def types_in(one: Asked) -> dict[str, set[str]]:
+    """Return field -> its types in all shapes of a reply."""
+    types: dict[str, set[str]] = {}
+    for shape in one.whole.shapes if one.whole else ():
+        for name, kind in shape.template.types.items():
+            types.setdefault(name, set()).add(kind)
+    return types
+
+
+def tells_something(whole: WholeReply) -> bool:
+    """Whether a reply to it can be told from other replies: one that is nothing but text cannot."""
+    return not any(re.fullmatch(r"\{(text|word)\}", shape.template.shape) for shape in whole.shapes)
+
+
+def integrity(asked: Sequence[Asked], poll: TextPoll) -> Integrity:
+    """Tagged, where every reply names its question."""
+    if poll.header is not None:
+        return Integrity.TAGGED
+    answered = [one for one in asked if one.whole is not None]
+    tagged = answered and all(_echoes(one) for one in answered)
+    return Integrity.TAGGED if tagged else Integrity.NONE
+
+
+def _echoes(one: Asked) -> bool:
+    """Whether every shape of the reply begins with two characters or more of the question."""
+    whole = one.whole
+    assert whole, "only answered steps are looked at"
+    asked = one.plan.ask.decode("latin-1").casefold()
+    for shape in whole.shapes:
+        first = shape.template.parts[0] if shape.template.parts else None
+        head = first.text.strip(" ,:=").casefold() if isinstance(first, Literal) else ""
+        if len(head) < 2 or head not in asked:
+            return False
+    return True
+
+
+def to_bytes(text: str) -> bytes:
+    """Write text as Latin-1. Raises ValueError where a character has no byte."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{text!r} holds {error.object[error.start]!r}, which is not one byte (Latin-1)") from None

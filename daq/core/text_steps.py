@@ -1,0 +1,66 @@
+"""Writes out what a text driver says in short: for_each repeats steps and channels, with each value put in.
+
+Steps that stand together and name a value are repeated together, those that name none are asked once. Pure.
+
+    TextPoll -> [expanded_steps, expanded_channels] -> compile_text
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from daq.core import driver as files
+from daq.core.assembly import Path, expansions
+from daq.core.driver import TextChannel
+from daq.core.settings import names_in, put_in
+
+
+def expanded_channels(
+    channels: Mapping[str, TextChannel], for_each: Mapping[str, list[files.Scalar]]
+) -> dict[str, tuple[str, TextChannel]]:
+    """Return channel -> (its key in the file, the channel), repeated for each value where it names one."""
+    expanded: dict[str, tuple[str, TextChannel]] = {}
+    for key, channel in channels.items():
+        for values in expansions(for_each) if set(names_in(key)) & for_each.keys() else [{}]:
+            texts = {name: getattr(channel, name) for name in ("field", "unit_in", "label")}
+            put = {name: put_in(text, values) for name, text in texts.items() if text is not None}
+            expanded[put_in(key, values)] = (key, channel.model_copy(update=put))
+    return expanded
+
+
+def expanded_steps(
+    steps: list[tuple[files.TextStep, Path]], for_each: Mapping[str, list[files.Scalar]]
+) -> list[tuple[files.TextStep, Path]]:
+    """Repeat neighbouring steps that name a value, together; those that name none are asked once, where they stand."""
+    expanded: list[tuple[files.TextStep, Path]] = []
+    run: list[tuple[files.TextStep, Path]] = []
+
+    def flush() -> None:
+        expanded.extend((_filled(step, values), path) for values in expansions(for_each) for step, path in run)
+        run.clear()
+
+    for step, path in steps:
+        if for_each and for_each.keys() & set(names_in(" ".join(_texts(step)))):
+            run.append((step, path))
+            continue
+        if run:
+            flush()
+        expanded.append((step, path))
+    if run:
+        flush()
+    return expanded
+
+
+def _texts(step: files.TextStep) -> list[str]:
+    shapes = [shape.match for shape in step.replies or []]
+    return [text for text in (step.ask, step.tell, step.reply, *shapes, *step.status) if text]
+
+
+def _filled(step: files.TextStep, values: Mapping[str, str]) -> files.TextStep:
+    """Put the values of for_each into a step."""
+    texts = {key: getattr(step, key) for key in ("ask", "tell", "reply")}
+    update: dict[str, object] = {key: put_in(text, values) for key, text in texts.items() if text is not None}
+    if step.replies is not None:
+        update["replies"] = [shape.model_copy(update={"match": put_in(shape.match, values)}) for shape in step.replies]
+    update["status"] = {put_in(name, values): table for name, table in step.status.items()}
+    return step.model_copy(update=update)
