@@ -33,6 +33,7 @@ VERBS = {
     "reload": "Let a running station read its files again.",
     "journal": "Show or export what the journal holds.",
     "simulate": "Serve simulated instruments alone.",
+    "service": "Print or install the systemd unit and udev rules.",
     "schema": "Print the JSON Schemas of bench, driver and messages.",
 }
 """Verb -> what `daq --help` says of it, in the order of a working day."""
