@@ -223,7 +223,7 @@ async def test_retained_state_is_told_anew_on_every_connection(any_broker, stati
             await listener.until(lambda: listener.on(topics.info()))
             await listener.until(lambda: listener.on(topics.instrument_status("dmm1")))
             assert listener.on(topics.instrument_status("dmm1")) == [b"lost"]
-            assert status(listener, topics)[-1:] == ["online"]
+            await listener.until(lambda: status(listener, topics)[-1:] == ["online"])
             sink.retain(topics.instrument_status("dmm1"), b"ok")
             await listener.until(lambda: listener.on(topics.instrument_status("dmm1"))[-1] == b"ok")
 
