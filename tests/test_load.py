@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from daq.core.bench import Credential, Secret, SecretEnv, SecretFile
@@ -51,6 +54,14 @@ def problems(file: Path | str) -> list[str]:
     return wrong.value.problems
 
 
+def problems_if_any(file: Path) -> list[str]:
+    try:
+        check_file(file)
+    except ConfigError as wrong:
+        return wrong.problems
+    return []
+
+
 # ---------------------------------------------------------------- what is wrong
 
 
@@ -64,6 +75,20 @@ def test_a_broken_file_says_what_is_wrong_where_and_how_to_mend_it(case: Path, m
 def test_there_are_enough_broken_files():
     assert len(CASES) >= 30
     assert {case.name for case in CASES} == {file.name for file in BAD.iterdir()} - {"drivers"}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_typed_into_a_good_file_ends_in_words(data: st.DataObject, project: Path):
+    text = data.draw(st.sampled_from([BENCH, DRIVER]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(text)))
+        typed = data.draw(st.text(alphabet="{}[]:,-&*!|>'\"%@`#?~ \t\n0x1abz\u00e9\x07", max_size=4))
+        text = text[:at] + typed + text[at + data.draw(st.integers(0, 3)) :]
+    file = put(project / "configs" / "bench.yaml", text)
+    for problem in problems_if_any(file):
+        assert re.match(r"[\w/]+\.yaml:\d+:\d+: \S.*\S", problem), problem
+        assert "input_" not in problem
 
 
 def test_a_file_that_is_not_there_is_one_plain_sentence(tmp_path: Path):

@@ -11,7 +11,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from daq.core.address import host_and_port
@@ -70,6 +79,11 @@ def above_zero(ns: int) -> int:
     if ns == 0:
         raise ValueError("a poll every 0 s would never rest. Write an interval such as '1 s'.")
     return ns
+
+
+def misplaced(key: str, why: str) -> PydanticCustomError:
+    """Return the error of a key that may not stand beside its neighbours; `explain` points at that key."""
+    return PydanticCustomError("misplaced", "{why}", {"key": key, "why": why})
 
 
 TopicName = Annotated[Name, AfterValidator(not_reserved)]
@@ -139,6 +153,20 @@ class Tls(Model):
     certificate: str | None = Field(default=None, description="File with the client certificate.")
     key: str | None = Field(default=None, description="File with its key, readable by the daemon alone.")
 
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            there, gone = ("certificate", "key") if self.key is None else ("key", "certificate")
+            raise misplaced(gone, f"is missing. Write the file of the {gone} that belongs to the {there}.")
+        return self
+
+
+MqttVersion = Annotated[
+    Literal["5", "3.1.1"],
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) else value),
+    WithJsonSchema({"enum": [5, "5", "3.1.1"]}),
+]
+
 
 class Mqtt(Model):
     """The broker that observations go to."""
@@ -154,10 +182,16 @@ class Mqtt(Model):
         pattern=r"^[a-z0-9][a-z0-9_-]{0,62}(/[a-z0-9][a-z0-9_-]{0,62})*$",
         description="First levels of every topic.",
     )
-    version: Literal["5", "3.1.1"] = Field(default="5", description="Protocol to begin with; 3.1.1 is the fall-back.")
+    version: MqttVersion = Field(default="5", description="Protocol to begin with; 3.1.1 is the fall-back.")
     tls: Tls | None = Field(default=None, description="Certificates, for mqtts.")
     client_id: str | None = Field(default=None, description="Else bench-{site}-{name}.")
     exchanges: bool = Field(default=True, description="False keeps raw exchanges in the journal only.")
+
+    @model_validator(mode="after")
+    def _tls_has_its_url(self) -> Self:
+        if self.tls is not None and self.url.startswith("mqtt:"):
+            raise misplaced("tls", "is for mqtts://, and the URL begins with mqtt://. Write mqtts:// or take tls away.")
+        return self
 
 
 class JournalLimits(Model):
@@ -182,11 +216,6 @@ def only_one(part: Model, ways: tuple[str, ...], example: str) -> None:
     if len(given) != 1:
         said = " and ".join(given) or "none of them"
         raise ValueError(f"exactly one of {', '.join(ways)} belongs here; found {said}. Write it like {example}.")
-
-
-def misplaced(key: str, why: str) -> PydanticCustomError:
-    """Return the error of a key that may not stand beside its neighbours; `explain` points at that key."""
-    return PydanticCustomError("misplaced", "{why}", {"key": key, "why": why})
 
 
 class WireFile(Model):

@@ -36,6 +36,16 @@ class Model(BaseModel):
 # ---------------------------------------------------------------- shared by both languages
 
 
+def known_order(value: object) -> object:
+    """Check when a zero is measured; the union of its types would complain twice."""
+    if value not in (True, False, "before", "after"):
+        raise ValueError(f"{value!r} is not one of false, true, before, after.")
+    return value
+
+
+Autozero = Annotated[bool | Literal["before", "after"], BeforeValidator(known_order)]
+
+
 class Triggered(Model):
     """The instrument measures when asked, over a known aperture, before it answers."""
 
@@ -44,7 +54,7 @@ class Triggered(Model):
         description="Integration time of the signal: a duration, or settings and line_frequency joined by * and /, "
         "such as 'nplc / line_frequency'."
     )
-    autozero: bool | Literal["before", "after"] = Field(
+    autozero: Autozero = Field(
         default=False,
         description="Whether as long again is spent on a zero reading: false, before or after the signal, or true "
         "where the order is not known (the bound then holds both).",
@@ -292,7 +302,10 @@ class RegisterChannel(Register, Channel):
         default=None, description="Register that holds the decimal exponent: value times ten to its content."
     )
     stride: int = Field(
-        default=0, ge=0, le=65535, description="Registers from one repetition of for_each to the next; `at` is the first."
+        default=0,
+        ge=0,
+        le=65535,
+        description="Registers from one repetition of for_each to the next; `at` is the first.",
     )
     invalid: list[str | int] = Field(
         default_factory=list, description="Raw contents (hex or decimal) that mean not available."

@@ -94,10 +94,8 @@ def _located(root: Any, error: ErrorDetails) -> _Wrong:
             at_key = True
             continue
         if get_origin(kind) in (Union, UnionType):
-            member = _member(kind, part)
-            if member is not None:
-                kind = _bare(member)
-                continue
+            kind = _bare(_member(kind, part))
+            continue
         model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
         path.append(part)
         kind = _bare(_below(kind, part))
@@ -116,7 +114,7 @@ def _bare(kind: Any) -> Any:
 
 
 def _member(union: Any, part: Key) -> Any:
-    """Return the member of a union that pydantic names `part`, None where none is."""
+    """Return the member of a union that pydantic names `part`, NoneType where it is no model."""
     for each in get_args(union):
         tags = {meta.tag for meta in get_args(each)[1:] if isinstance(meta, Tag)}
         kind = _bare(each)
@@ -126,7 +124,7 @@ def _member(union: Any, part: Key) -> Any:
                     tags.update(get_args(field.annotation))
         if part in tags:
             return each
-    return None
+    return NoneType
 
 
 def _below(kind: Any, part: Key) -> Any:
@@ -167,6 +165,8 @@ def _unknown_key(wrong: _Wrong) -> str:
 
 
 def _missing(wrong: _Wrong) -> str:
+    if isinstance(wrong.path[-1], int):
+        return f"is missing. The list is too short: at least {wrong.path[-1] + 1} values belong in it."
     field = wrong.model.model_fields.get(str(wrong.path[-1])) if wrong.model is not None else None
     meaning = f" It means: {field.description}" if field is not None and field.description else ""
     return f"is missing. Write '{wrong.path[-1]}:' here.{meaning}"
@@ -230,6 +230,11 @@ def _empty(wrong: _Wrong) -> str:
     return f"is {_given(wrong)} with nothing in it. At least one belongs here."
 
 
+def _too_many(wrong: _Wrong) -> str:
+    context = wrong.error["ctx"]
+    return f"{context['actual_length']} values are too many. At most {context['max_length']} belong here."
+
+
 def _own_words(wrong: _Wrong) -> str:
     return str(wrong.error["ctx"]["error"])
 
@@ -263,5 +268,6 @@ _SENTENCES: dict[str, Callable[[_Wrong], str]] = {
     "greater_than_equal": _bound,
     "less_than_equal": _bound,
     "too_short": _empty,
+    "too_long": _too_many,
     "value_error": _own_words,
 }

@@ -7,25 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from daq.core.bench import WIRED_BY, Bench, InstrumentFile, StationName
+from daq.core.bench import WIRED_BY, Bench
 from daq.core.driver import Driver, RegisterDriver
 from daq.core.errors import nearest, quoted
 from daq.core.plan import Problem
 
 Keys = tuple[str | int, ...]
-
-EXAMPLE_STATION = StationName(site="example", name="example")
-"""Where a driver is checked without a bench."""
-
-
-def all_of(driver: Driver) -> InstrumentFile:
-    """Return an instrument that asks everything its driver knows, for checking the driver alone."""
-    registers = isinstance(driver, RegisterDriver)
-    polls: dict[str, object] = {f"poll{i}": {"ask": poll, "every": "1 s"} for i, poll in enumerate(driver.polls)}
-    if not isinstance(driver, RegisterDriver):
-        polls |= {f"stream{i}": {"ask": stream} for i, stream in enumerate(driver.streams)}
-    at = {"modbus_tcp": "localhost:502", "unit": 1} if registers else {"tcp": "localhost:5025"}
-    return InstrumentFile.model_validate({"driver": "example", "at": at, "poll": polls})
 
 
 def wiring_problems(bench: Bench, drivers: Mapping[str, Driver], wires: Collection[str]) -> list[Problem]:
@@ -102,39 +89,16 @@ def _units(bench: Bench) -> Iterator[Problem]:
 
 
 def _languages(bench: Bench, drivers: Mapping[str, Driver]) -> Iterator[Problem]:
-    """Registers need a Modbus address, text must not have one."""
+    """A wire carries one language; `compile` sees to addresses without a wire."""
     for name, instrument in bench.instruments.items():
-        driver = drivers.get(instrument.driver)
-        if driver is None:
+        driver, wire = drivers.get(instrument.driver), bench.wires.get(instrument.at.wire or "")
+        if driver is None or wire is None:
             continue
-        path: Keys = ("instruments", name, "at")
-        if isinstance(driver, RegisterDriver):
-            yield from _of_registers(bench, path, instrument)
-        elif instrument.at.unit is not None or _is_modbus(bench, instrument):
-            message = f"{instrument.driver} speaks text, and this is a Modbus address. Reach it by tcp, serial or visa."
-            yield Problem("bench", path, message)
-
-
-def _of_registers(bench: Bench, path: Keys, instrument: InstrumentFile) -> Iterator[Problem]:
-    at = instrument.at
-    if at.way in ("tcp", "visa"):
-        message = (
-            f"{instrument.driver} speaks Modbus registers, which {at.way} does not carry. "
-            "Reach it by modbus_tcp, modbus_rtu_over_tcp, serial or a wire, with its unit."
-        )
-        yield Problem("bench", (*path, at.way), message)
-    elif at.wire in bench.wires and bench.wires[at.wire].tcp is not None:
-        message = f"wire {at.wire!r} is for text (tcp), and {instrument.driver} speaks Modbus registers. "
-        yield Problem("bench", (*path, "wire"), message + "Write modbus_rtu_over_tcp for that wire.")
-    elif at.unit is None:
-        yield Problem("bench", (*path, "unit"), "is missing. Write the Modbus unit, such as unit: 1.")
-
-
-def _is_modbus(bench: Bench, instrument: InstrumentFile) -> bool:
-    at = instrument.at
-    shared = bench.wires.get(at.wire) if at.wire is not None else None
-    return (
-        at.modbus_tcp is not None
-        or at.modbus_rtu_over_tcp is not None
-        or (shared is not None and shared.modbus_rtu_over_tcp is not None)
-    )
+        path: Keys = ("instruments", name, "at", "wire")
+        said = f"wire {instrument.at.wire!r}"
+        if isinstance(driver, RegisterDriver) and wire.tcp is not None:
+            message = f"{said} is for text (tcp), and driver {instrument.driver!r} speaks Modbus registers."
+            yield Problem("bench", path, f"{message} Write modbus_rtu_over_tcp for that wire.")
+        elif not isinstance(driver, RegisterDriver) and wire.modbus_rtu_over_tcp is not None:
+            message = f"{said} is for Modbus (modbus_rtu_over_tcp), and driver {instrument.driver!r} speaks text."
+            yield Problem("bench", path, f"{message} Write tcp for that wire.")

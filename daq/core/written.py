@@ -107,9 +107,11 @@ _SENTENCES = {
     "expected <document start>": "a line that does not fit the ones above. Check its indentation.",
     "but found another document": "a second document begins here ('---'). One file holds one bench or driver.",
     "expected ',' or '}'": (
-        'a brace { or a quote is not closed, a comma is missing, or a text with braces needs quotes, as in "t_{n}".'
+        "a brace { or a quote is not closed, a comma is missing, or a text with braces or brackets needs quotes."
     ),
-    "expected ',' or ']'": "a bracket [ or a quote is not closed, or a comma is missing.",
+    "expected ',' or ']'": (
+        "a bracket [ or a quote is not closed, a comma is missing, or a text with braces or brackets needs quotes."
+    ),
     "found unexpected end of stream": "a quote is not closed.",
     "expected <block end>": "a line that does not fit the ones above. Check its indentation.",
     "found undefined alias": "no anchor (&name) for this alias (*name). Put a text that begins with * in quotes.",

@@ -17,8 +17,9 @@ from daq.core.bench import Bench
 from daq.core.compile import compile_instrument
 from daq.core.driver import Driver, RegisterDriver, TextDriver
 from daq.core.errors import ConfigError, quoted
+from daq.core.examples import compile_problems, lint, run_examples
 from daq.core.plan import InstrumentPlan, Problem
-from daq.core.wiring import EXAMPLE_STATION, all_of, wiring_problems
+from daq.core.wiring import wiring_problems
 from daq.core.written import Keys, Place, Source, dotted
 from daq.load.shelf import Shelf
 from daq.load.source import FileProblem, read_yaml
@@ -93,34 +94,41 @@ def load_bench(path: str | Path) -> Loaded:
 
 
 def load_driver(path: str | Path) -> tuple[Driver, Source]:
-    """Read one driver file. Raises ConfigError."""
+    """Read one driver file and run its examples. Raises ConfigError."""
     found = _Problems()
     source = found.read(Path(path))
     driver = found.driver(source) if source is not None else None
     if source is None or driver is None:
         raise found.error()
-    found.example(source, driver)
+    found.alone(source, driver)
+    if not found.any():
+        found.examples(source, driver)
     if found.any():
         raise found.error()
     return driver, source
 
 
-def check_file(path: str | Path) -> None:
-    """Read a bench or a driver file, whichever it is. Raises ConfigError with all that is wrong."""
+def check_file(path: str | Path) -> list[str]:
+    """Read a bench or a driver file, whichever it is.
+
+    Returns:
+        What is right and yet a risk, one line each.
+
+    Raises:
+        ConfigError: anything is wrong; holds every problem, by file and line.
+    """
     found = _Problems()
     source = found.read(Path(path))
     if source is None:
         raise found.error()
     keys = source.data if isinstance(source.data, dict) else {}
     if "driver" in keys or "speaks" in keys:
-        load_driver(path)
-    elif "bench" in keys or "instruments" in keys:
-        load_bench(path)
-    else:
-        found.add(
-            source, (), "neither a bench nor a driver. A bench begins with 'bench: 1', a driver with 'driver: 1'."
-        )
-        raise found.error()
+        return lint(load_driver(path)[0])
+    if "bench" in keys or ("instruments" in keys and "world" not in keys):
+        plans = load_bench(path).plans
+        return [f"instruments.{name}: {warning}" for name, plan in plans.items() for warning in plan.warnings]
+    found.add(source, (), "neither a bench nor a driver. A bench begins with 'bench: 1', a driver with 'driver: 1'.")
+    raise found.error()
 
 
 def _drivers_named(data: Any) -> dict[str, Keys]:
@@ -212,15 +220,20 @@ class _Problems:
         in_bench = {problem.path: problem for problem in reversed(made) if problem.file == "bench"}
         if in_bench:
             self.extend(bench, in_bench.values())
-            self.example(driver_source, driver)
+            self.alone(driver_source, driver)
         else:
             self.extend(driver_source, made)
 
-    def example(self, source: Source, driver: Driver) -> None:
-        """Compile a driver as a bench that asks all of it would, and run its examples."""
-        made = compile_instrument(driver, "example", all_of(driver), EXAMPLE_STATION)
-        if not isinstance(made, InstrumentPlan):
-            self.extend(source, (problem for problem in made if problem.file == "driver"))
+    def alone(self, source: Source, driver: Driver) -> None:
+        """Note what is wrong with a driver whatever a bench asks of it."""
+        self.extend(source, (problem for problem in compile_problems(driver) if problem.file == "driver"))
+
+    def examples(self, source: Source, driver: Driver) -> None:
+        """Note the examples that do not come out as they say."""
+        for failure in run_examples(driver):
+            number, _, said = failure.removeprefix("examples.").partition(" ")
+            if number.isdecimal():
+                self.add(source, ("examples", int(number)), f"{said}. Put the example or the poll right.")
 
     def extend(self, source: Source, problems: Iterable[Problem]) -> None:
         for problem in problems:
