@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from daq.transports.visa_frames import LENGTHS, Head, Outcome, frame, head_of
 
 _CHUNK: Final = 1 << 16  # bytes a viRead may bring: an endless message ends here at MAX_REPLY
 _SLICE_MS: Final = 50  # how long a stream is waited on at once, so that its end is noticed between
+_WATCH_S: Final = 0.1  # seconds between two looks at whether a VXI-11 server is still there
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _MORE: Final = StatusCode.success_max_count_read
 
@@ -150,6 +152,15 @@ class _Board:
         self._drop(head["link"])
         return {}, b""
 
+    def watch_for_ends(self) -> None:
+        """Close the sockets that have come to their end, so that a call that waits through it fails at once."""
+        while True:
+            time.sleep(_WATCH_S)
+            for link in tuple(self._links.values()):
+                with contextlib.suppress(Exception):
+                    if link.kind == "pull" and _over(link.resource) and (sock := _socket(link.resource)):
+                        sock.close()
+
     def _link(self, head: Head) -> _Link:
         if head["link"] not in self._links:
             raise _Outcome("closed", "not open")
@@ -216,17 +227,28 @@ def _slice(link: _Link, wait_ms: int) -> bytes:
 
 
 def _stay_open(link: _Link) -> None:
-    """Notice the end of a pyvisa-py socket, which its own read waits through."""
-    session = getattr(link.resource.visalib, "sessions", {}).get(link.resource.session)
-    interface = getattr(session, "interface", None)
-    if not isinstance(interface, socket.socket):
-        return
-    try:
-        over = interface.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return
-    if over:
+    """Raise where the other side of a pyvisa-py socket has closed."""
+    if _over(link.resource):
         raise _Outcome("closed", "closed by the other side")
+
+
+def _over(resource: Any) -> bool:
+    """Whether the socket of a pyvisa-py session has come to its end; its own reads wait through that, busily."""
+    sock = _socket(resource)
+    if sock is None:
+        return False
+    try:
+        return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+
+
+def _socket(resource: Any) -> socket.socket | None:
+    """Return the socket beneath a pyvisa-py session; None for other sessions and libraries."""
+    session = getattr(resource.visalib, "sessions", {}).get(resource.session)
+    interface = getattr(session, "interface", None)
+    found = getattr(interface, "sock", interface)
+    return found if isinstance(found, socket.socket) else None
 
 
 def _set(link: _Link, attribute: ResourceAttribute, state: object) -> None:
@@ -288,6 +310,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)  # what goes wrong is told in the answer
     warnings.simplefilter("ignore")
     board = _Board(sys.argv[1])
+    threading.Thread(target=board.watch_for_ends, name="watch for ends", daemon=True).start()
     _send(answers, frame({"number": 0, "outcome": "done"}))
     for head, body in _frames(sys.stdin.buffer):
         _send(answers, board.answer(head, body))

@@ -259,10 +259,112 @@ class HislipFar:
         await self.go()
 
 
+class Vxi11Far:
+    """An instrument's VXI-11 core channel with nothing behind it, without a port mapper.
+
+    Source: VXI-11 (TCP/IP Instrument Protocol), core channel procedures; RFC 5531, record marking and messages.
+    """
+
+    late = "cleared"
+
+    def __init__(self):
+        self._port = 0
+        self._writers, self._hung_up = [], 0
+
+    async def start(self):
+        self._links = asyncio.Queue()
+        self._heard = asyncio.StreamReader()
+        self._said, self._changed = bytearray(), asyncio.Condition()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    def transport(self):
+        return Visa(f"TCPIP0::127.0.0.1,{self._port}::inst0::INSTR", SystemClock())
+
+    async def accept(self):
+        async with asyncio.timeout(PATIENCE_S):
+            await self._links.get()
+        self._said.clear()
+
+    async def _serve(self, reader, writer):
+        self._writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                (mark,) = struct.unpack(">I", await reader.readexactly(4))
+                call = await reader.readexactly(mark & 0x7FFFFFFF)
+                number, procedure, credentials = call[:4], *struct.unpack(">20xI4xI", call[:32])
+                verifier = 32 + credentials
+                arguments = call[verifier + 8 + int.from_bytes(call[verifier + 4 : verifier + 8]) :]
+                results = number + struct.pack(">IIIII", 1, 0, 0, 0, 0) + await self._do(procedure, arguments)
+                writer.write(struct.pack(">I", 0x80000000 | len(results)) + results)
+
+    async def _do(self, procedure, arguments):
+        if procedure == 10:  # create_link: link 7, no abort channel, at most 64 KiB a write
+            self._links.put_nowait(7)
+            return struct.pack(">IIII", 0, 7, 0, 1 << 16)
+        if procedure == 11:  # device_write
+            (size,) = struct.unpack(">16xI", arguments[:20])
+            self._heard.feed_data(arguments[20 : 20 + size])
+            return struct.pack(">II", 0, size)
+        if procedure == 12:  # device_read
+            return await self._device_read(*struct.unpack(">4xII", arguments[:12]))
+        if procedure == 15:  # device_clear
+            self._said.clear()
+        return struct.pack(">I", 0)
+
+    async def _device_read(self, most, patience_ms):
+        times = self._hung_up
+        async with self._changed:
+            try:
+                async with asyncio.timeout(patience_ms / 1000):
+                    await self._changed.wait_for(lambda: self._said or self._hung_up != times)
+            except TimeoutError:
+                return struct.pack(">III", 15, 0, 0)  # I/O time-out
+            if self._hung_up != times:
+                raise ConnectionError
+            end = self._said.find(b"\n") + 1
+            size = min(most, end or len(self._said))
+            data = bytes(self._said[:size])
+            del self._said[:size]
+            self._changed.notify_all()
+        reason = 4 * (size == end) + 1 * (size == most)  # END, REQCNT
+        return struct.pack(">III", 0, reason, size) + data + bytes(-size % 4)
+
+    async def say(self, data):
+        async with self._changed, asyncio.timeout(PATIENCE_S):
+            await self._changed.wait_for(lambda: len(self._said) < 1 << 16)
+            self._said += data
+            self._changed.notify_all()
+
+    async def hear(self, size):
+        async with asyncio.timeout(PATIENCE_S):
+            return await self._heard.readexactly(size)
+
+    async def hang_up(self):
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+        async with self._changed:
+            self._hung_up += 1
+            self._changed.notify_all()
+        await asyncio.sleep(0)
+
+    async def go(self):
+        self._server.close()
+        await self.hang_up()
+
+    async def come_back(self):
+        await self.start()
+
+    async def stop(self):
+        await self.go()
+
+
 FAR_SIDES = {
     "tcp": TcpFar,
     "serial": PtyFar,
     "visa_hislip": HislipFar,
+    "visa_vxi11": Vxi11Far,
     "visa_socket": VisaSocketFar,
     "visa_serial": VisaSerialFar,
 }
