@@ -40,6 +40,9 @@ WINDOW = 20
 PAGE = 100
 """Records fetched at once."""
 
+BURST_NS = NS // 50
+"""Records of the backlog that fall within so long may go together: timers are dear."""
+
 QUIET_NS = NS // 5
 """So long without a new record, and the journal is taken to have no more when stopping."""
 
@@ -226,9 +229,9 @@ class Delivery:
                 after = record.row
                 if record.row in self._delivered_late:
                     continue
-                # Up to a tenth of a second's worth may go in one go: timers are dear.
-                due_ns = max(due_ns + NS // self._settings.late_per_s, self._clock.now().mono_ns - NS // 10)
-                if due_ns > self._clock.now().mono_ns:
+                now_ns = self._clock.now().mono_ns
+                due_ns = max(due_ns, now_ns - BURST_NS) + NS // self._settings.late_per_s
+                if due_ns - now_ns > BURST_NS:
                     await self._clock.wait(due_ns)
                 while self._again or self._live_waits or self._late_flying >= share or not self._has_room():
                     self._room.clear()

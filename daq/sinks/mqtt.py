@@ -386,6 +386,7 @@ class MqttSink:
         finally:
             await publisher.abort()
             self._carried.figures.connected = False
+            self._carried.figures.in_flight = 0
 
     def _publisher(self) -> AiomqttPublisher:
         version: Version = "5" if self._settings.version == "auto" else self._settings.version

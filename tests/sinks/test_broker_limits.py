@@ -1,0 +1,199 @@
+"""What real brokers seldom do and may: small windows, quotas, QoS 0 alone, no retained messages.
+
+The broker is a few lines on a real socket that speak MQTT 5 as the standard writes it (OASIS, 5.0, chapter 3).
+"""
+
+import asyncio
+import contextlib
+
+import pytest
+
+CONNECT, CONNACK, PUBLISH, PUBACK, PINGREQ, DISCONNECT = 1, 2, 3, 4, 12, 14
+RECEIVE_MAXIMUM, MAXIMUM_QOS, RETAIN_AVAILABLE, MAXIMUM_PACKET = 0x21, 0x24, 0x25, 0x27
+
+
+class ScriptedBroker:
+    """Answers every PUBLISH with the code that `answer(topic, payload)` gives, or holds it back while that is None."""
+
+    def __init__(self, answer, properties=b"", connack=0):
+        self.answer = answer
+        self.properties = properties
+        self.connack = connack
+        self.published = []
+        self.held = []
+        self.changed = asyncio.Condition()
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+        await self.server.wait_closed()
+
+    async def until(self, true):
+        async with asyncio.timeout(60), self.changed:
+            await self.changed.wait_for(true)
+
+    async def _serve(self, reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                kind, flags, packet = await self._packet(reader)
+                if kind == CONNECT:
+                    body = bytes([0, self.connack, len(self.properties)]) + self.properties
+                    writer.write(bytes([CONNACK << 4, len(body)]) + body)
+                elif kind == PUBLISH:
+                    await self._take(writer, flags, packet)
+                elif kind == PINGREQ:
+                    writer.write(b"\xd0\x00")
+                elif kind == DISCONNECT:
+                    break
+        writer.close()
+
+    async def _packet(self, reader):
+        first = (await reader.readexactly(1))[0]
+        length, shift = 0, 0
+        while True:
+            byte = (await reader.readexactly(1))[0]
+            length |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return first >> 4, first & 15, await reader.readexactly(length)
+
+    async def _take(self, writer, flags, packet):
+        size = int.from_bytes(packet[:2], "big")
+        topic, rest = packet[2 : 2 + size].decode(), packet[2 + size :]
+        qos = flags >> 1 & 3
+        number, rest = (rest[:2], rest[2:]) if qos else (b"", rest)
+        payload = rest[1 + rest[0] :]
+        self.published.append((topic, payload, qos, flags & 1))
+        code = self.answer(topic, payload)
+        if qos and code is None:
+            self.held.append((writer, number))
+        elif qos:
+            writer.write(bytes([PUBACK << 4, 3]) + number + bytes([code]))
+        async with self.changed:
+            self.changed.notify_all()
+
+    def release(self):
+        held, self.held = self.held, []
+        for writer, number in held:
+            writer.write(bytes([PUBACK << 4, 3]) + number + b"\x00")
+
+    def on(self, topic):
+        return [payload for where, payload, *_ in self.published if where == topic]
+
+
+def bodies(count):
+    return [b"%d" % number for number in range(count)]
+
+
+async def test_no_more_is_in_flight_than_the_broker_allows(station, running, topics):
+    obs = topics.observation("dmm1", "vref")
+    broker = ScriptedBroker(lambda topic, _: None if topic == obs else 0, bytes([RECEIVE_MAXIMUM, 0, 3]))
+    async with broker, running(station.sink(broker.port)):
+        await station.journal.until(lambda: station.journal.opened)
+        await station.journal.commit(*bodies(30))
+        for expected in range(3, 31, 3):
+            await broker.until(lambda expected=expected: len(broker.on(obs)) == expected)
+            assert len(broker.held) == 3
+            broker.release()
+        assert broker.on(obs) == bodies(30)
+        await station.journal.all_done()
+
+
+async def test_a_quota_is_waited_for_and_nothing_is_lost(station, running, topics, monkeypatch):
+    monkeypatch.setattr("daq.sinks.delivery.QUOTA_FIRST_NS", 1_000_000)
+    obs, refusals = topics.observation("dmm1", "vref"), 7
+
+    def answer(topic, payload):
+        nonlocal refusals
+        if topic == obs and payload in {b"3", b"4"} and refusals:
+            refusals -= 1
+            return 0x97
+        return 0x10  # no matching subscribers: taken all the same
+
+    broker = ScriptedBroker(answer)
+    async with broker, running(sink := station.sink(broker.port)):
+        await station.journal.until(lambda: station.journal.opened)
+        await station.journal.commit(*bodies(10))
+        await station.journal.all_done()
+    assert refusals == 0
+    assert set(broker.on(obs)) == set(bodies(10))
+    assert len(broker.on(obs)) == 17
+    assert (station.events, sink.health().refused, sink.health().retries) == ([], 0, 7)
+
+
+async def test_a_broker_that_acknowledges_nothing_is_spoken_to_at_qos_0(station, running, topics, caplog):
+    broker = ScriptedBroker(lambda *_: 0, bytes([MAXIMUM_QOS, 0]))
+    async with broker, running(station.sink(broker.port)):
+        await station.journal.commit(*bodies(10))
+        await station.journal.all_done()
+        await broker.until(lambda: len(broker.on(topics.late("dmm1", "vref"))) == 10)
+    assert {qos for _, _, qos, _ in broker.published} == {0}
+    assert "acknowledges nothing" in caplog.text
+
+
+async def test_a_broker_that_retains_nothing_is_not_asked_to(station, running, topics, caplog):
+    broker = ScriptedBroker(lambda *_: 0, bytes([RETAIN_AVAILABLE, 0]))
+    async with broker, running(station.sink(broker.port)):
+        await broker.until(lambda: broker.on(topics.status()))
+    assert {retain for *_, retain in broker.published} == {0}
+    assert "retains nothing" in caplog.text
+
+
+async def test_the_packet_limit_is_met_to_the_byte(station, running, topics):
+    obs = topics.observation("dmm1", "vref")
+    limit = 500
+    # fixed header 1 + length 2 + topic's length 2 + topic + identifier 2 + properties' length 1 + payload
+    largest = limit - (1 + 2 + 2 + len(obs) + 2 + 1)
+    broker = ScriptedBroker(lambda *_: 0, bytes([MAXIMUM_PACKET, 0, 0, 1, 244]))
+    async with broker, running(station.sink(broker.port)):
+        await station.journal.until(lambda: station.journal.opened)
+        await station.journal.commit(b"x" * largest, b"x" * (largest + 1))
+        await station.journal.all_done()
+    assert broker.on(obs) == [b"x" * largest]
+    assert [(event["why"], event["seq"]) for event in station.events] == [("packet too large", 1)]
+
+
+@pytest.mark.parametrize("code", [0x80, 0x83, 0x87, 0x90, 0x99])
+async def test_whatever_else_it_refuses_is_set_aside(station, running, topics, code):
+    obs = topics.observation("dmm1", "vref")
+    broker = ScriptedBroker(lambda topic, payload: code if topic == obs and payload == b"1" else 0)
+    async with broker, running(station.sink(broker.port)):
+        await station.journal.until(lambda: station.journal.opened)
+        await station.journal.commit(*bodies(3))
+        await station.journal.all_done()
+    assert [event["code"] for event in station.events] == [code]
+
+
+async def test_a_broker_that_does_not_let_us_in_is_asked_again(station, running, topics, eventually):
+    broker = ScriptedBroker(lambda *_: 0, connack=0x87)
+    async with broker, running(sink := station.sink(broker.port)):
+        await station.journal.commit(*bodies(3))
+        await eventually(lambda: sink.health().why is not None)
+        assert "Not authorized" in sink.health().why
+        broker.connack = 0
+        await station.journal.all_done()
+
+
+async def test_late_ones_stand_behind_live_ones(station, running, topics):
+    """With a window of four, the backlog holds at most two places, and none that a live record waits for."""
+    late, obs = topics.late("dmm1", "vref"), topics.observation("dmm1", "vref")
+    await station.journal.commit(*bodies(50))
+    broker = ScriptedBroker(lambda topic, _: None if topic in {late, obs} else 0, bytes([RECEIVE_MAXIMUM, 0, 4]))
+    async with broker, running(station.sink(broker.port, late_per_s=100_000)):
+        await broker.until(lambda: len(broker.on(late)) == 2)
+        await station.journal.commit(*bodies(20))
+        await broker.until(lambda: len(broker.on(obs)) == 2)
+        for expected in (6, 10, 14, 18):
+            assert len(broker.held) == 4
+            broker.release()
+            await broker.until(lambda expected=expected: len(broker.on(obs)) == expected)
+            assert len(broker.on(late)) == 2
+        broker.answer = lambda *_: 0
+        broker.release()
+        await station.journal.all_done()
+    assert broker.on(late) == bodies(50)
+    assert broker.on(obs) == bodies(20)
