@@ -9,6 +9,7 @@ the very answer to the very question, and that answer was sampled within the pub
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from decimal import Decimal
 from typing import Any
 
 NS = 1_000_000_000
+
+_BETWEEN = re.compile(r"[,; ]+")
 
 MOST_TOLD = 20
 """Findings of one kind that are kept in words; the rest is only counted."""
@@ -29,11 +32,17 @@ class Answer:
     Args:
         sampled_ns: monotonic instants at which the answer's values were true.
         values: the exact characters (text) or the shortest decimal (registers) of each value sent.
+        text: the whole answer.
     """
 
     answered_ns: int
     sampled_ns: tuple[int, ...]
     values: frozenset[str]
+    text: str
+
+    def holds(self, told: str) -> bool:
+        """Say whether these characters were sent, as a value or as a part of the answer that stands for itself."""
+        return told in self.values or told in _BETWEEN.split(self.text)
 
 
 class Witness:
@@ -45,7 +54,8 @@ class Witness:
             told = json.loads(line)
             key = (told["instrument"], told["ask"], told["answer"])
             sampled = tuple(told["sampled_mono_ns"] or ())
-            self._answers[key].append(Answer(told["answered_mono_ns"], sampled, frozenset(told["values"].values())))
+            values = frozenset(told["values"].values())
+            self._answers[key].append(Answer(told["answered_mono_ns"], sampled, values, told["answer"]))
 
     def answers(self, instrument: str, exchange: Mapping[str, Any]) -> list[Answer]:
         """Return the times this instrument was asked just this and answered just that."""
@@ -65,12 +75,14 @@ class Audit:
     """What the comparison found.
 
     Args:
-        outside: observations whose true instant lay outside the published bounds.
+        codes: `instrument/poll/channel` -> word -> the code that the instrument sends for it.
+        outside: readings whose true instant lay outside the published bounds.
         unaccounted: due slots that no observation speaks for.
         latencies_ns: from the instrument's answer to the arrival of the message.
     """
 
     witness: Witness
+    codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     received: int = 0
     readings: int = 0
     duplicates: int = 0
@@ -104,26 +116,35 @@ class Audit:
             self._find("wrong", message, f"status {message['status']} and yet a value")
 
     def _compare(self, instrument: str, message: Mapping[str, Any], arrived_ns: int) -> None:
-        answers = [self._answer(instrument, message, exchange) for exchange in message["exchanges"]]
-        found = [answer for answer in answers if answer is not None and answer.sampled_ns]
-        if not found:
+        low_ns, high_ns = _bounds(message)
+
+        def likelihood(answer: Answer) -> tuple[bool, int]:
+            """The same digits may have been sent more than once: within the bounds, and last before it arrived."""
+            return any(low_ns <= instant <= high_ns for instant in _instants(answer)), answer.answered_ns
+
+        answers = [
+            max((each for each in given if each.answered_ns <= arrived_ns), key=likelihood, default=None)
+            for given in (self.witness.answers(instrument, exchange) for exchange in message["exchanges"])
+        ]
+        found = [answer for answer in answers if answer is not None]
+        sampled = [answer for answer in found if answer.sampled_ns]
+        if not sampled:
             self._find("wrong", message, "no answer in the simulators' log is the one it cites")
             return
-        sent = frozenset().union(*(answer.values for answer in found))
         for name, reading in message["readings"].items():
             self.readings += 1
-            if not _is_right(reading, sent):
+            sent = self._sent(f"{instrument}/{message['id'].split('.')[3]}/{name}", reading)
+            telling = [answer for answer in found if answer.holds(sent)]
+            if not telling or not _is_that_number(reading, sent):
                 self._find("wrong", message, f"{name} {reading['value']} ({reading['text']!r}) was never sent")
-        low_ns, high_ns = _bounds(message)
-        if not all(low_ns <= instant <= high_ns for answer in found for instant in answer.sampled_ns):
-            self._find("outside", message, "its true instant lies outside t +- t_err")
-        self.latencies_ns.append(arrived_ns - max(answer.answered_ns for answer in found))
+            elif not any(low_ns <= instant <= high_ns for answer in telling for instant in _instants(answer)):
+                self._find("outside", message, f"{name}: its true instant lies outside t +- t_err")
+        self.latencies_ns.append(arrived_ns - max(answer.answered_ns for answer in sampled))
 
-    def _answer(self, instrument: str, message: Mapping[str, Any], exchange: Mapping[str, Any]) -> Answer | None:
-        """Return the logged answer nearest in time: the same digits may have been sent more than once."""
-        answers = self.witness.answers(instrument, exchange)
-        centre_ns = int(message["mono"] * NS)
-        return min(answers, key=lambda answer: abs(_instant(answer) - centre_ns), default=None)
+    def _sent(self, channel: str, reading: Mapping[str, Any]) -> str:
+        """Return what the instrument must have sent: the code behind a word of an enum, else the text itself."""
+        codes: Mapping[str, str] = self.codes.get(channel, {})
+        return codes.get(reading["text"], reading["text"])
 
     def settle(self, every_s: Mapping[str, float | None], published: set[str]) -> None:
         """Look at the whole: numbers that are missing, slots that nobody speaks for.
@@ -166,21 +187,20 @@ class Audit:
         return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] / 1e6 if ordered else None
 
 
-def _is_right(reading: Mapping[str, Any], sent: frozenset[str]) -> bool:
-    """A text that was sent, and the very number that it is."""
-    if reading["status"] != "ok":
+def _is_that_number(reading: Mapping[str, Any], sent: str) -> bool:
+    """Say whether value and text are the same number; a reading that is not ok has none."""
+    if reading["status"] != "ok" or "kind" in reading:
         return reading["value"] is None
-    if reading["text"] not in sent:
-        return False
-    return "kind" in reading or Decimal(reading["value"]) == Decimal(reading["text"].replace(" ", ""))
+    return Decimal(reading["value"]) == Decimal(sent.replace(" ", ""))
+
+
+def _instants(answer: Answer) -> tuple[int, ...]:
+    """When its values were true; an answer that holds no measurement was true when it was given."""
+    return answer.sampled_ns or (answer.answered_ns,)
 
 
 def _bounds(message: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
     return (message["mono"] - message["t_err"]) * NS, (message["mono"] + message["t_err"]) * NS
-
-
-def _instant(answer: Answer) -> int:
-    return answer.sampled_ns[0] if answer.sampled_ns else answer.answered_ns
 
 
 def _utc_ns(text: str) -> int:

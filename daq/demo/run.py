@@ -20,6 +20,7 @@ import orjson
 from rich.console import Console
 
 from daq.archive import records
+from daq.core.driver import TextDriver
 from daq.core.errors import DaqError
 from daq.core.record import Record
 from daq.core.wire import wirings
@@ -35,6 +36,9 @@ from daq.watch.live import draw
 
 STARTS_S = 30.0
 """For the first observation, on a busy machine."""
+
+EXPECTED = {"ok", "missed", "skipped", "busy", "disconnected"}
+"""Statuses that a healthy bench may show: slots before the first connection, after the stop, on a busy computer."""
 
 INTERFACES = ("tcp", "visa", "serial", "modbus_tcp", "modbus_rtu")
 """The order in which the report names them."""
@@ -180,7 +184,7 @@ def _bench_file(folder: Path, instruments: Any, wires: Any, port: int) -> Loaded
 
 def _report(witness: Path, loaded: Loaded, shown: Shown, kept: Iterable[Record]) -> dict[str, Any]:
     """Audit what came against the witness and the journal."""
-    audit = Audit(Witness(witness.read_text(encoding="utf-8").splitlines()))
+    audit = Audit(Witness(witness.read_text(encoding="utf-8").splitlines()), _codes(loaded))
     for payload, arrived_ns in shown.arrived:
         audit.take(payload, arrived_ns)
     published = {orjson.loads(record.payload)["id"] for record in kept if record.kind == "obs"}
@@ -210,9 +214,24 @@ def _report(witness: Path, loaded: Loaded, shown: Shown, kept: Iterable[Record])
     }
 
 
+def _codes(loaded: Loaded) -> dict[str, dict[str, str]]:
+    """Return what the instruments send for the words of their enums, from the driver files."""
+    codes = {}
+    for name, plan in loaded.plans.items():
+        driver = loaded.drivers[plan.driver]
+        channels = {source: dict(poll.channels) for source, poll in driver.polls.items()}
+        if isinstance(driver, TextDriver):
+            channels |= {source: dict(stream.channels) for source, stream in driver.streams.items()}
+        for poll in plan.polls:
+            for channel, about in channels[poll.source].items():
+                if about.enum:
+                    codes[f"{name}/{poll.name}/{channel}"] = {word: code for code, word in about.enum.items()}
+    return codes
+
+
 def all_is_well(report: dict[str, Any]) -> bool:
     """Say whether the demonstration showed what it promises."""
     faults = ("wrong", "lost", "outside_bounds", "slots_unaccounted")
     silent = report["received"] == 0 or set(report["interfaces"]) != set(INTERFACES)
-    bad = set(report["statuses"]) - {"ok", "skipped", "busy", "disconnected"}
+    bad = set(report["statuses"]) - EXPECTED
     return not silent and not bad and report["simulated"] and not any(report[fault] for fault in faults)
