@@ -1,8 +1,9 @@
 """Packs values into the fewest block reads, and takes a block apart again when a device refuses it.
 
-A block never holds more than the device gives at once, never reaches into a forbidden range, never splits a value. Pure.
+A block never holds more than the device gives at once, never reaches into a forbidden range, never splits a value.
+Pure.
 
-    Span (one value) -> [packed] -> Block -> RegisterStep; refused -> [divided] -> RegisterStep, ... -> [joined] -> bytes
+    Span (one value) -> [packed] -> Block -> RegisterStep; refused -> [divided] -> parts -> [joined] -> bytes
 """
 
 from __future__ import annotations

@@ -34,13 +34,10 @@ def run_examples(driver: Driver) -> list[str]:
     problems = compile_problems(driver)
     if problems:
         return [f"{'.'.join(str(key) for key in problem.path)}: {problem.message}" for problem in problems]
-    failures = []
-    for number, example in enumerate(driver.examples):
-        if isinstance(example, TextExample):
-            found = _run_text(driver, example)
-        else:
-            assert isinstance(driver, RegisterDriver)
-            found = _run_registers(driver, example)
+    failures: list[str] = []
+    examples: list[TextExample | RegisterExample] = [*driver.examples]
+    for number, example in enumerate(examples):
+        found = _run_text(driver, example) if isinstance(example, TextExample) else _run_registers(driver, example)
         failures.extend(f"examples.{number} ({example.poll}): {failure}" for failure in found)
     return failures
 
@@ -151,7 +148,8 @@ def _compare_units(readings: Mapping[str, Reading], units: Mapping[str, str]) ->
 # Registers ------------------------------------------------------------------------------------------------------------
 
 
-def _run_registers(driver: RegisterDriver, example: RegisterExample) -> list[str]:
+def _run_registers(driver: Driver, example: RegisterExample) -> list[str]:
+    assert isinstance(driver, RegisterDriver)
     plan = _plan(driver, example.poll, {})
     if isinstance(plan, list):
         return plan
@@ -195,7 +193,7 @@ def _answer(step: RegisterStep, memory: Mapping[tuple[int, int], int]) -> bytes:
 
 
 def _compare(readings: Mapping[str, Reading], example: TextExample | RegisterExample) -> list[str]:
-    """Compare what came out with what the example says. A status that is not named is ok, flags are exactly as named."""
+    """Compare what came out with what the example says: a status not named is ok, flags are just those named."""
     failures = []
     named = {*example.gives, *example.text, *example.status, *example.flags}
     for name in sorted(named):
@@ -223,12 +221,13 @@ def _differences(
 
 def _unproven(driver: Driver) -> list[tuple[str, str]]:
     """Return (poll, channel) that no example gives."""
-    unproven = []
+    unproven: list[tuple[str, str]] = []
+    examples: list[TextExample | RegisterExample] = [*driver.examples]
     for poll in _all_polls(driver):
         plan = _plan(driver, poll, {})
         if isinstance(plan, list):
             continue
-        given = {name for one in driver.examples if one.poll == poll for name in (*one.gives, *one.text)}
+        given = {name for one in examples if one.poll == poll for name in (*one.gives, *one.text)}
         unproven.extend((poll, channel.name) for channel in plan.channels if channel.name not in given)
     return unproven
 

@@ -190,12 +190,12 @@ def shortest_float32(number: float) -> str | None:
         return "-0" if math.copysign(1, number) < 0 else "0"
     bits = struct.unpack(">I", struct.pack(">f", number))[0]
     if bits & 0x7FFFFF == 0 or bits & 0x7F800000 == 0:
-        return plain(_shortest_exactly(number, bits))
+        return plain(_shortest_exactly(bits))
     for digits in (6, 7, 8, 9):
         text = f"{number:.{digits}g}"
         back = float(text)
         if struct.unpack(">Q", struct.pack(">d", back))[0] & 0x1FFFFFFF == 0x10000000:
-            return plain(_shortest_exactly(number, bits))
+            return plain(_shortest_exactly(bits))
         if _same_float32(back, bits):
             return plain(Decimal(text))
     raise AssertionError("nine digits always tell a float32")
@@ -208,7 +208,7 @@ def _same_float32(number: float, bits: int) -> bool:
         return False
 
 
-def _shortest_exactly(number: float, bits: int) -> Decimal:
+def _shortest_exactly(bits: int) -> Decimal:
     """Find the shortest decimal between the midpoints to both neighbours, the midpoints included for even bits."""
     magnitude, even = bits & 0x7FFFFFFF, bits & 1 == 0
     exact, below = _float32(magnitude), _float32(magnitude - 1)

@@ -75,6 +75,7 @@ class Exchanges:
         return Asked(step, self.step(question, whole, within_ns, path), whole, path)
 
     def step(self, question: bytes, whole: WholeReply | None, within_ns: int, path: Path) -> TextStep:
+        """Make the step of the plan; without a reply where it has none, or a wrong one, which is noted."""
         if whole is None:
             return TextStep(question, None, within_ns)
         try:

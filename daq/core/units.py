@@ -84,12 +84,10 @@ _COMPONENT = re.compile(
 )
 
 QUANTITIES = frozenset(
-    (  # fmt: skip
+    (
         "acceleration",
         "angle.phase",
         "angle.plane",
-        "apparent_energy",
-        "apparent_power.ac",
         "capacitance",
         "charge",
         "concentration",
