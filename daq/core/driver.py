@@ -7,9 +7,10 @@ Described, not alive: nothing here asks anything. Every key has a description, s
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from daq.core.observation import Flag, ReadingStatus
 from daq.core.quantity import Duration
@@ -25,6 +26,27 @@ def one_value(value: object) -> object:
 
 
 Scalar = Annotated[str | int | float | bool, BeforeValidator(one_value)]
+
+
+TAKEN = frozenset({"values", "items", "keys", "get", "copy", "pop", "update"})
+"""Names of a dict's own methods: in Jinja templates of subscribers a channel of that name cannot be reached."""
+
+
+def channel_name(name: str) -> str:
+    """Check the name of a channel; {n} of for_each may be part of it."""
+    if name in TAKEN:
+        raise ValueError(f"{name!r} cannot be reached in subscribers' templates. Take another, such as '{name}_1'.")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", re.sub(r"\{\w+\}", "0", name)):
+        raise ValueError(
+            f"{name!r} is not a name of a channel. It has a-z, 0-9, _, - and {{n}} of for_each, and begins with a "
+            "letter or digit."
+        )
+    return name
+
+
+ChannelName = Annotated[
+    str, AfterValidator(channel_name), WithJsonSchema({"type": "string", "pattern": r"^[a-z0-9{][a-zA-Z0-9_{}-]*$"})
+]
 
 
 class Model(BaseModel):
@@ -196,7 +218,7 @@ class TextPoll(Model):
     for_each: dict[str, list[Scalar]] = Field(
         default_factory=dict, description="Repeats steps and channels for each value of a name used as {name}."
     )
-    channels: dict[str, TextChannel] = Field(description="What the poll reads, by the field's name.")
+    channels: dict[ChannelName, TextChannel] = Field(description="What the poll reads, by the field's name.")
     time: TimeModel = Field(description="When the readings are true, relative to question and answer.")
     within: Duration | None = Field(default=None, description="Longest wait for one answer, where not max_latency.")
     header: str | None = Field(default=None, description="Why a reply names its question, for integrity: tagged.")
@@ -207,7 +229,7 @@ class Stream(Model):
 
     reply: str | None = Field(default=None, description="Template of a line.")
     replies: list[ReplyShape] | None = Field(default=None, description="Several shapes of a line.")
-    channels: dict[str, TextChannel] = Field(description="What a line holds, by the field's name.")
+    channels: dict[ChannelName, TextChannel] = Field(description="What a line holds, by the field's name.")
     time: Arrival = Field(description="How a line is dated.")
     quiet: Duration = Field(default=10_000_000_000, description="Silence longer than this is a time-out.")
 
@@ -335,7 +357,7 @@ class RegisterPoll(Model):
     """Registers that make one observation."""
 
     for_each: dict[str, list[Scalar]] = Field(default_factory=dict, description="Repeats channels for each value.")
-    channels: dict[str, RegisterChannel] = Field(description="What the poll reads.")
+    channels: dict[ChannelName, RegisterChannel] = Field(description="What the poll reads.")
     time: TimeModel = Field(description="When the readings are true.")
     within: Duration | None = Field(default=None, description="Longest wait for one answer, where not max_latency.")
 
