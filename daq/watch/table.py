@@ -5,6 +5,7 @@ Board, now -> table -> rich
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 
 from rich.console import Group, RenderableType
@@ -13,19 +14,24 @@ from rich.text import Text
 
 from daq.watch.board import Board, Row
 
+FRAME = 4
+"""Lines around the rows: heading, head of the table, footer, and where the cursor stands."""
+
 _COLOURS = {"ok": "green", "degraded": "yellow", "lost": "red", "online": "green", "offline": "red"}
 _ROLES = {"reference": "cyan", "uut": "magenta", "ambient": "blue", "source": "yellow"}
 
 
-def drawn(board: Board, now_s: float, footer: str = "") -> RenderableType:
+def drawn(board: Board, now_s: float, footer: str = "", height: int = 0) -> RenderableType:
     """Draw everything.
 
     Args:
         board: what was said.
         now_s: UTC seconds, for the ages.
         footer: what the caller wants to say below.
+        height: lines there are; instruments with many channels show their first ones then. 0 where there is no end.
     """
-    parts: list[RenderableType] = [_heading(board), _table(board, now_s)]
+    room = height - len(board.events) - FRAME if height else 0
+    parts: list[RenderableType] = [_heading(board), _table(board, now_s, room)]
     parts += [Text(f"event {printable(line)}", style="dim", no_wrap=True, overflow="ellipsis") for line in board.events]
     if footer:
         parts.append(Text(footer, style="dim"))
@@ -41,7 +47,7 @@ def _heading(board: Board) -> Text:
     return heading
 
 
-def _table(board: Board, now_s: float) -> Table:
+def _table(board: Board, now_s: float, room: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
     for name in ("instrument", "", "poll", "channel"):
         table.add_column(name, no_wrap=True)
@@ -51,16 +57,30 @@ def _table(board: Board, now_s: float) -> Table:
     table.add_column("age s", justify="right", no_wrap=True)
     table.add_column("± s", justify="right", no_wrap=True)
     ordered = sorted(board.rows.values(), key=lambda row: (row.instrument, row.poll))
-    for instrument, rows in groupby(ordered, key=lambda row: row.instrument):
+    groups = {name: list(rows) for name, rows in groupby(ordered, key=lambda row: row.instrument)}
+    most = _most(groups.values(), room)
+    for instrument, rows in groups.items():
         state, _ = board.states.get(instrument, ("", ""))
-        for place, row in enumerate(rows):
+        shown = rows if len(rows) <= most else rows[: most - 1]
+        for place, row in enumerate(shown):
             first = place == 0
             table.add_row(
                 Text(instrument if first else "", style="bold"),
                 Text(state if first else "", style=_COLOURS.get(state, "")),
                 *_cells(board, row, now_s),
             )
+        if len(shown) < len(rows):
+            table.add_row("", "", "", Text(f"and {len(rows) - len(shown)} more", style="dim"))
     return table
+
+
+def _most(groups: Iterable[list[Row]], room: int) -> int:
+    """Return how many lines an instrument may have so that all fit; at least two, and no bound where room is 0."""
+    sizes = [len(rows) for rows in groups]
+    most = max(sizes, default=2)
+    while room and most > 2 and sum(min(size, most) for size in sizes) > room:
+        most -= 1
+    return most
 
 
 def _cells(board: Board, row: Row, now_s: float) -> tuple[Text, ...]:
