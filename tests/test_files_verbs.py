@@ -151,7 +151,7 @@ def test_plan_of_a_wrong_bench_tells_its_problems_on_stderr(daq):
 
 
 def test_drivers_are_listed_and_found_by_words(daq):
-    said = daq("drivers", "--json", "acme", "VOLTAGE.dc")
+    said = daq("drivers", "--json", "acme/dmm", "VOLTAGE.dc")
     assert said.code == 0
     found = json.loads(said.out)
     assert found.keys() == {"acme/dmm"}
@@ -168,7 +168,11 @@ def test_drivers_are_listed_and_found_by_words(daq):
 def test_drivers_in_a_table(daq):
     said = daq("drivers", "acme")
     assert said.code == 0
-    assert [line.split()[0] for line in said.out.splitlines() if line.startswith("acme/")] == ["acme/dmm", "acme/meter"]
+    assert [line.split()[0] for line in said.out.splitlines() if line.startswith("acme/")] == [
+        "acme/dmm",
+        "acme/meter",
+        "acme/settling",
+    ]
 
 
 def test_drivers_that_nobody_has(daq):

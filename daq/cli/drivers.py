@@ -77,4 +77,6 @@ def _table(rows: dict[str, dict[str, Any]]) -> Table:
     for name, row in rows.items():
         table.add_row(name, row["title"], row["speaks"], ", ".join(row["quantities"]), row["verified"])
     table.columns[0].no_wrap = True
+    table.columns[3].overflow = "fold"
+    table.columns[3].min_width = 20
     return table

@@ -34,7 +34,7 @@ def plan(
     if as_json:
         typer.echo(orjson.dumps([_json(wiring, polls) for wiring, polls in found.items()]).decode())
     else:
-        Console().print(_table(found))
+        _show(found, Console())
     overfull = [wiring.name for wiring, polls in found.items() if _load(polls) > 1]
     for name in overfull:
         typer.echo(f"wire {name}: more than can be asked. Make intervals longer or apertures shorter.", err=True)
@@ -49,14 +49,20 @@ def _load(polls: Sequence[Cost]) -> float:
     return sum(poll.load for poll in polls)
 
 
-def _table(found: Costs) -> Table:
-    table = Table("wire", "instrument", "poll", "every", "asks", "takes", "load", box=None, pad_edge=False)
+def _show(found: Costs, console: Console) -> None:
+    """Print a table for each wire."""
     for wiring, polls in found.items():
-        table.add_row(f"{wiring.name} ({wiring.interface})", "", "", "", "", "", f"{_load(polls):.1%}", style="bold")
-        for poll in polls:
-            asks = "\n".join(poll.exchanges)
-            every = "unasked" if poll.every_ns is None else _time(poll.every_ns)
-            table.add_row("", poll.instrument, poll.poll, every, asks, _time(poll.takes_ns), f"{poll.load:.1%}")
+        console.print(f"{wiring.name} ({wiring.interface}): {_load(polls):.1%}", style="bold", soft_wrap=True)
+        console.print(_table(polls))
+        console.print()
+
+
+def _table(polls: Sequence[Cost]) -> Table:
+    table = Table("instrument", "poll", "every", "takes", "load", "asks", box=None, padding=(0, 1, 0, 2), pad_edge=True)
+    for poll in polls:
+        every = "unasked" if poll.every_ns is None else _time(poll.every_ns)
+        asks = "\n".join(poll.exchanges)
+        table.add_row(poll.instrument, poll.poll, every, _time(poll.takes_ns), f"{poll.load:.1%}", asks)
     return table
 
 

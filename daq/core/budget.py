@@ -8,8 +8,9 @@ thinks beside them is not. Replies in text are taken to be as long as the driver
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from daq.core.driver import Driver, TextDriver
 from daq.core.line_settings import line_settings
@@ -35,7 +36,7 @@ class Cost:
     Args:
         every_ns: None for what comes unasked, which costs nothing.
         exchanges: what is asked, in order, for people.
-        takes_ns: time on the wire, at least.
+        takes_ns: time on the wire, at least; entering modes is shared out over the polls.
     """
 
     instrument: str
@@ -61,14 +62,27 @@ def costs(wiring: Wiring, plans: Mapping[str, InstrumentPlan], drivers: Mapping[
     byte_ns = line_settings(wiring.wire.line).byte_ns if wiring.wire.line else 0
     for name in wiring.instruments:
         plan = plans[name]
-        changes = len({poll.mode.enter for poll in plan.polls if poll.mode is not None}) > 1
         for poll in plan.polls:
             reply = _reply_bytes(drivers[name], poll)
             exchange_ns = sum(_exchange_ns(step, reply, byte_ns) + plan.gap_ns for step in poll.steps)
             takes = 0 if poll.every_ns is None else exchange_ns + _measuring_ns(poll)
-            if changes and poll.mode is not None:
-                takes = takes * (1 + poll.mode.discard) + poll.mode.settle_ns
-            yield Cost(name, poll.name, poll.every_ns, tuple(_shown(step, plan.eol) for step in poll.steps), takes)
+            if poll.mode is not None:
+                entering_ns = poll.mode.settle_ns + poll.mode.discard * takes
+                takes += round(entering_ns * _entered(poll, plan.polls))
+            yield Cost(name, poll.name, poll.every_ns, tuple(_shown(step) for step in poll.steps), takes)
+
+
+def _entered(poll: PollPlan, polls: Sequence[PollPlan]) -> Fraction:
+    """Return how often, at most, a poll must enter its mode anew: between 0 and 1, since others left it meanwhile."""
+    own, others = Fraction(0), Fraction(0)
+    for each in polls:
+        if each.every_ns is None or each.mode is None:
+            continue
+        if poll.mode is not None and each.mode.enter == poll.mode.enter:
+            own += Fraction(1, each.every_ns)
+        else:
+            others += Fraction(1, each.every_ns)
+    return min(Fraction(1), others / own) if own else Fraction(0)
 
 
 def _reply_bytes(driver: Driver, poll: PollPlan) -> int:
@@ -91,8 +105,8 @@ def _measuring_ns(poll: PollPlan) -> int:
     return poll.time.delay_ns + poll.time.aperture_ns * (1 if poll.time.autozero == "none" else 2)
 
 
-def _shown(step: Step, eol: bytes) -> str:
+def _shown(step: Step) -> str:
     if isinstance(step, RegisterStep):
         return f"function {step.function}: {step.count} from {step.address}"
-    text = step.ask.removesuffix(eol).decode("latin-1")
+    text = step.ask.rstrip(b"\r\n").decode("latin-1")
     return (text or "(listens)").encode("unicode_escape").decode()

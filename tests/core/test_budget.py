@@ -1,0 +1,59 @@
+"""How busy a wire will be, reckoned by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daq.core.budget import Cost, costs
+from daq.core.wire import wirings
+from daq.load import load_bench
+
+CASES = Path(__file__).parent.parent / "cases" / "bad"
+MS = 10**6
+
+
+@pytest.fixture
+def reckon(tmp_path: Path):
+    (tmp_path / "drivers").symlink_to(CASES / "drivers")
+
+    def of(instruments: str, wires: str = "{}") -> list[Cost]:
+        head = f"bench: 1\nstation: {{site: lab, name: bench1}}\nwires: {wires}\ninstruments:\n"
+        (tmp_path / "bench.yaml").write_text(head + instruments)
+        loaded = load_bench(tmp_path / "bench.yaml")
+        drivers = {name: loaded.drivers[each.driver] for name, each in loaded.bench.instruments.items()}
+        return [
+            cost for wiring in wirings(loaded.bench, loaded.drivers) for cost in costs(wiring, loaded.plans, drivers)
+        ]
+
+    return of
+
+
+def test_a_block_on_rtu_costs_its_frames_and_their_silences(reckon):
+    """8 asked, 5 + 2 x 2 answered, 2 x 3.5 silent each way: 31 characters of 10 bits at 9600 baud, and the gap."""
+    (cost,) = reckon(
+        "  m1: {driver: acme/meter, at: {wire: a, unit: 1}, poll: {all: 1 s}}\n",
+        wires="{a: {serial: /dev/ttyS0, line: 9600/8n1, gap: 50 ms}}",
+    )
+    assert cost.takes_ns == pytest.approx(50 * MS + 31 * 10 / 9600 * 1e9, abs=100)
+    assert cost.exchanges == ("function 4: 2 from 0",)
+
+
+def test_a_block_on_a_socket_costs_no_line_time(reckon):
+    (cost,) = reckon('  m1: {driver: acme/meter, at: {modbus_tcp: "h:502", unit: 1}, poll: {all: 1 s}}\n')
+    assert (cost.takes_ns, cost.load) == (0, 0.0)
+
+
+def test_modes_are_entered_as_often_as_the_rarer_poll_wants(reckon, tmp_path: Path):
+    """Slow every 10 s and fast every 1 s: each slow one leaves the fast mode once, a tenth of the fast polls return."""
+    fast, slow = reckon('  dmm1: {driver: acme/settling, at: {tcp: "h:1"}, poll: {fast: 1 s, slow: 10 s}}\n')
+    # 10 NPLC of 50 Hz: 200 ms; settling 500 ms and one reading thrown away.
+    assert fast.takes_ns == 200 * MS + (500 + 200) * MS // 10
+    assert slow.takes_ns == 200 * MS + (500 + 200) * MS
+    assert fast.load == pytest.approx(0.27)
+
+
+def test_one_mode_alone_is_entered_once_and_costs_nothing(reckon):
+    (cost,) = reckon('  dmm1: {driver: acme/settling, at: {tcp: "h:1"}, poll: {fast: 1 s}}\n')
+    assert cost.takes_ns == 200 * MS
