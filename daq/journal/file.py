@@ -25,7 +25,7 @@ from daq.core.message import Event
 from daq.core.numbering import Announce, Gap, Numbers, RowSet, Span, epoch_name, numbered
 from daq.core.record import Entry, Record
 from daq.journal.reading import Page, describe, export_page
-from daq.journal.schema import KINDS, PAGE, RECORDS, SCHEMA, WAL_BYTES, check, is_corrupt, record_of, refuse_foreign
+from daq.journal.schema import KINDS, PAGE, RECORDS, SCHEMA, check, is_corrupt, record_of, refuse_foreign
 from daq.journal.trimming import Bounds, Room, Victim, undelivered, used_bytes, weight
 
 log = logging.getLogger(__name__)
@@ -129,9 +129,9 @@ class JournalFile:
             f"page_size = {PAGE}",
             "journal_mode = WAL",
             "synchronous = FULL",
-            f"journal_size_limit = {WAL_BYTES}",
+            f"journal_size_limit = {self.room.bounds.ballast_bytes}",
             f"max_page_count = {self.room.bounds.max_bytes // PAGE}",
-            "wal_autocheckpoint = 500",
+            f"wal_autocheckpoint = {self.room.bounds.log_pages}",
             "trusted_schema = OFF",
         ):
             self._db.execute(f"PRAGMA {pragma}")
@@ -147,10 +147,7 @@ class JournalFile:
             self._forget_ghosts()
             return
         self.rows = rows
-        self._stream_ids = {
-            (stream_epoch, name): number
-            for number, stream_epoch, name in self._db.execute("SELECT id, epoch, name FROM stream")
-        }
+        self._stream_ids = self._streams()
         next_seq = dict(self._db.execute("SELECT name, next_seq FROM stream WHERE epoch = ?", (epoch,)))
         self.numbers = Numbers(epoch, durable=True, next_row=next_row, next_seq=next_seq)
         for sink in self.done:
@@ -175,20 +172,27 @@ class JournalFile:
     def _forget_ghosts(self) -> None:
         """Undo a commit that reported failure and reached the disk after all: its numbers were never shown."""
         assert self.numbers is not None
+        for sink, rows in self.done.items():
+            self.register(sink)
+            rows.changed |= dict(rows.ranges())
+        newest = self._db.execute("SELECT max(row) FROM record").fetchone()[0] or 0
+        if newest < self.numbers.next_row:
+            return
+        streams = [
+            (self.numbers.next_seq.get(name, 1), name) for (name,) in self._db.execute("SELECT name FROM stream")
+        ]
         with self._transaction():
             self._db.execute("DELETE FROM record WHERE row >= ?", (self.numbers.next_row,))
             self._db.execute("UPDATE journal SET next_row = ?, rows = ?", (self.numbers.next_row, self.rows))
-            known = {number: key for key, number in self._stream_ids.items()}
-            for (number,) in self._db.execute("SELECT id FROM stream").fetchall():
-                if number not in known:
-                    self._db.execute("DELETE FROM stream WHERE id = ?", (number,))
-                elif known[number][0] == self.numbers.epoch:
-                    seq = self.numbers.next_seq[known[number][1]]
-                    self._db.execute("UPDATE stream SET next_seq = ? WHERE id = ?", (seq, number))
-            for sink, rows in self.done.items():
-                self._db.execute("DELETE FROM done WHERE sink = ?", (sink,))
-                rows.changed = dict(rows.ranges())
-            self._store_done()
+            self._db.executemany(
+                "UPDATE stream SET next_seq = ? WHERE name = ? AND epoch = ?",
+                [(seq, name, self.numbers.epoch) for seq, name in streams],
+            )
+        self._stream_ids = self._streams()
+
+    def _streams(self) -> dict[tuple[str, str], int]:
+        rows = self._db.execute("SELECT id, epoch, name FROM stream")
+        return {(epoch, name): number for number, epoch, name in rows}
 
     @contextlib.contextmanager
     def _transaction(self, *, begin: bool = True) -> Iterator[None]:
@@ -340,7 +344,7 @@ class JournalFile:
     # Looking after ----------------------------------------------------------------------------------------------------
 
     def look_after(self) -> None:
-        """Measure the disk, hold the ballast, and see that the file is still there.
+        """Hold the ballast, and see that the file is still there.
 
         Raises:
             OSError: somebody took the file away.
@@ -348,7 +352,6 @@ class JournalFile:
         """
         if self.path.stat().st_ino != self._inode:
             raise FileNotFoundError(f"{self.path} is another file now")
-        self.room.measure(self._db)
         self.room.keep_ballast()
         self.oldest_t_ns = self._db.execute("SELECT min(t_ns) FROM record").fetchone()[0]
 

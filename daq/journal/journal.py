@@ -40,7 +40,7 @@ class Journal:
 
     Args:
         path: the file; its directory is made if absent and locked while open.
-        max_bytes: size of the file at most; log (4 MiB) and ballast stand beside it.
+        max_bytes: size of the file at most; log and ballast stand beside it, each of `ballast_bytes`.
         keep_ns: age at which records go.
         when_full: drop_oldest, or stop_polling: `health.full` asks the station to skip its polls.
         announce: makes the entry of an event; called in the journal's thread.

@@ -13,7 +13,6 @@ VERSION = 1
 APPLICATION_ID = 0x62444151  # "bDAQ", so that no other program's file is taken for ours
 
 PAGE = 4096
-WAL_BYTES = 4 << 20  # what the write-ahead log is cut back to
 CHECK_S = 2.0  # quick_check of a large file takes minutes; what it finds in this time it finds
 
 KINDS: tuple[RecordKind, ...] = ("obs", "event", "info")

@@ -36,6 +36,7 @@ LINGER_NS = (
     5_000_000  # under load a commit every 5 ms carries many records; the first after a quiet time waits for none
 )
 BATCH_BYTES = 1 << 20  # one transaction, so that the log stays small
+ADOPT_BYTES = 1 << 18  # the same for what memory held, while the disk may still be short of room
 TICK_S = 1.0  # how often an idle thread looks after room, age, acknowledgements and a failed disk
 AGE_TICKS = 60
 FIRST_PAUSE_NS = NS  # before a failed disk is tried again, doubling
@@ -422,6 +423,8 @@ class Scribe:
             self._empty_ring([self._begun_anew(aside)] if anew else [])
         except (sqlite3.Error, OSError, ConfigError) as error:
             log.debug("The journal still cannot be written: %s", error)
+            if is_full(error):
+                self._read(self._file.make_room, None)
             self._pause_ns = min(2 * self._pause_ns, LONGEST_PAUSE_NS)
             self._retry_mono_ns = time.monotonic_ns() + self._pause_ns
 
@@ -429,7 +432,9 @@ class Scribe:
         """Put what memory still holds into the file, a transaction at a time, and say that the disk is well again."""
         assert self._failing is not None
         while self._ring.records:
-            records = self._file.adopt(self._ring.first(BATCH_BYTES))
+            volatile = self._ring.first(ADOPT_BYTES)
+            records = self._file.adopt(volatile)
+            self._show(records[len(volatile) :])  # gaps, where older records had to go for these
             for sink, rows in self._ring.moved(records).items():
                 self._file.mark_done(sink, rows)
         _, since_ns = self._failing

@@ -54,9 +54,14 @@ class Bounds:
         return self.max_bytes // 16 if self.when_full == "stop_polling" else 0
 
     @property
+    def log_pages(self) -> int:
+        """Pages after which the log is emptied: it and one transaction stay within the ballast."""
+        return max(self.ballast_bytes // 3 // PAGE, 16)
+
+    @property
     def chunk(self) -> int:
-        """Bytes trimmed at once, so that a gap event stands for many records."""
-        return min(self.max_bytes // 32, 1 << 20)
+        """Bytes trimmed at once, so that one gap stands for many records; the log must hold the pages they leave."""
+        return min(self.max_bytes // 32, self.ballast_bytes // 4, 1 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +101,30 @@ class Room:
         self.bounds = bounds
         self._path = path
         self._ballast = path.with_name(f"{path.name}.ballast")
-        self._limit = bounds.max_bytes - bounds.slack
+        self._pressed = False
 
-    def measure(self, db: sqlite3.Connection) -> None:
-        """Fit the bound to what the disk has left, so that trimming begins before the disk is full."""
-        file_bytes = db.execute("PRAGMA page_count").fetchone()[0] * PAGE
-        spare = max(_free_bytes(self._path) - self.bounds.ballast_bytes, -self.bounds.slack)
-        self._limit = max(min(self.bounds.max_bytes - self.bounds.slack, file_bytes + spare), 16 * PAGE)
+    def _limit(self, db: sqlite3.Connection) -> int:
+        """Return the bytes the file may hold now: what the user allows, or less where the disk has less left.
+
+        What is still in the log will need room in the file, and the log room to grow to its usual size.
+        """
+        allowed = self.bounds.max_bytes - self.bounds.slack
+        file_bytes: int = db.execute("PRAGMA page_count").fetchone()[0] * PAGE
+        pending = max(file_bytes - _size(self._path), 0)
+        log_growth = max(self.bounds.ballast_bytes - _size(self._path.with_name(f"{self._path.name}-wal")), 0)
+        spare = _free_bytes(self._path) - pending - log_growth
+        return max(min(allowed, file_bytes + max(spare, -self.bounds.slack)), 16 * PAGE)
 
     def press(self, db: sqlite3.Connection) -> None:
-        """Make the next transaction shrink what the file holds, until `measure`, and give it the ballast to do so."""
+        """Give up the ballast, so that the log can be emptied, and let the next transaction drop more than it adds."""
         with contextlib.suppress(OSError):
             self._ballast.unlink(missing_ok=True)
-        self._limit = used_bytes(db) - 2 * self.bounds.chunk - self.bounds.reserve
+        self._pressed = True
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def keep_ballast(self) -> None:
         """Hold room back while there is plenty."""
-        size = self._ballast.stat().st_size if self._ballast.exists() else 0
-        if size >= self.bounds.ballast_bytes or _free_bytes(self._path) < 3 * self.bounds.ballast_bytes:
+        if _size(self._ballast) >= self.bounds.ballast_bytes or _free_bytes(self._path) < 3 * self.bounds.ballast_bytes:
             return
         with contextlib.suppress(OSError), self._ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, self.bounds.ballast_bytes)
@@ -137,7 +148,9 @@ class Room:
             full: whether the station was asked to stop; it goes on only when there is clearly room again.
         """
         reserve, chunk = self.bounds.reserve, self.bounds.chunk
-        over = used_bytes(db) + need - self._limit + reserve
+        limit = used_bytes(db) - chunk if self._pressed else self._limit(db)
+        self._pressed = False
+        over = used_bytes(db) + need - limit + reserve
         enough = -chunk if full else 0
         victims: list[Victim] = []
         if over > enough:
@@ -216,6 +229,10 @@ def _in_use(db: sqlite3.Connection, victim: Victim, oldest: int) -> bool:
         return False
     newer: int | None = db.execute(_NEWER, (victim.stream, victim.row)).fetchone()[0]
     return newer is None or newer > oldest
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _free_bytes(path: Path) -> int:
