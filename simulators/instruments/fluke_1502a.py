@@ -1,7 +1,7 @@
 """A Fluke (Hart) 1502A thermometer readout, which sends every measurement unasked.
 
 A measurement ends a conversion that takes part of the sample period; the line leaves as it ends.
-Source: 1502A and 1504 Thermometer Readout User's Guide, chapter 7 (T, FETCh?, SA, U, *VER, IDN?); line format
+Source: 1502A and 1504 Thermometer Readout User's Guide, chapter 7 (T, FETCh?, SA, U, *VER, *IDN?); line format
 "t: nnnn.nnn u". Half duplex: commands are not echoed. Commands that set something are not answered.
 """
 
@@ -72,7 +72,7 @@ class Thermometer:
                 return f"u: {self._unit}"
             case "*VER":
                 return "ver.1502A,1.10"
-            case "IDN?":
+            case "*IDN?" | "IDN?":  # the 1502A's guide has it with the asterisk, the 1504's without
                 return f"HART,1502A,{self._faults.serial_number(self._serial, 'SIM-OTHER-0004')},1.10"
         return None
 
