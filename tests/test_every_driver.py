@@ -1,0 +1,399 @@
+"""House rules over every file under drivers/, and each demo instrument's driver against its stand-in."""
+
+import asyncio
+import contextlib
+import json
+import re
+import selectors
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from daq import build
+from daq.clock import SystemClock
+from daq.core.bench import Address, InstrumentFile, StationName
+from daq.core.compile import compile_instrument
+from daq.core.driver import RegisterDriver, TextDriver
+from daq.core.examples import lint, run_examples
+from daq.core.observation import ClockState
+from daq.core.units import QUANTITIES, check_unit
+from daq.core.wire import wirings
+from daq.demo.bench import placed
+from daq.line import Outlets
+from daq.load import load_bench, load_driver
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "drivers").rglob("*.yaml"))
+DEMO = ROOT / "configs" / "demo.yaml"
+WORLD = ROOT / "configs" / "demo-world.yaml"
+LIMIT_S = 30.0
+
+
+def data_of(path):
+    return YAML(typ="safe").load(path.read_text("utf-8"))
+
+
+def name_of(path):
+    return path.relative_to(ROOT / "drivers").with_suffix("").as_posix()
+
+
+def polls_of(driver):
+    return {**driver.polls, **(driver.streams if isinstance(driver, TextDriver) else {})}
+
+
+def compiled(driver, *only):
+    """Compile a driver as a bench would that asks all of it, or only some polls."""
+    polls = {name: "1 s" if name in driver.polls else "unasked" for name in only or polls_of(driver)}
+    address = Address(modbus_tcp="127.0.0.1:502", unit=1)
+    if isinstance(driver, TextDriver):
+        address = Address(tcp="127.0.0.1:5025")
+    entry = InstrumentFile(driver="driver", at=address, poll=polls)
+    plan = compile_instrument(driver, "it", entry, StationName(site="here", name="bench"))
+    assert not isinstance(plan, list), plan
+    return plan
+
+
+@pytest.fixture(params=FILES, ids=name_of)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def driver(path):
+    return load_driver(path)[0]
+
+
+# House rules ----------------------------------------------------------------------------------------------------------
+
+
+def test_there_are_drivers():
+    assert {name_of(path) for path in FILES} >= {
+        "druck/pace5000",
+        "eastron/sdm630",
+        "fluke/1502a",
+        "fluke/5730a",
+        "keysight/34465a",
+        "mettler-toledo/mt-sics",
+        "vaisala/ptu300",
+    }
+
+
+def test_its_first_line_names_the_schema_for_editors(path):
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    up = "../" * len(path.relative_to(ROOT).parent.parts)
+    assert first == f"# yaml-language-server: $schema={up}schemas/driver.json"
+    assert (path.parent / first.split("=")[1]).resolve() == ROOT / "schemas" / "driver.json"
+
+
+def test_its_examples_come_out_as_they_say(driver):
+    assert driver.examples
+    assert run_examples(driver) == []
+
+
+def test_every_channel_has_an_example_that_gives_it(driver):
+    proven = {(one.poll, channel) for one in driver.examples for channel in (*one.gives, *one.text)}
+    plan = compiled(driver)
+    assert {(poll.source, channel.name) for poll in plan.polls for channel in poll.channels} <= proven
+
+
+def test_no_template_takes_two_replies_for_one(driver):
+    known = [
+        "'{state:bits}'",  # a register alone in its reply: the protocol gives nothing to hold on to
+        "'Output format{:blanks}: {format:text}'",  # free text to the end, and no number in it
+    ]
+    twice = [line for line in lint(driver) if "stands twice" in line]
+    assert [line for line in twice if not any(template in line for template in known)] == []
+
+
+def test_it_lacks_nothing_that_a_driver_should_have(driver):
+    assert [line for line in lint(driver) if "also matches" not in line] == []
+
+
+def test_what_is_no_reading_has_an_example(driver):
+    if isinstance(driver, RegisterDriver):
+        assert any(one.status or one.flags for one in driver.examples)
+    else:
+        assert any(one.outcome or one.status for one in driver.examples)
+
+
+def test_who_answers_is_asked_with_its_serial_number(driver):
+    identify = driver.identify
+    assert identify is not None
+    if isinstance(driver, RegisterDriver):
+        assert "serial" in identify.read
+        return
+    templates = [identify.reply, *(step.reply for step in identify.steps or [])]
+    assert any("{serial:" in template for template in templates if template)
+
+
+def test_its_line_can_be_proved_clean_whichever_poll_is_used(driver):
+    for poll in polls_of(driver):
+        plan = compiled(driver, poll)
+        assert plan.barrier is not None, plan.warnings
+
+
+def test_every_poll_says_when_its_readings_are_true(driver):
+    for name, poll in polls_of(driver).items():
+        assert re.search("[1-9]|[a-z]", getattr(poll.time, _span_of(poll.time))), name
+
+
+def _span_of(time):
+    return {"triggered": "aperture", "filtered": "window", "latest": "period", "arrival": "latency"}[time.model]
+
+
+def test_units_are_ucum_and_quantities_from_the_list(driver):
+    for poll in polls_of(driver).values():
+        for channel in poll.channels.values():
+            check_unit(channel.unit)
+            assert channel.quantity in QUANTITIES
+            assert channel.label
+            for code in getattr(channel, "units", {}).values():
+                check_unit(code)
+
+
+def test_where_the_reply_decides_the_unit_an_example_shows_it(driver):
+    shown = {(one.poll, channel) for one in driver.examples for channel in getattr(one, "unit", {})}
+    for name, poll in polls_of(driver).items():
+        for channel, its in poll.channels.items():
+            assert getattr(its, "unit_in", None) is None or not its.units or (name, channel) in shown, channel
+
+
+def test_it_names_its_source_and_how_sure_we_are(path, driver):
+    assert re.search(r"[Mm]anual|[Gg]uide", driver.source)
+    assert re.search(r"page|chapter|section|[a-z]/[a-z]|[0-9]+-[0-9]+", driver.source), "where in it?"
+    if driver.verified == "public-driver":
+        assert ".py" in driver.source
+    rows = [row for row in (ROOT / "docs" / "instruments.md").read_text("utf-8").splitlines() if row.startswith("|")]
+    assert any(f"`{name_of(path)}`" in row and f"| {driver.verified} |" in row for row in rows)
+
+
+# The demo bench -------------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_bench_is_found_right_and_has_all_interfaces():
+    loaded = load_bench(DEMO)
+    assert len(loaded.bench.instruments) == 9
+    interfaces = {wiring.interface for wiring in wirings(loaded.bench, loaded.drivers)}
+    assert interfaces == {"tcp", "visa", "serial", "modbus_tcp", "modbus_rtu"}
+    assert DEMO.read_text("utf-8").startswith("# yaml-language-server: $schema=../schemas/bench.json\n")
+
+
+def test_the_demo_bench_says_of_everything_that_it_is_simulated():
+    for name, entry in load_bench(DEMO).bench.instruments.items():
+        assert entry.simulated or entry.serial_number.startswith("SIM-"), name
+        assert entry.asset, name
+        assert entry.role, name
+
+
+def test_the_demo_bench_stands_in_the_demo_world_and_leaves_one_instrument_to_the_reader():
+    bench, world = data_of(DEMO), data_of(WORLD)
+    for name, entry in bench["instruments"].items():
+        assert str(world["instruments"][name]["serial_number"]) == entry["serial_number"]
+    assert world["instruments"].keys() - bench["instruments"].keys() == {"meter9"}
+    assert "meter9" in DEMO.read_text("utf-8")
+
+
+def test_the_polls_of_the_demo_bench_keep_the_table_alive():
+    for plan in load_bench(DEMO).plans.values():
+        for poll in plan.polls:
+            assert poll.every_ns is None or 200_000_000 <= poll.every_ns <= 5_000_000_000
+
+
+# Against the stand-ins ------------------------------------------------------------------------------------------------
+
+METER = {
+    **{f"u{n}": f"0x{0x0000 + 2 * (n - 1):04X}" for n in (1, 2, 3)},
+    **{f"i{n}": f"0x{0x0006 + 2 * (n - 1):04X}" for n in (1, 2, 3)},
+    **{f"p{n}": f"0x{0x000C + 2 * (n - 1):04X}" for n in (1, 2, 3)},
+    **{f"s{n}": f"0x{0x0012 + 2 * (n - 1):04X}" for n in (1, 2, 3)},
+    **{f"q{n}": f"0x{0x0018 + 2 * (n - 1):04X}" for n in (1, 2, 3)},
+    **{f"pf{n}": f"0x{0x001E + 2 * (n - 1):04X}" for n in (1, 2, 3)},
+    "p": "0x0034",
+    "s": "0x0038",
+    "q": "0x003C",
+    "pf": "0x003E",
+    "f": "0x0046",
+}
+"""Channel -> parameter of the SDM630's manual, "Input registers", start address in hexadecimal."""
+
+LOGGED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "keysight/34465a": {"dcv": {"dcv": "reading"}, "ohm2w": {"ohm2w": "reading"}, "ohm4w": {"ohm4w": "reading"}},
+    "fluke/5730a": {
+        "voltage": {"voltage": "output", "state": "status"},
+        "adjusted": {"adjusted": "output"},
+        "uncertainty": {"uncertainty": "uncertainty"},
+    },
+    "mettler-toledo/mt-sics": {"weight": {"weight": "weight"}, "stable": {"stable": "weight"}},
+    "fluke/1502a": {"measured": {"temperature": "temperature"}},
+    "vaisala/ptu300": {"ambient": {"pressure": "P", "temperature": "T", "humidity": "RH"}, "format": {}},
+    "eastron/sdm630": {
+        "power": METER,
+        "energy": {"import": "0x0048", "export": "0x004A"},
+        "line_voltage": {"u12": "0x00C8", "u23": "0x00CA", "u31": "0x00CC"},
+    },
+    "druck/pace5000": {
+        "absolute": {"absolute": "pressure"},
+        "gauge": {"gauge": "pressure"},
+        "set_point": {"set_point": "set_point"},
+    },
+}
+"""Driver -> poll -> channel -> what the stand-in calls the same value in its log."""
+
+NOT_SIMULATED = {
+    ("keysight/34465a", "dci"),  # the stand-in measures no current
+    ("fluke/5730a", "current"),  # the stand-in gives volts
+    ("fluke/1502a", "newest"),  # for a readout that does not talk by itself
+}
+
+
+@dataclass(frozen=True)
+class Stands:
+    """The running stand-ins: where each stands, and their log."""
+
+    instruments: dict
+    wires: dict
+    log: Path
+
+    def answers(self, instrument):
+        """(question, answer) -> the log's lines."""
+        found = {}
+        for line in self.log.read_text("utf-8").splitlines():
+            entry = json.loads(line)
+            if entry["instrument"] == instrument:
+                found.setdefault((entry["ask"], entry["answer"]), []).append(entry)
+        return found
+
+
+@pytest.fixture(scope="module")
+def stands(tmp_path_factory):
+    log = tmp_path_factory.mktemp("stands") / "log.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simulators", str(WORLD), "--with-parent", "--log", str(log)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            assert selector.select(LIMIT_S), "the stand-ins did not say that they are ready"
+        ready = json.loads(process.stdout.readline())
+        yield Stands(ready["instruments"], ready["wires"], log)
+    finally:
+        process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LIMIT_S)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+class Heard:
+    """What a line told: the Outlets of a test."""
+
+    def __init__(self):
+        self.observations, self.events, self.met, self.clock = [], [], {}, SystemClock()
+
+    def outlets(self):
+        return Outlets(
+            emit=self.observations.append,
+            announce=lambda event, details: self.events.append((event, dict(details))),
+            describe=self.described,
+            verdict=lambda instrument, verdict: None,
+            context=tuple,
+            clock_state=lambda: ClockState("none", None),
+        )
+
+    def described(self, instrument, met):
+        self.met[instrument] = met
+        return "00000000"
+
+
+async def ask_all_once(stands, folder, bench):
+    """Ask every poll of a bench once, through the lines that the daemon would make, and return what was heard."""
+    file = folder / "bench.yaml"
+    file.write_text(json.dumps(placed(bench, stands.instruments, stands.wires, 1883)))
+    loaded = load_bench(file)
+    heard = Heard()
+    async with asyncio.timeout(2 * LIMIT_S), asyncio.TaskGroup() as tasks:
+        for wiring in wirings(loaded.bench, loaded.drivers):
+            tasks.create_task(build.line(loaded, wiring, {}, heard.clock, heard.outlets()).once())
+    return loaded, heard
+
+
+def assert_as_logged(stands, loaded, observation):
+    """Every number is, digit for digit, what the stand-in says it answered, and was true when it says it sampled."""
+    where = f"{observation.instrument}/{observation.poll}"
+    assert observation.status == "ok", f"{where}: {observation.detail}"
+    entry = loaded.bench.instruments[observation.instrument]
+    poll = next(one for one in loaded.plans[observation.instrument].polls if one.name == observation.poll)
+    asked = observation.exchanges[-len(poll.steps) :]  # before them, a mode was entered
+    entries = [_entry(stands, observation, exchange) for exchange in asked]
+    logged = {name: text for one in entries for name, text in one["values"].items()}
+    for channel, name in LOGGED[entry.driver][poll.source].items():
+        reading = observation.readings[channel]
+        assert reading.status == "ok", f"{where}/{channel}"
+        if isinstance(loaded.drivers[entry.driver], RegisterDriver):
+            assert Decimal(reading.value) == Decimal(logged[name]), f"{where}/{channel}"
+        else:
+            assert reading.text == logged[name], f"{where}/{channel}"
+    for instant_ns in (each for one in entries for each in one["sampled_mono_ns"] or []):
+        assert abs(instant_ns - observation.timing.mono_ns) <= observation.timing.err_ns, where
+
+
+def _entry(stands, observation, exchange):
+    """The log's line of an exchange; of several alike the last, which no earlier one can be mistaken for."""
+    if exchange.binary:
+        key = (exchange.ask.hex(), exchange.got.hex())
+    else:
+        key = tuple(part.rstrip(b"\r\n").decode("latin-1") for part in (exchange.ask, exchange.got))
+    answers = stands.answers(observation.instrument)
+    assert key in answers, f"{observation.instrument}: no {key} among {list(answers)[-5:]}"
+    instants = [one for one in answers[key] if _near(one, observation)]
+    return instants[-1] if instants else answers[key][-1]
+
+
+def _near(entry, observation):
+    """Whether an entry is of this observation's time: the same text may come twice."""
+    sampled = entry["sampled_mono_ns"] or [observation.timing.mono_ns]
+    return all(abs(instant - observation.timing.mono_ns) <= observation.timing.err_ns for instant in sampled)
+
+
+async def test_the_demo_bench_reads_its_nine_instruments(stands, tmp_path):
+    loaded, heard = await ask_all_once(stands, tmp_path, data_of(DEMO))
+    assert {one.instrument for one in heard.observations} == set(loaded.bench.instruments)
+    assert len(heard.observations) == sum(len(plan.polls) for plan in loaded.plans.values())
+    for observation in heard.observations:
+        assert_as_logged(stands, loaded, observation)
+        assert observation.simulated
+    assert heard.events == []
+    for name, entry in loaded.bench.instruments.items():
+        assert heard.met[name].identity.serial == entry.serial_number
+        assert heard.met[name].simulated
+        assert heard.met[name].warnings == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["dmm1", "cal1", "balance1", "thermometer1", "ambient1", "meter1", "meter3", "pressure1"]
+)
+async def test_every_poll_of_a_driver_reads_its_stand_in(name, stands, tmp_path):
+    bench = data_of(DEMO)
+    entry = bench["instruments"][name]
+    driver = load_driver(ROOT / "drivers" / f"{entry['driver']}.yaml")[0]
+    asked = {poll: "1 s" for poll in driver.polls if (entry["driver"], poll) not in NOT_SIMULATED}
+    asked |= dict.fromkeys(getattr(driver, "streams", {}), "unasked")
+    assert asked.keys() == LOGGED[entry["driver"]].keys()
+    only = bench | {"instruments": {name: entry | {"poll": asked}}}
+    loaded, heard = await ask_all_once(stands, tmp_path, only)
+    assert [one.poll for one in heard.observations] == list(asked)
+    for observation in heard.observations:
+        assert_as_logged(stands, loaded, observation)
+        assert observation.readings.keys() >= LOGGED[entry["driver"]][observation.poll].keys()
