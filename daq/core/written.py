@@ -36,6 +36,7 @@ class Source:
         keys: path -> line and column of the key, both counted from 1.
         values: path -> line and column of what it holds.
         hash: first 12 hexadecimal digits of the SHA-256 of the file's bytes.
+        faults: what is wrong with the YAML itself and yet lets the rest be judged: path, place, sentence.
     """
 
     shown: str
@@ -43,6 +44,7 @@ class Source:
     keys: Mapping[Keys, Place]
     values: Mapping[Keys, Place]
     hash: str
+    faults: tuple[tuple[Keys, Place, str], ...] = ()
 
     def place(self, path: Keys, *, at_key: bool = False) -> Place:
         """Return line and column of a value, or of its key; of the nearest key above where it is not in the file."""

@@ -176,11 +176,14 @@ class _Problems:
         shown = _shown(file)
         self._files.append(shown)
         try:
-            return read_yaml(file, shown)
+            source = read_yaml(file, shown)
         except FileProblem as problem:
-            for place, text in problem.problems:
-                self._note(shown, place, text)
+            self._note(shown, problem.place, problem.message)
             return None
+        for path, place, text in source.faults:
+            self._paths.setdefault(shown, []).append(path)
+            self._note(shown, place, text)
+        return source
 
     def bench(self, source: Source) -> Bench | None:
         """Read the bench; None where it is wrong, which is noted."""
@@ -236,8 +239,10 @@ class _Problems:
                 self.add(source, ("examples", int(number)), f"{said}. Put the example or the poll right.")
 
     def extend(self, source: Source, problems: Iterable[Problem]) -> None:
+        told = {path for path, _, _ in source.faults}
         for problem in problems:
-            self.add(source, problem.path, problem.message, at_key=problem.at_key)
+            if problem.path not in told:
+                self.add(source, problem.path, problem.message, at_key=problem.at_key)
 
     def add(self, source: Source, path: Keys, message: str, *, at_key: bool = False) -> None:
         key = dotted(path)

@@ -30,11 +30,17 @@ MAX_DEPTH = 40
 
 
 class FileProblem(Exception):
-    """The file is no YAML that we read; holds place and sentence of each problem."""
+    """The file is no YAML that we read, and nothing in it can be judged.
 
-    def __init__(self, problems: list[tuple[Place, str]]) -> None:
-        super().__init__(problems)
-        self.problems = problems
+    Args:
+        place: where it was given up.
+        message: what is wrong there.
+    """
+
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(message)
+        self.place = place
+        self.message = message
 
 
 def read_yaml(file: Path, shown: str) -> Source:
@@ -45,20 +51,18 @@ def read_yaml(file: Path, shown: str) -> Source:
     try:
         node = yaml.compose(text)
     except YAMLError as error:
-        raise FileProblem([_yaml_problem(error, text)]) from None
+        raise FileProblem(*_yaml_problem(error, text)) from None
     except RecursionError:
         _fail((1, 1), f"nests deeper than {MAX_DEPTH} levels. That is no bench or driver file.")
     if node is None:
         _fail((1, 1), "the file is empty. A bench begins with 'bench: 1', a driver with 'driver: 1'.")
     walk = _Walk()
     data = walk.plain(node, (), [])
-    if walk.problems:
-        raise FileProblem(walk.problems)
-    return Source(shown, data, walk.keys, walk.values, hashlib.sha256(content).hexdigest()[:12])
+    return Source(shown, data, walk.keys, walk.values, hashlib.sha256(content).hexdigest()[:12], tuple(walk.faults))
 
 
 def _fail(place: Place, message: str) -> NoReturn:
-    raise FileProblem([(place, message)])
+    raise FileProblem(place, message)
 
 
 def _bytes(file: Path) -> bytes:
@@ -114,11 +118,11 @@ class _Walk:
     def __init__(self) -> None:
         self.keys: dict[Keys, Place] = {}
         self.values: dict[Keys, Place] = {}
-        self.problems: list[tuple[Place, str]] = []
+        self.faults: list[tuple[Keys, Place, str]] = []
         self._nodes = 0
 
     def plain(self, node: Node, path: Keys, above: list[Node]) -> Any:
-        """Return the data of a node; a problem is noted and leaves None."""
+        """Return the data of a node; a fault is noted and leaves None."""
         place = _place(node)
         self.values[path] = place
         self._nodes += 1
@@ -127,9 +131,8 @@ class _Walk:
         if len(above) > MAX_DEPTH or node in above:
             _fail(place, f"nests deeper than {MAX_DEPTH} levels, or within itself. That is no bench or driver file.")
         if node.tag not in _KNOWN_TAGS:
-            self.problems.append(
-                (place, f"the tag {quoted(str(node.tag).replace(_TAG, '!!'))} has no meaning here. Take it away.")
-            )
+            tag = quoted(str(node.tag).replace(_TAG, "!!"))
+            self.faults.append((path, place, f"{dotted(path)}: the tag {tag} has no meaning here. Take it away."))
             return None
         if isinstance(node, MappingNode):
             return self._mapping(node, path, [*above, node])
@@ -143,14 +146,14 @@ class _Walk:
         for key_node, value in node.value:
             place = _place(key_node)
             if not isinstance(key_node, ScalarNode) or not key_node.value:
-                self.problems.append((place, "a key must be a word. Put texts that begin with { or [ in quotes."))
+                self.faults.append((path, place, "a key must be a word. Put texts that begin with { or [ in quotes."))
                 continue
             key = str(key_node.value)
             below = (*path, key)
             if key in found:
                 line = self.keys[below][0]
                 said = f"{dotted(below)}: the same key stands in line {line} already. Take one away."
-                self.problems.append((place, said))
+                self.faults.append((below, place, said))
                 continue
             self.keys[below] = place
             found[key] = self.plain(value, below, above)
@@ -161,10 +164,8 @@ class _Walk:
         if node.style in ("'", '"', "|", ">") or node.tag == _TAG + "str":
             return text
         if is_nothing(text):
-            key = dotted(path)
-            self.problems.append(
-                (self.keys.get(path, _place(node)), f"{key}: has no value. Write one, or take the key away.")
-            )
+            said = f"{dotted(path)}: has no value. Write one, or take the key away."
+            self.faults.append((path, self.keys.get(path, _place(node)), said))
             return None
         return scalar(text)
 
