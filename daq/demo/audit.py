@@ -1,7 +1,8 @@
 """Compares what arrived at the broker with what the simulated instruments logged that they had answered. Pure.
 
-The log is written by the simulators, which share no code with the daemon: a value is right only if its digits stand in
-the very answer to the very question, and that answer was sampled within the published bounds of time.
+The log is written by the simulators, which share no code with the daemon. A value is right only if its digits are those
+of this channel in the answer to this very question: one that was asked when the daemon says it asked, that no other
+observation cites, and that was sampled within the published bounds of time.
 
     messages, the simulators' log -> Audit -> wrong, lost, duplicates, slots, latencies
 """
@@ -11,38 +12,46 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from daq.demo.places import Place
+
 NS = 1_000_000_000
 
-_BETWEEN = re.compile(r"[,; ]+")
-
 MOST_TOLD = 20
-"""Findings of one kind that are kept in words; the rest is only counted."""
+"""Findings that are kept in words; the rest is only counted."""
+
+ROUNDED_NS = 10_000
+"""Instants in messages are written in microseconds, and several of them are added here."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """One line of the simulators' log.
 
     Args:
+        asked_ns, answered_ns: monotonic: when the question was complete, just before the last byte left.
         sampled_ns: monotonic instants at which the answer's values were true.
-        values: the exact characters (text) or the shortest decimal (registers) of each value sent.
-        text: the whole answer.
+        values: the exact characters (text) or the shortest decimal (registers) of each value sent, by its name there.
+        text: the answer as it left.
     """
 
+    asked_ns: int
     answered_ns: int
     sampled_ns: tuple[int, ...]
-    values: frozenset[str]
+    values: Mapping[str, str]
     text: str
 
-    def holds(self, told: str) -> bool:
-        """Say whether these characters were sent, as a value or as a part of the answer that stands for itself."""
-        return told in self.values or told in _BETWEEN.split(self.text)
+    def sent(self, place: Place) -> Sequence[str]:
+        """Return what a channel at this place may publish of it."""
+        if place.value is None:
+            return re.split(r"[,; ]", self.text)
+        code = self.values.get(place.value, "")
+        return [place.words.get(code, code)]
 
 
 class Witness:
@@ -52,10 +61,14 @@ class Witness:
         self._answers: dict[tuple[str, str, str], list[Answer]] = defaultdict(list)
         for line in lines:
             told = json.loads(line)
-            key = (told["instrument"], told["ask"], told["answer"])
-            sampled = tuple(told["sampled_mono_ns"] or ())
-            values = frozenset(told["values"].values())
-            self._answers[key].append(Answer(told["answered_mono_ns"], sampled, values, told["answer"]))
+            answer = Answer(
+                told["asked_mono_ns"],
+                told["answered_mono_ns"],
+                tuple(told["sampled_mono_ns"] or ()),
+                told["values"],
+                told["answer"],
+            )
+            self._answers[told["instrument"], told["ask"], told["answer"]].append(answer)
 
     def answers(self, instrument: str, exchange: Mapping[str, Any]) -> list[Answer]:
         """Return the times this instrument was asked just this and answered just that."""
@@ -75,14 +88,16 @@ class Audit:
     """What the comparison found.
 
     Args:
-        codes: `instrument/poll/channel` -> word -> the code that the instrument sends for it.
-        outside: readings whose true instant lay outside the published bounds.
-        unaccounted: due slots that no observation speaks for.
+        places: instrument -> channel -> where its text comes from; a channel without a place is wrong.
+        wrong: observations with a value that is not the answer to their question.
+        outside: observations whose true instant lay outside the published bounds.
+        lost: observations that were published or numbered, and never came.
+        unaccounted: due slots that no observation speaks for, or two.
         latencies_ns: from the instrument's answer to the arrival of the message.
     """
 
     witness: Witness
-    codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    places: Mapping[str, Mapping[str, Place]]
     received: int = 0
     readings: int = 0
     duplicates: int = 0
@@ -96,17 +111,22 @@ class Audit:
     instruments: set[str] = field(default_factory=set)
     latencies_ns: list[int] = field(default_factory=list)
     _streams: dict[str, dict[int, dict[str, Any]]] = field(default_factory=lambda: defaultdict(dict))
+    _payloads: dict[str, bytes] = field(default_factory=dict)
+    _cited: dict[Answer, str] = field(default_factory=dict)
 
     def take(self, payload: bytes, arrived_ns: int) -> None:
         """Look at one observation; `arrived_ns` is the monotonic instant it came to the subscriber."""
         message = json.loads(payload, parse_float=Decimal)  # every digit as it was sent
         self.received += 1
-        instrument, poll = message["id"].split(".")[2:4]
-        stream = self._streams[f"{instrument}/{poll}/{message['epoch']}"]
-        if message["seq"] in stream:
+        name = message["id"]
+        if name in self._payloads:
             self.duplicates += 1
+            if self._payloads[name] != payload:
+                self._find("wrong", message, "came twice, and not with the same content")
             return
-        stream[message["seq"]] = message
+        self._payloads[name] = payload
+        instrument, poll = name.split(".")[2:4]
+        self._streams[f"{instrument}/{poll}/{message['epoch']}"][message["seq"]] = message
         self.instruments.add(instrument)
         self.simulated = self.simulated and message["simulated"] is True
         self.statuses[message["status"]] += message.get("slots", {}).get("count", 1)
@@ -116,65 +136,103 @@ class Audit:
             self._find("wrong", message, f"status {message['status']} and yet a value")
 
     def _compare(self, instrument: str, message: Mapping[str, Any], arrived_ns: int) -> None:
-        low_ns, high_ns = _bounds(message)
-
-        def likelihood(answer: Answer) -> tuple[bool, int]:
-            """The same digits may have been sent more than once: within the bounds, and last before it arrived."""
-            return any(low_ns <= instant <= high_ns for instant in _instants(answer)), answer.answered_ns
-
+        places = self.places.get(instrument, {})
         answers = [
-            max((each for each in given if each.answered_ns <= arrived_ns), key=likelihood, default=None)
-            for given in (self.witness.answers(instrument, exchange) for exchange in message["exchanges"])
+            answer for exchange in message["exchanges"] for answer in self._answer(instrument, message, exchange)
         ]
-        found = [answer for answer in answers if answer is not None]
-        sampled = [answer for answer in found if answer.sampled_ns]
-        if not sampled:
-            self._find("wrong", message, "no answer in the simulators' log is the one it cites")
-            return
-        for name, reading in message["readings"].items():
+        used: list[Answer] = []
+        for channel, reading in message["readings"].items():
             self.readings += 1
-            sent = self._sent(f"{instrument}/{message['id'].split('.')[3]}/{name}", reading)
-            telling = [answer for answer in found if answer.holds(sent)]
-            if not telling or not _is_that_number(reading, sent):
-                self._find("wrong", message, f"{name} {reading['value']} ({reading['text']!r}) was never sent")
-            elif not any(low_ns <= instant <= high_ns for answer in telling for instant in _instants(answer)):
-                self._find("outside", message, f"{name}: its true instant lies outside t +- t_err")
-        self.latencies_ns.append(arrived_ns - max(answer.answered_ns for answer in sampled))
+            source = _source(reading, places.get(channel), answers)
+            if source is None or not _has_its_value(reading):
+                self._find("wrong", message, f"{channel} {reading['value']} ({reading['text']!r}) was not the answer")
+                return
+            used.append(source)
+        if any(self._cited.setdefault(answer, message["id"]) != message["id"] for answer in used):
+            self._find("wrong", message, f"cites the answer that {self._cited[used[0]]} has published")
+            return
+        low_ns, high_ns = _bounds(message)
+        if not all(low_ns <= instant <= high_ns for answer in used for instant in answer.sampled_ns):
+            self._find("outside", message, "its true instant lies outside t +- t_err")
+        if used:
+            self.latencies_ns.append(arrived_ns - max(answer.answered_ns for answer in used))
 
-    def _sent(self, channel: str, reading: Mapping[str, Any]) -> str:
-        """Return what the instrument must have sent: the code behind a word of an enum, else the text itself."""
-        codes: Mapping[str, str] = self.codes.get(channel, {})
-        return codes.get(reading["text"], reading["text"])
+    def _answer(self, instrument: str, message: Mapping[str, Any], exchange: Mapping[str, Any]) -> Iterator[Answer]:
+        """Yield the logged answer to this very question: the same was asked and answered many times.
 
-    def settle(self, every_s: Mapping[str, float | None], published: set[str]) -> None:
+        The last byte of an observation came after the end of its bounds, so that its questions were asked no earlier
+        than is reckoned back from there; what the instrument had been asked before answers another question.
+        """
+        if exchange["rtt"] is None:
+            return
+        ends = [other["at"] + other["rtt"] for other in message["exchanges"] if other["rtt"] is not None]
+        ended_ns = _bounds(message)[1] - (max(ends) - exchange["at"] - exchange["rtt"]) * NS
+        asked_ns = ended_ns - exchange["rtt"] * NS - ROUNDED_NS
+        found = [
+            answer
+            for answer in self.witness.answers(instrument, exchange)
+            if not exchange["ask"] or answer.asked_ns >= asked_ns
+        ]
+        if found:
+            yield min(found, key=lambda answer: abs(answer.answered_ns - ended_ns))
+
+    def settle(self, every_s: Mapping[str, float | None], published: set[str], until_utc_ns: int | None = None) -> None:
         """Look at the whole: numbers that are missing, slots that nobody speaks for.
 
         Args:
             every_s: interval by `instrument/poll`, None for those that send unasked.
             published: ids that the journal holds.
+            until_utc_ns: slots due until then were due; None asks for no more than came. Given, all polls must also
+                have begun together.
         """
-        came = {message["id"] for stream in self._streams.values() for message in stream.values()}
-        missing = published - came
+        missing = (published | set(self._numbered())) - set(self._payloads)
         self.lost += len(missing)
-        self.told += [f"{name}: in the journal, and never received" for name in sorted(missing)[:MOST_TOLD]]
-        for name, stream in self._streams.items():
-            poll = name.rpartition("/")[0]
-            interval_s = every_s.get(poll)
+        self.told += [f"{name}: published, and never received" for name in sorted(missing)[:MOST_TOLD]]
+        spoken_for = {
+            name.rpartition("/")[0]: [
+                slot for seq in sorted(stream) for slot in self._slots(name, stream[seq], every_s)
+            ]
+            for name, stream in self._streams.items()
+        }
+        begun_ns = min((slots[0] for slots in spoken_for.values() if slots), default=0)
+        for poll, interval_s in every_s.items():
             if interval_s is not None:
-                self._count_slots(poll, [stream[seq] for seq in sorted(stream)], round(interval_s * NS))
+                span = None if until_utc_ns is None else (begun_ns, until_utc_ns)
+                self._count_slots(poll, spoken_for.get(poll, []), round(interval_s * NS), span)
 
-    def _count_slots(self, poll: str, messages: Sequence[Mapping[str, Any]], every_ns: int) -> None:
-        spoken_for: list[int] = []
-        for message in messages:
-            first = message.get("slots", {}).get("first", message["due"])
-            last = message.get("slots", {}).get("last", message["due"])
-            spoken_for += range(_utc_ns(first), _utc_ns(last) + every_ns // 2, every_ns)
-        slots = [(due - spoken_for[0] + every_ns // 2) // every_ns for due in spoken_for]
-        wanting = set(range(slots[-1] + 1)) ^ set(slots)
-        twice = len(slots) - len(set(slots))
+    def _numbered(self) -> Iterator[str]:
+        """Yield the ids that must have been, for a later one of the same stream came."""
+        for stream in self._streams.values():
+            name = next(iter(stream.values()))["id"].rpartition(".")[0]
+            yield from (f"{name}.{seq}" for seq in range(min(stream), max(stream)))
+
+    @staticmethod
+    def _slots(name: str, message: Mapping[str, Any], every_s: Mapping[str, float | None]) -> list[int]:
+        interval_s = every_s.get(name.rpartition("/")[0])
+        if interval_s is None:
+            return []
+        every_ns = round(interval_s * NS)
+        first = _utc_ns(message.get("slots", {}).get("first", message["due"]))
+        count = message.get("slots", {}).get("count", 1)
+        last = _utc_ns(message.get("slots", {}).get("last", message["due"]))
+        slots = list(range(first, last + every_ns // 2, every_ns))
+        return slots if len(slots) == count else slots + slots[:1]  # a wrong count is a slot spoken for twice
+
+    def _count_slots(self, poll: str, spoken_for: Sequence[int], every_ns: int, span: tuple[int, int] | None) -> None:
+        if not spoken_for:
+            self.unaccounted += 1
+            self.told.append(f"{poll}: nobody speaks for any of its slots")
+            return
+        first_ns = min(spoken_for)
+        slots = Counter((due - first_ns + every_ns // 2) // every_ns for due in spoken_for)
+        wanting = max(slots) + 1 - len(slots)
+        if span is not None:
+            wanting += max(0, (first_ns - span[0] - 1) // every_ns)
+            wanting += max(0, (span[1] - max(spoken_for)) // every_ns)
+        twice = slots.total() - len(slots)
         if wanting or twice:
-            self.unaccounted += len(wanting) + twice
-            self.told.append(f"{poll}: {len(wanting)} slots unaccounted for, {twice} spoken for twice")
+            self.unaccounted += wanting + twice
+            self.told.append(f"{poll}: {wanting} slots unaccounted for, {twice} spoken for twice")
 
     def _find(self, what: str, message: Mapping[str, Any], why: str) -> None:
         setattr(self, what, getattr(self, what) + 1)
@@ -187,16 +245,24 @@ class Audit:
         return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] / 1e6 if ordered else None
 
 
-def _is_that_number(reading: Mapping[str, Any], sent: str) -> bool:
-    """Say whether value and text are the same number; a reading that is not ok has none."""
+def _source(reading: Mapping[str, Any], place: Place | None, answers: Sequence[Answer]) -> Answer | None:
+    """Return the last of the answers that has this channel, where the reading is what it says; None where it is not."""
+    if place is None:
+        return None
+    if place.value is None:
+        sources = [answer for answer in answers if reading["text"] in answer.sent(place)]
+    else:
+        sources = [answer for answer in answers if place.value in answer.values]
+    return sources[-1] if sources and reading["text"] in sources[-1].sent(place) else None
+
+
+def _has_its_value(reading: Mapping[str, Any]) -> bool:
+    """Say whether the value is the very number in its text, digit for digit, or none where it may have none."""
     if reading["status"] != "ok" or "kind" in reading:
         return reading["value"] is None
-    return Decimal(reading["value"]) == Decimal(sent.replace(" ", ""))
-
-
-def _instants(answer: Answer) -> tuple[int, ...]:
-    """When its values were true; an answer that holds no measurement was true when it was given."""
-    return answer.sampled_ns or (answer.answered_ns,)
+    if reading["value"] is None:
+        return False
+    return Decimal(reading["value"]).as_tuple() == Decimal(reading["text"].replace(" ", "")).as_tuple()
 
 
 def _bounds(message: Mapping[str, Any]) -> tuple[Decimal, Decimal]:

@@ -10,7 +10,8 @@ import contextlib
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +21,12 @@ import orjson
 from rich.console import Console
 
 from daq.archive import records
-from daq.core.driver import TextDriver
 from daq.core.errors import DaqError
 from daq.core.record import Record
 from daq.core.wire import wirings
 from daq.demo.audit import Audit, Witness
 from daq.demo.bench import placed
+from daq.demo.places import PLACES, Place
 from daq.demo.processes import broker, broker_name, end, process, simulators
 from daq.load import Loaded, data_path, load_bench, read_yaml
 from daq.sinks.publisher import MqttSettings
@@ -46,12 +47,17 @@ INTERFACES = ("tcp", "visa", "serial", "modbus_tcp", "modbus_rtu")
 
 @dataclass(slots=True)
 class Shown:
-    """What came from the broker: the board for the eye, and every observation for the audit."""
+    """What came from the broker: the board for the eye, and every observation for the audit.
+
+    Args:
+        until_utc_ns: slots due until then had to be served; None while all goes on.
+    """
 
     board: Board = field(default_factory=Board)
     arrived: list[tuple[bytes, int]] = field(default_factory=list)
     first: asyncio.Event = field(default_factory=asyncio.Event)
     offline: asyncio.Event = field(default_factory=asyncio.Event)
+    until_utc_ns: int | None = None
 
     async def listen(self, port: int, listening: asyncio.Event) -> None:
         """Take messages until cancelled."""
@@ -107,6 +113,7 @@ async def _observe(
             )
         )
         await _until_over(daemon, folder, shown, stop, seconds, show)
+        shown.until_utc_ns = time.time_ns()
         code = await end(daemon)
         if code != 0:
             raise DaqError(f"The daemon left with exit code {code}:\n{(folder / 'daemon.log').read_text()}")
@@ -184,7 +191,7 @@ def _bench_file(folder: Path, instruments: Any, wires: Any, port: int) -> Loaded
 
 def _report(witness: Path, loaded: Loaded, shown: Shown, kept: Iterable[Record]) -> dict[str, Any]:
     """Audit what came against the witness and the journal."""
-    audit = Audit(Witness(witness.read_text(encoding="utf-8").splitlines()), _codes(loaded))
+    audit = Audit(Witness(witness.read_text(encoding="utf-8").splitlines()), _places(loaded))
     for payload, arrived_ns in shown.arrived:
         audit.take(payload, arrived_ns)
     published = {orjson.loads(record.payload)["id"] for record in kept if record.kind == "obs"}
@@ -193,7 +200,7 @@ def _report(witness: Path, loaded: Loaded, shown: Shown, kept: Iterable[Record])
         for name, plan in loaded.plans.items()
         for poll in plan.polls
     }
-    audit.settle(every, published)
+    audit.settle(every, published, shown.until_utc_ns)
     used = {wiring.interface for wiring in wirings(loaded.bench, loaded.drivers)}
     return {
         "instruments": len(audit.instruments),
@@ -214,19 +221,9 @@ def _report(witness: Path, loaded: Loaded, shown: Shown, kept: Iterable[Record])
     }
 
 
-def _codes(loaded: Loaded) -> dict[str, dict[str, str]]:
-    """Return what the instruments send for the words of their enums, from the driver files."""
-    codes = {}
-    for name, plan in loaded.plans.items():
-        driver = loaded.drivers[plan.driver]
-        channels = {source: dict(poll.channels) for source, poll in driver.polls.items()}
-        if isinstance(driver, TextDriver):
-            channels |= {source: dict(stream.channels) for source, stream in driver.streams.items()}
-        for poll in plan.polls:
-            for channel, about in channels[poll.source].items():
-                if about.enum:
-                    codes[f"{name}/{poll.name}/{channel}"] = {word: code for code, word in about.enum.items()}
-    return codes
+def _places(loaded: Loaded) -> dict[str, Mapping[str, Place]]:
+    """Return where the channels of each instrument stand in its answers."""
+    return {name: PLACES.get(plan.driver, {}) for name, plan in loaded.plans.items()}
 
 
 def all_is_well(report: dict[str, Any]) -> bool:
