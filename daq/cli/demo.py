@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import orjson
@@ -15,13 +16,14 @@ from daq.demo.run import all_is_well, demonstrate
 def demo(
     seconds: Annotated[float | None, typer.Option(help="End after so long; else Ctrl-C ends it.", min=1)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="No table; one JSON line at the end.")] = False,
+    picture: Annotated[Path | None, typer.Option(help="Save the last table to this file, as SVG.")] = None,
 ) -> None:
     """Run simulated instruments, a broker, the daemon and a live table; audit every value at the end.
 
     Exit code 0 when every value was right, none was lost and every due slot is accounted for; else 1.
     """
     console = Console()
-    report = asyncio.run(demonstrate(seconds, watch=not as_json, console=console))
+    report = asyncio.run(demonstrate(seconds, watch=not as_json, console=console, picture=picture))
     if as_json:
         typer.echo(orjson.dumps(report).decode())
     else:

@@ -34,6 +34,7 @@ from daq.sinks.subscriber import messages
 from daq.state import state_folder
 from daq.watch.board import Board
 from daq.watch.live import draw
+from daq.watch.picture import save_picture
 
 STARTS_S = 30.0
 """For the first observation, on a busy machine."""
@@ -51,16 +52,21 @@ class Shown:
 
     Args:
         until_utc_ns: slots due until then had to be served; None while all goes on.
+        port: of the broker.
+        picture: where the board is to be saved as it was at last, None for nowhere.
     """
 
     board: Board = field(default_factory=Board)
     arrived: list[tuple[bytes, int]] = field(default_factory=list)
     first: asyncio.Event = field(default_factory=asyncio.Event)
     offline: asyncio.Event = field(default_factory=asyncio.Event)
+    port: int = 0
+    picture: Path | None = None
     until_utc_ns: int | None = None
 
     async def listen(self, port: int, listening: asyncio.Event) -> None:
         """Take messages until cancelled."""
+        self.port = port
         async for message in messages(MqttSettings("127.0.0.1", port), "bench/v1/#", listening):
             self.board.take(message.topic, message.payload)
             if message.topic.split("/")[-2] in {"obs", "late"}:
@@ -70,13 +76,14 @@ class Shown:
                 self.offline.set()
 
 
-async def demonstrate(seconds: float | None, watch: bool, console: Console) -> dict[str, Any]:
+async def demonstrate(seconds: float | None, watch: bool, console: Console, picture: Path | None) -> dict[str, Any]:
     """Run the demonstration and return its report.
 
     Args:
         seconds: how long to observe after the first observation; None until SIGINT or SIGTERM.
         watch: draw the live table.
         console: where to.
+        picture: file for the last table as SVG, None for none.
 
     Raises:
         DaqError: something did not start; says what it complained of.
@@ -87,7 +94,7 @@ async def demonstrate(seconds: float | None, watch: bool, console: Console) -> d
         loop.add_signal_handler(number, stop.set)
     with tempfile.TemporaryDirectory(prefix="bench-daq-demo-") as name:
         folder = Path(name)
-        shown = Shown()
+        shown = Shown(picture=picture)
         loaded = await _observe(folder, shown, stop, seconds, _live(shown, console) if watch else _nothing)
         named = loaded.bench.station
         kept = records(state_folder(named.site, named.name, _environ(folder)))
@@ -114,6 +121,8 @@ async def _observe(
         )
         await _until_over(daemon, folder, shown, stop, seconds, show)
         shown.until_utc_ns = time.time_ns()
+        if shown.picture is not None:
+            save_picture(shown.board, shown.picture)
         code = await end(daemon)
         if code != 0:
             raise DaqError(f"The daemon left with exit code {code}:\n{(folder / 'daemon.log').read_text()}")
@@ -176,8 +185,14 @@ async def _nothing(over: asyncio.Event) -> None:
 
 def _live(shown: Shown, console: Console) -> Callable[[asyncio.Event], Any]:
     """Make what redraws the table until it is over."""
-    footer = f"Broker: {broker_name()}. Everything is simulated and on this machine alone. Ctrl-C ends it."
-    return lambda over: draw(shown.board, lambda: footer, over, console)
+
+    def footer() -> str:
+        return (
+            f"All simulated, on this machine alone; broker: {broker_name()}. Ctrl-C ends it. In another terminal:\n"
+            f"mosquitto_sub -V 5 -h 127.0.0.1 -p {shown.port} -t 'bench/v1/+/+/+/obs/#' -v"
+        )
+
+    return lambda over: draw(shown.board, footer, over, console)
 
 
 def _bench_file(folder: Path, instruments: Any, wires: Any, port: int) -> Loaded:

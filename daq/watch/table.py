@@ -14,8 +14,8 @@ from rich.text import Text
 
 from daq.watch.board import Board, Row
 
-FRAME = 4
-"""Lines around the rows: heading, head of the table, footer, and where the cursor stands."""
+FRAME = 5
+"""Lines around the rows: heading, head of the table, two of the footer, and where the cursor stands."""
 
 _COLOURS = {"ok": "green", "degraded": "yellow", "lost": "red", "online": "green", "offline": "red"}
 _ROLES = {"reference": "cyan", "uut": "magenta", "ambient": "blue", "source": "yellow"}
