@@ -149,6 +149,7 @@ class Assembly:
         try:
             values[key] = setting_text(setting, given)
         except ValueError as error:
+            values[key] = "1"  # so that what needs it is not found wrong as well
             self.wrong_bench(path, str(error))
 
     # Times ------------------------------------------------------------------------------------------------------------
@@ -337,11 +338,6 @@ def identity_check(entry: InstrumentFile, expect: Mapping[str, str]) -> Identity
             continue
     serial = None if entry.serial_number in {None, "any"} else entry.serial_number
     return IdentityCheck(entry.driver, patterns, serial, entry.simulated)
-
-
-def is_simulated(fields: Mapping[str, str]) -> bool:
-    """Whether an identity is a stand-in's."""
-    return fields.get("serial", "").strip().startswith(SIMULATED)
 
 
 def _autozero(written: bool | Literal["before", "after"]) -> timing.Autozero:

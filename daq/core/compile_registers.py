@@ -222,8 +222,6 @@ class RegisterCompiler:
                 put: dict[str, object] = {"at": channel.at + number * channel.stride}
                 if channel.label is not None:
                     put["label"] = put_in(channel.label, values)
-                if channel.scale_from is not None and channel.stride and repeated:
-                    put["scale_from"] = channel.scale_from
                 expanded[put_in(key, values)] = (channel.model_copy(update=put), where)
         return expanded
 

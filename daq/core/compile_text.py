@@ -30,7 +30,7 @@ from daq.core.plan import (
 )
 from daq.core.settings import agree, as_number, names_in, words_of
 from daq.core.text_channels import channel_readers
-from daq.core.text_exchanges import Exchanges, integrity, tells_something, to_bytes
+from daq.core.text_exchanges import Exchanges, integrity, names_its_question, tells_something, to_bytes
 from daq.core.text_steps import expanded_channels, expanded_steps
 
 
@@ -66,7 +66,7 @@ class TextCompiler:
         errors = self._errors()
         teardown = self._commands(driver.teardown, driver.settings, values, ("teardown",))
         for reply in self.exchanges.replies:
-            reply.others.extend(other for other in self.exchanges.replies if tells_something(other))
+            reply.others.extend(other for other in self.exchanges.replies if names_its_question(other))
         work.check_overrides(channel.name for poll in polls for channel in poll.channels)
         barrier = self._barrier()
         if barrier is None:

@@ -142,12 +142,11 @@ class RegisterReader:
             if scaled is None:
                 unscaled = (None, text, self.unit, self.quantity, ReadingStatus.INVALID, (), self.kind, self.role)
                 return Reading(*unscaled)
-            text = plain(scaled)
-        value = json_number(text)
+            text = json_number(plain(scaled))  # which refuses what no double holds
         flags: tuple[Flag, ...] = ()
-        if self.plausible is not None and not self.plausible[0] <= Decimal(value) <= self.plausible[1]:
+        if self.plausible is not None and not self.plausible[0] <= Decimal(text) <= self.plausible[1]:
             flags = (Flag.IMPLAUSIBLE,)
-        return Reading(value, value, self.unit, self.quantity, ReadingStatus.OK, flags, self.kind, self.role)
+        return Reading(text, text, self.unit, self.quantity, ReadingStatus.OK, flags, self.kind, self.role)
 
     def _scaled(self, number: Decimal, answers: Sequence[Answer]) -> Decimal | None:
         """Multiply; None where the exponent's register holds none."""
@@ -165,8 +164,8 @@ class RegisterReader:
 
 
 def plain(number: Decimal) -> str:
-    """Write a decimal without an exponent where that is short, every digit kept."""
-    return format(number, "f") if -7 < number.adjusted() < 21 else str(number)
+    """Write a decimal as JSON does, every digit kept: without an exponent where that is short."""
+    return format(number, "f") if -7 < number.adjusted() < 21 else str(number).replace("E+", "E")
 
 
 def shortest_float64(number: float) -> str | None:
@@ -177,9 +176,10 @@ def shortest_float64(number: float) -> str | None:
 def shortest_float32(number: float) -> str | None:
     """Write a float32 as the shortest decimal that reads back as the same, the nearest of several.
 
-    Six digits always survive the way through a normal float32 (FLT_DIG), so six, seven, eight and nine are tried. Near
-    powers of two, where the neighbours are not equally far, among the smallest numbers, and on exact ties, decimals
-    are compared instead.
+    Six digits always survive the way through a normal float32 (FLT_DIG), so six, seven, eight and nine are tried: the
+    nearest decimal of so many digits will do if it is nearer than half the way to the neighbours. At powers of two,
+    where the neighbours are not equally far, among the smallest numbers, and on the border itself, exact decimals are
+    compared instead.
 
     Args:
         number: exactly a float32. None is returned for NaN and infinities.
@@ -188,28 +188,31 @@ def shortest_float32(number: float) -> str | None:
         return None
     if number == 0:
         return "-0" if math.copysign(1, number) < 0 else "0"
-    bits = struct.unpack(">I", struct.pack(">f", number))[0]
-    if bits & 0x7FFFFF == 0 or bits & 0x7F800000 == 0:
-        return plain(_shortest_exactly(bits))
-    for digits in (6, 7, 8, 9):
-        text = f"{number:.{digits}g}"
-        back = float(text)
-        if struct.unpack(">Q", struct.pack(">d", back))[0] & 0x1FFFFFFF == 0x10000000:
-            return plain(_shortest_exactly(bits))
-        if _same_float32(back, bits):
-            return plain(Decimal(text))
+    mantissa, exponent = math.frexp(number)
+    if abs(mantissa) == 0.5 or exponent < _NORMAL:
+        return plain(_shortest_exactly(number))
+    border = math.ulp(number) * 2**28  # half of a float32's ulp: a double has 29 bits more
+    for form in _DIGITS:
+        text = form % number
+        off = abs(float(text) - number)
+        if off < border * (1 - _CLOSE):
+            return plain(Decimal(text)) if "e" in text else text
+        if off <= border * (1 + _CLOSE):
+            return plain(_shortest_exactly(number))
     raise AssertionError("nine digits always tell a float32")
 
 
-def _same_float32(number: float, bits: int) -> bool:
-    try:
-        return bool(struct.pack(">f", number) == bits.to_bytes(4, "big"))
-    except OverflowError:
-        return False
+_NORMAL = -125
+"""The exponent of the smallest normal float32, as frexp counts."""
+
+_DIGITS = ("%.6g", "%.7g", "%.8g", "%.9g")
+_CLOSE = 1e-6
+"""So near to the border, relatively, a double cannot say on which side a decimal is."""
 
 
-def _shortest_exactly(bits: int) -> Decimal:
+def _shortest_exactly(number: float) -> Decimal:
     """Find the shortest decimal between the midpoints to both neighbours, the midpoints included for even bits."""
+    bits = int.from_bytes(struct.pack(">f", number), "big")
     magnitude, even = bits & 0x7FFFFFFF, bits & 1 == 0
     exact, below = _float32(magnitude), _float32(magnitude - 1)
     largest = magnitude == 0x7F7FFFFF

@@ -131,6 +131,11 @@ def types_in(one: Asked) -> dict[str, set[str]]:
     return types
 
 
+def names_its_question(whole: WholeReply) -> bool:
+    """Whether a reply shows which question it answers: a bare number or word does not, for many print the same."""
+    return not any(re.fullmatch(r"\{(?!quoted)[a-z0-9]+(:[0-9]+)?\}", shape.template.shape) for shape in whole.shapes)
+
+
 def tells_something(whole: WholeReply) -> bool:
     """Whether a reply to it can be told from other replies: one that is nothing but text cannot."""
     return not any(re.fullmatch(r"\{(text|word)\}", shape.template.shape) for shape in whole.shapes)

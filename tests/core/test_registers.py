@@ -146,8 +146,8 @@ def nearest_float32(decimal):
         else:
             high = middle - 1
     below = Fraction(struct.unpack(">f", low.to_bytes(4, "big"))[0])
-    if low == 0x7F7FFFFF:
-        return low
+    if low == 0x7F7FFFFF:  # beyond half a step above the largest, IEEE 754 rounds to infinity
+        return low if magnitude < below + Fraction(2) ** 103 else None
     above = Fraction(struct.unpack(">f", (low + 1).to_bytes(4, "big"))[0])
     if magnitude - below == above - magnitude:
         return low + (low & 1)
