@@ -348,6 +348,8 @@ class Delivery:
         topic, record = flight.topic, flight.record
         if record is not None:
             self._finish(record, late=flight.late)
+            if record.kind != "event":
+                details["instrument"] = record.stream.partition("/")[0]
             details |= {"stream": record.stream, "epoch": record.epoch, "seq": record.seq, "bytes": len(record.payload)}
         now_ns = self._clock.now().mono_ns
         last_ns, count = self._carried.refusals.get((topic, code or 0), (now_ns - ONCE_A_MINUTE_NS, 0))

@@ -270,6 +270,7 @@ async def test_an_oversized_message_is_set_aside_and_said(make_broker, station, 
         event = await station.announced()
         assert (event["event"], event["code"], event["why"]) == ("refused", 149, "packet too large")
         assert (event["stream"], event["seq"], event["limit"]) == ("dmm1/vref", 1, 2000)
+        assert event["instrument"] == "dmm1"
         obs = topics.observation("dmm1", "vref")
         await listener.until(lambda: len(listener.on(obs)) == 2)
         assert listener.on(obs) == [body(0), body(2)]
