@@ -1,0 +1,137 @@
+import pytest
+
+from daq.core.observation import Flag, Integrity, Kind, ReadingStatus
+from daq.core.plan import RegisterStep
+from daq.core.timing import Latest
+from tests.core.drivers import AT, DMM, METER, channel, compiled, problems, register_driver
+
+
+def meter(poll, **at):
+    return compiled(METER, poll, at={"modbus_rtu_over_tcp": "h:1", "unit": 3, **at})
+
+
+def test_the_meter_is_read_in_one_request():
+    plan = meter({"power": "1 s", "energy": "10 s"})
+    power, energy = plan.polls
+    assert power.steps == (RegisterStep(4, 0, 72, 10**9),)
+    assert energy.steps == (RegisterStep(4, 72, 8, 10**9),)
+    assert plan.unit == 3
+    assert plan.identify.steps == (RegisterStep(3, 0xFC00, 3, 10**9),)
+    assert power.time == Latest(10**9)
+
+
+def test_the_barrier_of_the_meter_is_another_count():
+    plan = meter({"power": "1 s", "energy": "10 s"})
+    counts = {step.count for poll in plan.polls for step in poll.steps} | {3}
+    for poll in plan.polls:
+        counts |= {part.count for step in poll.steps for part in poll.subdivide(step)}
+    assert plan.barrier.function == 4
+    assert plan.barrier.count not in counts
+    assert plan.barrier.count % 2 == 0, "this meter wants whole parameters"
+
+
+def test_integrity_follows_from_the_framing():
+    assert meter({"power": "1 s"}).polls[0].integrity is Integrity.CHECKSUM
+    tcp = compiled(METER, {"power": "1 s"}, at={"modbus_tcp": "h:502", "unit": 1})
+    assert tcp.polls[0].integrity is Integrity.TRANSACTION
+
+
+def test_a_serial_number_in_registers_cannot_say_sim():
+    plan = compiled(
+        METER, {"power": "1 s"}, at={"modbus_tcp": "h:502", "unit": 1}, simulated=True, serial_number="21000001"
+    )
+    fields = plan.identify.fields([bytes.fromhex("01406F41 0070")])
+    assert fields == {"serial": "21000001", "model": "112"}
+    assert plan.identify.check(fields) is None
+    assert "expects '112'" in plan.identify.check({**fields, "model": "113"})
+
+
+@pytest.mark.parametrize(
+    ("at", "table", "address"),
+    [
+        (40001, "holding", 0),
+        (1, "holding", 0),
+        (30001, "input", 0),
+        (30101, "input", 100),
+        (10001, "discrete", 0),
+        (9, "coil", 8),
+    ],
+)
+def test_addresses_of_programmable_controllers(at, table, address):
+    kind = "bits" if table in {"coil", "discrete"} else "uint16"
+    plan = compiled(register_driver({"x": channel(at, table, kind)}), {"p": "1 s"}, at=AT)
+    assert plan.polls[0].steps[0].address == address
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (channel(0), "counts from 1"),
+        (channel(30001), "names the table input, not holding"),
+        (channel(40001, kind="string"), "needs its length"),
+        (channel(40001, kind="int16", order="HGFEDCBA"), "is for 64 bits"),
+        (channel(40001, "coil"), "names the table holding, not coil"),
+        (channel(1, "coil"), "holds bits, not uint16"),
+        (channel(40001, invalid=["NaN"]), "is no raw content"),
+        (channel(40001, invalid=["0x12345"]), "does not fit into 16 bits"),
+        (channel(40001, kind="bits"), "is no number"),
+        (channel(40001, scale="a tenth"), "is not a decimal factor"),
+        (channel(40005), "forbidden range"),
+        (channel(40001) | {"unit": "volt"}, "Nearest: 'V'"),
+        (channel(40001) | {"quantity": "voltage.db"}, "Nearest: 'voltage.d"),
+        (channel(40001, plausible=[5, 1]), "low end comes first"),
+        (channel(40001, kind="uint16") | {"kind": "enum"}, "needs the meaning of each code"),
+    ],
+)
+def test_registers_that_cannot_be(written, words):
+    driver = register_driver({"x": written}, blocks={"forbidden": [[40005, 40006]]})
+    found = problems(driver, {"p": "1 s"}, at=AT)
+    assert any(words in message for _, _, message in found), found
+    assert all(file == "driver" and path.startswith("polls.p.channels.x") for file, path, _ in found)
+
+
+def test_scale_and_exponent_and_codes_come_from_the_file():
+    channels = {
+        "p": channel(
+            40001, kind="int16", scale_from={"at": 40002, "table": "holding", "type": "int16"}, invalid=["0x8000"]
+        ),
+        "t": channel(40003, kind="int16", scale="0.1", plausible=["-40 V", 60]),
+        "s": channel(40004) | {"kind": "enum", "enum": {"0": "off", "1": "on"}},
+    }
+    plan = compiled(register_driver(channels), {"p": "1 s"}, at=AT)
+    assert plan.polls[0].steps == (RegisterStep(3, 0, 4, 2 * 10**9),)
+    found = plan.polls[0].readings([bytes.fromhex("04D2 FFFF 0259 0001")])
+    assert [found[name].value for name in "pts"] == ["123.4", "60.1", None]
+    assert (found["t"].flags, found["s"].text, found["s"].kind) == ((Flag.IMPLAUSIBLE,), "on", Kind.ENUM)
+    absent = plan.polls[0].readings([bytes.fromhex("8000 FFFF FF9C 0001")])
+    assert (absent["p"].status, absent["p"].text, absent["t"].value) == (ReadingStatus.INVALID, "0x8000", "-10.0")
+
+
+def test_repetitions_stand_a_stride_apart():
+    driver = register_driver({}, polls={
+        "p": {
+            "for_each": {"n": [1, 2, 3]},
+            "channels": {"u{n}": channel(1, stride=2, kind="float32", label="Phase {n}")},
+            "time": {"model": "latest", "period": "1 s"},
+        }
+    })  # fmt: skip
+    plan = compiled(driver, {"p": "1 s"}, at=AT)
+    assert [(one.name, one.label) for one in plan.polls[0].channels] == [(f"u{n}", f"Phase {n}") for n in (1, 2, 3)]
+    found = plan.polls[0].readings([bytes.fromhex("3F800000 40000000 40400000")])
+    assert [reading.value for reading in found.values()] == ["1", "2", "3"]
+
+
+def test_a_register_of_known_content_proves_the_word_order():
+    verify = {"at": 7, "table": "holding", "type": "float32", "order": "CDAB", "content": "-123.45"}
+    plan = compiled(register_driver({"x": channel(1)}, verify=verify), {"p": "1 s"}, at=AT)
+    assert plan.verify.step == RegisterStep(3, 6, 2, 2 * 10**9)
+    assert plan.verify.check(bytes.fromhex("E666 C2F6")) is None
+    assert "word order or addressing" in plan.verify.check(bytes.fromhex("C2F6 E666"))
+
+
+def test_registers_are_not_asked_over_text_nor_text_over_modbus():
+    ((file, path, message),) = problems(METER, {"power": "1 s"})
+    assert (file, path) == ("bench", "instruments.box.at.tcp")
+    assert message.endswith("Use modbus_tcp, modbus_rtu_over_tcp, serial or wire, with unit.")
+    assert [path for _, path, _ in problems(METER, {"power": "1 s"}, at={"serial": "/dev/x"})] == ["instruments.box.at"]
+    assert [path for _, path, _ in problems(DMM, {"dcv": "1 s"}, at=AT)] == ["instruments.box.at.modbus_tcp"]

@@ -1,0 +1,155 @@
+import pytest
+
+from daq.core.driver import TextDriver
+from daq.core.errors import BusyReply, RefusedReply, UnreadableReply
+from daq.core.observation import Flag, Integrity, ReadingStatus
+from daq.core.timing import Arrival
+from tests.core.drivers import compiled, problems, readings, text_driver, with_poll
+
+WEIGHT = {
+    "ask": "SI",
+    "replies": [
+        {"match": "S S {w:nr2:10} {u:unit}"},
+        {"match": "S D {w:nr2:10} {u:unit}", "flags": ["unstable"]},
+        {"match": "S +", "status": "overrange"},
+        {"match": "S I", "outcome": "busy"},
+        {"match": "ES", "outcome": "instrument_error"},
+    ],
+    "channels": {"w": {"quantity": "mass", "unit": "g", "unit_in": "u", "units": {"kg": "kg", "ct": "[car_m]"}}},
+}
+
+
+def test_a_balance_has_several_shapes_of_reply():
+    # Mettler-Toledo MT-SICS reference manual: SI answers S S, S D, S I, S +, S -; ES is a syntax error
+    plan = compiled(with_poll(**WEIGHT), {"p": "1 s"})
+
+    def weight(reply):
+        return readings(plan, reply.encode() + b"\n")["w"]
+
+    stable, dynamic, over = weight("S S     100.00 g"), weight("S D     -0.305 kg"), weight("S +")
+    assert (stable.value, stable.text, stable.unit, stable.flags) == ("100.00", "100.00", "g", ())
+    assert (dynamic.value, dynamic.unit, dynamic.flags) == ("-0.305", "kg", (Flag.UNSTABLE,))
+    assert (over.value, over.text, over.status) == (None, "S +", ReadingStatus.OVERRANGE)
+    with pytest.raises(BusyReply):
+        weight("S I")
+    with pytest.raises(RefusedReply):
+        weight("ES")
+    with pytest.raises(UnreadableReply) as caught:
+        weight("S S     100.00 lb")
+    assert "its driver knows 'g', 'kg', 'ct'" in str(caught.value)
+
+
+KELVIN = {
+    "for_each": {"n": ["a", "b"]},
+    "steps": [
+        {"ask": "KRDG? {n}", "reply": "{t_{n}:nr2}"},
+        {"ask": "RDGST? {n}", "reply": "{s:bits}", "status": {"t_{n}": {"32": "overrange", "1": "invalid"}}},
+    ],
+    "channels": {"t_{n}": {"quantity": "temperature", "unit": "K", "label": "Sensor {n}"}},
+}
+
+
+def test_value_and_status_by_two_asks_for_every_sensor():
+    plan = compiled(with_poll(**KELVIN), {"p": "1 s"})
+    assert [step.ask for step in plan.polls[0].steps] == [b"KRDG? a\n", b"RDGST? a\n", b"KRDG? b\n", b"RDGST? b\n"]
+    found = readings(plan, b"+077.350\n", b"000\n", b"+000.000\n", b"033\n")
+    assert (found["t_a"].value, found["t_a"].text, found["t_a"].status) == ("77.350", "+077.350", ReadingStatus.OK)
+    assert (found["t_b"].value, found["t_b"].status) == (None, ReadingStatus.OVERRANGE)  # the driver's order: 32 first
+    assert [channel.label for channel in plan.polls[0].channels] == ["Sensor a", "Sensor b"]
+
+
+def test_a_code_that_is_not_listed_is_invalid_where_ok_is():
+    driver = with_poll(
+        ask="V?", reply="{v:nr2},{s:nr1}",
+        channels={"v": {"quantity": "voltage.dc", "unit": "V"}},
+    ).model_dump(exclude_unset=True)  # fmt: skip
+    poll = driver["polls"]["p"]
+    poll["steps"] = [
+        {"ask": poll.pop("ask"), "reply": poll.pop("reply"), "status": {"v": {"0": "ok", "1": "underrange"}}}
+    ]
+    plan = compiled(TextDriver.model_validate(driver), {"p": "1 s"})
+    codes = [readings(plan, f"1.5,{code}\n".encode())["v"].status for code in ("+0", "01", "7")]
+    assert codes == [ReadingStatus.OK, ReadingStatus.UNDERRANGE, ReadingStatus.INVALID]
+
+
+def test_commands_between_questions_bring_no_answer():
+    steps = [{"tell": "TRIG"}, {"ask": "V?", "reply": "{v:nr2}"}]
+    plan = compiled(with_poll(steps=steps), {"p": "1 s"})
+    assert [(step.ask, step.reply is None) for step in plan.polls[0].steps] == [(b"TRIG\n", True), (b"V?\n", False)]
+    assert readings(plan, b"1.5\n")["v"].value == "1.5"
+
+
+def test_words_enums_and_bits_have_no_value():
+    channels = {
+        "k": {"quantity": "state", "unit": "1", "kind": "enum", "enum": {"0": "off", "1": "on"}},
+        "w": {"quantity": "state", "unit": "1", "kind": "word"},
+        "b": {"quantity": "status", "unit": "1", "kind": "bits"},
+    }
+    found = readings(
+        compiled(with_poll(ask="A?", reply="{k:enum};{w:word};{b:hex}", channels=channels), {"p": "1 s"}),
+        b"1;RUN;0xFF\n",
+    )
+    assert [(each.value, each.text) for each in found.values()] == [(None, "on"), (None, "RUN"), (None, "255")]
+
+
+def test_scaling_text_is_decimal_and_ranges_flag():
+    channels = {"v": {"quantity": "pressure.gauge", "unit": "Pa", "scale": "100", "plausible": ["0 Pa", "100 kPa"]}}
+    plan = compiled(with_poll(ask="P?", reply="{v:nr2}", channels=channels), {"p": "1 s"})
+    fine, beyond = (readings(plan, reply)["v"] for reply in (b"1.10\n", b"1000.01\n"))
+    assert (fine.value, fine.text, fine.flags) == ("110.00", "1.10", ())
+    assert (beyond.value, beyond.flags) == ("100001.00", (Flag.IMPLAUSIBLE,))
+
+
+def test_a_stream_listens():
+    stream = {
+        "reply": "{t:nr2} C",
+        "channels": {"t": {"quantity": "temperature", "unit": "Cel"}},
+        "time": {"model": "arrival", "latency": "500 ms"},
+        "quiet": "3 s",
+    }
+    plan = compiled(text_driver(streams={"talk": stream}), {"talk": "unasked"})
+    talk = plan.polls[0]
+    assert (talk.every_ns, talk.quiet_ns, talk.steps[0].ask, talk.time) == (None, 3 * 10**9, b"", Arrival(500_000_000))
+    assert talk.channels[0].symbol == "°C"
+    assert readings(plan, b"23.50 C\n")["t"].value == "23.50"
+
+
+def test_a_header_in_the_reply_makes_it_tagged():
+    echo = with_poll(ask=":SENS:PRES?", reply=":SENS:PRES {v:nr2}")
+    assert compiled(echo, {"p": "1 s"}).polls[0].integrity is Integrity.TAGGED
+    assert compiled(with_poll(**WEIGHT), {"p": "1 s"}).polls[0].integrity is Integrity.NONE
+    declared = with_poll(ask="T", reply="T={v:nr2}", header="the reply begins with the letter of its question")
+    assert compiled(declared, {"p": "1 s"}).polls[0].integrity is Integrity.TAGGED
+
+
+def test_without_an_identity_another_question_is_the_barrier_or_none():
+    assert compiled(text_driver(), {"p": "1 s"}).barrier is None
+    assert any("kept quiet" in warning for warning in compiled(text_driver(), {"p": "1 s"}).warnings)
+    same_shape = text_driver(settings={"rate": {"default": 1, "get": "RATE?", "reply": "{value:nr2}"}})
+    assert compiled(same_shape, {"p": "1 s"}).barrier is None
+    other_shape = text_driver(settings={"mode": {"default": "A", "get": "MODE?", "reply": "MODE {value:word}"}})
+    assert compiled(other_shape, {"p": "1 s"}).barrier.ask == b"MODE?\n"
+
+
+def test_the_larger_gap_and_the_longest_wait_count():
+    driver = text_driver(link={"gap": "20 ms", "max_latency": "1 s", "eol": "\r\n", "ask_eol": "\r"})
+    plan = compiled(driver, {"p": "1 s"}, gap_ns=50_000_000)
+    assert (plan.gap_ns, plan.latency_ns, plan.eol, plan.polls[0].steps[0].ask) == (50_000_000, 10**9, b"\r\n", b"V?\r")
+    slow = with_poll(ask="V?", reply="{v:nr2}", within="7 s")
+    assert compiled(slow, {"p": "1 s"}).latency_ns == 7 * 10**9
+
+
+def test_replies_without_an_ending_need_one_length():
+    fixed = with_poll(ask="V?", reply="{v:nr2:8}").model_copy(update={"link": text_driver(link={"eol": ""}).link})
+    step = compiled(fixed, {"p": "1 s"}).polls[0].steps[0]
+    assert step.reply.cut(b"    1.50") == 8
+    assert step.reply.cut(b"    1.5") == 0
+    loose = with_poll(ask="V?", reply="{v:nr2}").model_copy(update={"link": text_driver(link={"eol": ""}).link})
+    assert "one fixed length" in problems(loose, {"p": "1 s"})[0][2]
+
+
+def test_channels_take_their_probe_from_the_bench():
+    channels = {"v": {"role": "uut", "asset": "PRT-042"}}
+    plan = compiled(text_driver(), {"p": "1 s"}, role="reference", channels=channels)
+    assert (plan.polls[0].channels[0].role, plan.polls[0].channels[0].asset) == ("uut", "PRT-042")
+    assert readings(plan, b"1.5\n")["v"].role == "uut"

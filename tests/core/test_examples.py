@@ -1,0 +1,57 @@
+import copy
+
+import pytest
+from ruamel.yaml import YAML
+
+from daq.core.driver import TextDriver
+from daq.core.examples import lint, run_examples
+from tests.core.drivers import DMM, DRIVERS, channel, register_driver, text_driver
+
+
+@pytest.mark.parametrize(
+    ("example", "words"),
+    [
+        (
+            {"poll": "dcv", "got": ["+9.99998713E+00"], "gives": {"dcv": "9.9999871"}},
+            "value is '9.99998713', not '9.9999871'",
+        ),
+        (
+            {"poll": "dcv", "got": ["+9.90000000E+37"], "gives": {}, "status": {"dcv": "invalid"}},
+            "status is 'overrange'",
+        ),
+        ({"poll": "dcv", "got": ["nonsense"]}, "its driver expects"),
+        ({"poll": "dcv", "got": ["+9.99998713E+00"], "outcome": "busy"}, "should have been refused"),
+        ({"poll": "dcv", "got": []}, "0 replies are given where 1 questions are asked"),
+        ({"poll": "dcx", "got": []}, "no poll 'dcx'"),
+        ({"poll": "dcv", "got": ["+9.99998713E+00"], "gives": {"acv": "1"}}, "no channel 'acv'"),
+        ({"poll": "dcv", "got": ["+9.99998713E+00"], "unit": {"dcv": "A"}}, "unit is 'V', not 'A'"),
+    ],
+)
+def test_an_example_that_does_not_come_true_fails(example, words):
+    written = DMM.model_dump(exclude_unset=True)
+    driver = TextDriver.model_validate(
+        {**written, "link": {"max_latency": "5 s"}, "modes": _modes(), "examples": [example]}
+    )
+    (failure,) = run_examples(driver)
+    assert words in failure
+
+
+def _modes():
+    return copy.deepcopy(YAML(typ="safe").load((DRIVERS / "keysight/34465a.yaml").read_text())["modes"])
+
+
+def test_register_examples_that_do_not_come_true_fail():
+    examples = [
+        {"poll": "p", "registers": {"holding 40001": "04D2"}, "gives": {"x": "1233"}},
+        {"poll": "p", "registers": {"holding 40001": "04D2"}, "gives": {"x": "1234"}},
+        {"poll": "p", "registers": {"holdings 40001": "04D2"}},
+    ]
+    failures = run_examples(register_driver({"x": channel(40001)}, examples=examples))
+    assert [failure.split(" ")[0] for failure in failures] == ["examples.0", "examples.2"]
+
+
+def test_lint_names_what_is_unproven_and_what_would_pass_damaged():
+    found = lint(text_driver())
+    assert "p.v: no example gives it" in found
+    assert any("lost its first characters" in warning for warning in found)
+    assert any(warning.startswith("identify") for warning in found)

@@ -1,0 +1,89 @@
+import pytest
+
+from daq.core.formula import span_ns
+from daq.core.units import QUANTITIES, UnitError, check_unit, symbol
+
+
+@pytest.mark.parametrize(
+    ("formula", "ns"),
+    [
+        ("nplc / line_frequency", 200_000_000),
+        ("2 * nplc / line_frequency", 400_000_000),
+        ("500 ms", 500_000_000),
+        ("1.5 s * 2", 3_000_000_000),
+        ("aperture", 100_000_000),
+        ("samples / rate", 2_000_000_000),
+    ],
+)
+def test_formulas_are_reckoned_exactly(formula, ns):
+    values = {"nplc": ("10", None), "aperture": ("100", "ms"), "samples": ("20", None), "rate": ("10", "Hz")}
+    assert span_ns(formula, values, 50) == ns
+
+
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        ("nplc", "is not a time"),
+        ("1 s * 1 s", "is not a time"),
+        ("nplc / line_frequncy", "Nearest: 'line_frequency'"),
+        ("__import__('os')", "neither a name"),
+        ("(1 s)", "neither a name"),
+        ("1 s +", "neither a name"),
+        ("", "neither a name"),
+        ("1 s / 0", "divides by zero"),
+        ("word / line_frequency", "no time can be reckoned from a word"),
+    ],
+)
+def test_formulas_that_are_no_times_are_refused(formula, words):
+    with pytest.raises(ValueError) as caught:
+        span_ns(formula, {"nplc": ("10", None), "word": ("auto", None)}, 50)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "printed"),
+    [
+        ("V", "V"),
+        ("kOhm", "kΩ"),
+        ("Cel", "°C"),
+        ("m/s2", "m/s²"),
+        ("V.A{reactive}", "var"),
+        ("kW.h", "kWh"),
+        ("%{RH}", "%RH"),
+        ("uV/V", "µV/V"),
+        ("[in_i'H2O]", "inH₂O"),
+        ("mm[Hg]", "mmHg"),
+        ("1", ""),
+        ("10*-6", "10⁻⁶"),
+        ("hPa", "hPa"),
+        ("dB{mW}", "dBm"),
+        ("/min", "/min"),
+    ],
+)
+def test_units_are_ucum_and_have_a_symbol(code, printed):
+    check_unit(code)
+    assert symbol(code) == printed
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("ohm", "Nearest: 'Ohm'"),
+        ("degC", "Nearest: 'Cel'"),
+        ("kWh", "Nearest: 'kW.h'"),
+        ("psi", "Nearest: '[psi]'"),
+        ("°C", "Write Ohm for Ω, Cel for °C"),
+        ("V/", "is no UCUM unit"),
+        ("", "is no UCUM code"),
+        ("m s", "is no UCUM code"),
+        ("kk", "no UCUM unit known here"),
+    ],
+)
+def test_what_is_no_unit_is_refused_with_the_nearest(code, words):
+    with pytest.raises(UnitError) as caught:
+        check_unit(code)
+    assert words in str(caught.value)
+
+
+def test_quantities_are_dotted_words():
+    assert all(part.isidentifier() or part[0].isdigit() for name in QUANTITIES for part in name.split("."))
