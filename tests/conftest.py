@@ -9,21 +9,16 @@ import asyncio
 import contextlib
 import gc
 import os
-import shutil
-import signal
-import socket
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
 
-# Debian keeps the broker where only root's PATH looks.
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+from tests import brokers
+from tests.brokers import MOSQUITTO, Mosquitto
 
 GRACE_S = 5.0
 """Threads and processes that are on their way out get this long."""
@@ -105,94 +100,27 @@ def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # A broker ----------------------------------------------------------------------------------------------------------
 
 
-def _free_port() -> int:
-    """Return a port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@dataclass
-class Mosquitto:
-    """A mosquitto of the test's own, on 127.0.0.1.
-
-    Args:
-        folder: for its configuration and log.
-        config: lines beside the listener's.
-    """
-
-    folder: Path
-    config: Sequence[str] = ()
-    anonymous: bool = True
-    port: int = field(default_factory=_free_port)
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        assert MOSQUITTO is not None
-        path = self.folder / "mosquitto.conf"
-        allow = "true" if self.anonymous else "false"
-        lines = [f"listener {self.port} 127.0.0.1", f"allow_anonymous {allow}", "persistence false", *self.config]
-        if os.geteuid() == 0:
-            lines.append("user root")  # else it becomes a user who may not read the test's files
-        path.write_text("\n".join(lines) + "\n")
-        with (self.folder / "mosquitto.log").open("ab") as told:
-            self.process = subprocess.Popen([MOSQUITTO, "-v", "-c", str(path)], stdout=told, stderr=told)
-        deadline = time.monotonic() + 20
-        while not self._listens():
-            assert self.process.poll() is None, self.log()
-            assert time.monotonic() < deadline, self.log()
-            time.sleep(0.01)
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def log(self) -> str:
-        return (self.folder / "mosquitto.log").read_text(errors="replace")
-
-    def freeze(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """End it, by its own process id; may be called twice."""
-        if self.process is None:
-            return
-        self.process.send_signal(signal.SIGCONT)
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(10)
-        self.process = None
-
-
 @pytest.fixture
 def free_port() -> Callable[[], int]:
     """Find ports of 127.0.0.1 that are free, for programs that cannot be told to take any."""
-    return _free_port
+    return brokers.free_port
 
 
 @pytest.fixture
 def make_broker(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
     """Start brokers with configurations of their own; they end with the test."""
-    brokers: list[Mosquitto] = []
+    made: list[Mosquitto] = []
 
     def make(*config: str, anonymous: bool = True) -> Mosquitto:
-        folder = tmp_path / f"broker{len(brokers)}"
+        folder = tmp_path / f"broker{len(made)}"
         folder.mkdir()
         broker = Mosquitto(folder, config, anonymous)
-        brokers.append(broker)
+        made.append(broker)
         broker.start()
         return broker
 
     yield make
-    for broker in brokers:
+    for broker in made:
         broker.stop()
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiomqtt
-import iotcore
 import pytest
 
 from daq.clock import SystemClock
@@ -18,6 +16,7 @@ from daq.core.message import StationName, Topics
 from daq.core.record import Record
 from daq.sinks.mqtt import MqttSink
 from daq.sinks.publisher import MqttSettings
+from tests.brokers import Iotcore
 
 PATIENCE_S = 60.0
 """Everything a test waits for comes within it, or never."""
@@ -191,62 +190,12 @@ async def killed(task: asyncio.Task[None]) -> None:
         await task
 
 
-IOTCORE = """
-id = 0
-[router]
-id = 0
-max_connections = 100
-max_outgoing_packet_count = 200
-max_segment_size = 104857600
-max_segment_count = 10
-[v{version}.1]
-name = "only"
-listen = "127.0.0.1:{port}"
-next_connection_delay_ms = 1
-[v{version}.1.connections]
-connection_timeout_ms = 60000
-max_payload_size = {largest}
-max_inflight_count = 100
-"""
-
-
-@dataclass
-class Iotcore:
-    """The broker in a wheel: MQTT 5 or 3.1.1 alone, and no word of its limits."""
-
-    folder: Path
-    port: int
-    version: int = 5
-    largest: int = 65536
-    broker: iotcore.Broker | None = None
-
-    def start(self) -> None:
-        path = self.folder / "iotcore.toml"
-        path.write_text(IOTCORE.format(version=self.version, port=self.port, largest=self.largest))
-        self.broker = iotcore.Broker(config_path=str(path))
-        self.broker.start(timeout=30)
-
-    def freeze(self) -> None:
-        assert self.broker is not None
-        self.broker._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        if self.broker is not None and self.broker._process is not None:
-            self.broker._process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        self.thaw()
-        if self.broker is not None:
-            self.broker.stop()
-            self.broker = None
-
-
 @pytest.fixture
-def make_iotcore(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., Iotcore]]:
+def make_iotcore(tmp_path: Path) -> Iterator[Callable[..., Iotcore]]:
     brokers: list[Iotcore] = []
 
     def make(**options: int) -> Iotcore:
-        brokers.append(Iotcore(tmp_path, free_port(), **options))
+        brokers.append(Iotcore(tmp_path, **options))
         brokers[-1].start()
         return brokers[-1]
 
