@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import selectors
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -258,7 +259,15 @@ class Stands:
 
     instruments: dict
     wires: dict
+    control: str
     log: Path
+
+    def fault(self, name, fault):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(LIMIT_S)
+            client.connect(self.control)
+            client.sendall(json.dumps({"instrument": name, "fault": fault}).encode() + b"\n")
+            assert client.makefile().readline() == '{"ok": true}\n'
 
     def answers(self, instrument):
         """(question, answer) -> the log's lines."""
@@ -285,7 +294,7 @@ def stands(tmp_path_factory):
             selector.register(process.stdout, selectors.EVENT_READ)
             assert selector.select(LIMIT_S), "the stand-ins did not say that they are ready"
         ready = json.loads(process.stdout.readline())
-        yield Stands(ready["instruments"], ready["wires"], log)
+        yield Stands(ready["instruments"], ready["wires"], ready["control"], log)
     finally:
         process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -397,3 +406,41 @@ async def test_every_poll_of_a_driver_reads_its_stand_in(name, stands, tmp_path)
     for observation in heard.observations:
         assert_as_logged(stands, loaded, observation)
         assert observation.readings.keys() >= LOGGED[entry["driver"]][observation.poll].keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "channels", "status", "flags"),
+    [
+        ("dmm1", "overload", ["dcv", "ohm2w"], "overrange", ()),
+        ("balance1", "overload", ["weight"], "overrange", ()),
+        ("balance1", "unstable", ["weight"], "ok", ("unstable",)),
+        ("ambient1", "overload", ["pressure", "temperature", "humidity"], "invalid", ()),
+        ("meter3", "overload", ["u1", "p", "f"], "invalid", ()),
+    ],
+)
+async def test_what_the_instrument_says_of_a_value_is_told(name, fault, channels, status, flags, stands, tmp_path):
+    bench = data_of(DEMO)
+    stands.fault(name, fault)
+    try:
+        _, heard = await ask_all_once(stands, tmp_path, bench | {"instruments": {name: bench["instruments"][name]}})
+    finally:
+        stands.fault(name, "clear")
+    readings = {channel: its for one in heard.observations for channel, its in one.readings.items()}
+    assert [one.status for one in heard.observations] == ["ok"] * len(heard.observations)
+    for channel in channels:
+        assert readings[channel].status == status, channel
+        assert readings[channel].flags == flags, channel
+        assert (readings[channel].value is None) == (status != "ok"), channel
+
+
+async def test_a_line_without_a_number_is_no_reading(stands, tmp_path):
+    bench = data_of(DEMO)
+    stands.fault("thermometer1", "overload")
+    try:
+        only = bench | {"instruments": {"thermometer1": bench["instruments"]["thermometer1"]}}
+        _, heard = await ask_all_once(stands, tmp_path, only)
+    finally:
+        stands.fault("thermometer1", "clear")
+    (observation,) = heard.observations
+    assert observation.status == "protocol"
+    assert observation.readings == {}
