@@ -1,0 +1,193 @@
+"""Files that are damaged, newer, foreign or not ours to write."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from daq.core.errors import ConfigError
+from daq.journal import open_idle
+
+
+def add(journal, bench, count):
+    for _ in range(count):
+        journal.append(bench.entry(size=1000))
+
+
+def stored(path):
+    with open_idle(path) as idle:
+        return idle.export(limit=100_000).records
+
+
+async def written(bench, count=300):
+    async with bench.running() as journal:
+        add(journal, bench, count)
+        await journal.flush()
+        return journal.health.epoch
+
+
+def spoil(path, begin=4096 * 3):
+    """Overwrite most of a file with what is no database; its first pages stay."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(begin)
+        file.write(os.urandom(size - begin))
+
+
+@pytest.mark.parametrize("begin", [0, 4096 * 3])
+async def test_a_damaged_file_is_moved_aside_and_a_new_one_begun(bench, events, begin):
+    epoch = await written(bench)
+    spoil(bench.path, begin)
+    damaged = bench.path.read_bytes()
+    async with bench.running() as journal:
+        feed = await journal.feed("mqtt")
+        add(journal, bench, 1)
+        (record,) = await feed.live(1)
+        assert record.epoch == journal.health.epoch != epoch
+    (aside,) = bench.path.parent.glob("journal.db.corrupt-*")
+    assert aside.name == "journal.db.corrupt-20261122T120000Z"
+    assert aside.read_bytes() == damaged
+    (told,) = events(stored(bench.path))
+    assert (told["state"], told["damaged"]) == ("begun_anew", aside.name)
+
+
+async def test_two_damaged_files_both_stay(bench):
+    for _ in range(2):
+        await written(bench)
+        spoil(bench.path)
+    await written(bench)
+    assert len(list(bench.path.parent.glob("journal.db.corrupt-*"))) == 2
+
+
+async def test_damage_found_while_running_loses_nothing_that_comes_after(bench, read, events):
+    async with bench.running() as journal:
+        feed = await journal.feed("mqtt")
+        epoch = journal.health.epoch
+        add(journal, bench, 300)
+        await journal.flush()
+        await journal._ask(lambda: journal._file._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        spoil(bench.path)
+        await journal._ask(lambda: journal._file._db.execute("PRAGMA shrink_memory").fetchall())
+        shown = []
+        add(journal, bench, 300)
+        while len(shown) < 600 or read(shown[-1]).get("n") != 600:
+            shown += await feed.live(100)
+        assert journal.health.epoch != epoch
+        assert journal.health.state == "ok"
+    observed = [record for record in shown if record.kind == "obs"]
+    assert [read(record)["n"] for record in observed] == list(range(1, 601))
+    assert [event["state"] for event in events(shown)] == ["begun_anew"]
+    rows = [record.row for record in shown]
+    assert rows == sorted(set(rows))
+    ids = {(record.epoch, record.stream, record.seq) for record in shown}
+    assert len(ids) == len(shown)
+
+
+async def test_a_newer_version_is_refused_and_left_as_it_is(bench):
+    await written(bench)
+    with contextlib.closing(sqlite3.connect(bench.path)) as db:
+        db.execute("PRAGMA user_version = 2")
+    before = bench.path.read_bytes()
+    with pytest.raises(ConfigError, match=r"written by a newer version \(format 2, this one knows 1\). Install"):
+        await bench.journal().open()
+    assert bench.path.read_bytes() == before
+
+
+async def test_a_database_of_another_program_is_refused(bench):
+    bench.path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(bench.path)) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(ConfigError, match="another program"):
+        await bench.journal().open()
+
+
+async def test_a_refused_journal_lets_go_of_its_lock(bench):
+    await written(bench)
+    with contextlib.closing(sqlite3.connect(bench.path)) as db:
+        db.execute("PRAGMA user_version = 2")
+    with pytest.raises(ConfigError):
+        await bench.journal().open()
+    bench.path.unlink()
+    await written(bench)
+
+
+async def test_an_empty_file_is_a_new_journal(bench):
+    bench.path.parent.mkdir()
+    bench.path.touch()
+    await written(bench)
+    assert len(stored(bench.path)) == 300
+
+
+AS_SOMEBODY = """
+import asyncio, os, sys
+from pathlib import Path
+from daq.core.errors import ConfigError
+from daq.journal import Journal
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+journal = Journal(Path(sys.argv[1]), max_bytes=1 << 20, keep_ns=1, announce=lambda *_: None, now_utc_ns=lambda: 0)
+try:
+    asyncio.run(journal.open())
+except ConfigError as error:
+    print(error)
+"""
+
+
+def as_somebody(path):
+    """Try to open the journal as a user to whom nothing belongs, or as ourselves where we are not root."""
+    command = [sys.executable, "-c", AS_SOMEBODY, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+async def test_a_file_that_is_not_ours_to_write_is_told_at_the_start(bench, open_folder):
+    bench.path = open_folder / "state" / "journal.db"
+    await written(bench)
+    bench.path.parent.chmod(0o777)
+    bench.path.with_name("lock").chmod(0o666)
+    bench.path.chmod(0o444)
+    assert "journal.db: may not be written by uid" in as_somebody(bench.path)
+    bench.path.with_name("lock").unlink()
+    bench.path.parent.chmod(0o555)
+    assert "state/lock: Permission denied. The journal needs a directory it may write." in as_somebody(bench.path)
+    bench.path.parent.chmod(0o755)
+
+
+async def test_an_idle_journal_is_read_and_not_changed(bench):
+    await written(bench)
+    before = {path.name: path.read_bytes() for path in bench.path.parent.iterdir()}
+    with open_idle(bench.path) as idle:
+        info = idle.info()
+        assert len(idle.export().records) == 300
+    assert (info["rows"], info["backlog"], info["streams"]) == (300, {"mqtt": 300}, {"dmm1/v": 300})
+    assert {path.name: path.read_bytes() for path in bench.path.parent.iterdir()} == before
+    json.dumps(info)
+
+
+def test_where_there_is_no_journal_it_says_so(tmp_path):
+    with pytest.raises(ConfigError, match="no journal here"), open_idle(tmp_path / "journal.db"):
+        pass
+
+
+async def test_a_damaged_journal_cannot_be_read_idle(bench):
+    await written(bench)
+    spoil(bench.path, 0)
+    with pytest.raises(ConfigError, match="cannot be read"), open_idle(bench.path):
+        pass

@@ -1,0 +1,89 @@
+"""What the journal counts, against sets and hand work."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daq.core.numbering import Gap, RowSet, epoch_name, in_all
+
+RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)).map(lambda pair: (pair[0], sum(pair))))
+
+
+def as_set(ranges):
+    return {row for first, last in ranges for row in range(first, last + 1)}
+
+
+def test_an_epoch_sorts_with_time_and_differs_by_chance():
+    # 2026-11-22T12:00:00Z is 1795348800 s; less 2**30 that is 721606976, in base 32: 21 16 5 22 10 0.
+    assert epoch_name(1_795_348_800 * 10**9, 0) == "ng5pa00000"
+    assert epoch_name(1_795_348_800 * 10**9, 2**20 - 1) == "ng5pa0zzzz"
+    names = [epoch_name(second * 10**9, 7) for second in range(1_795_348_800, 1_795_348_900)]
+    assert names == sorted(set(names))
+
+
+@given(RANGES)
+def test_ranges_melt_into_as_few_as_can_be(ranges):
+    rows = RowSet(ranges)
+    assert as_set(rows.ranges()) == as_set(ranges)
+    assert all(last + 1 < first for (_, last), (first, _) in zip(rows.ranges(), rows.ranges()[1:], strict=False))
+    assert {row for row in range(80) if row in rows} == as_set(ranges)
+
+
+@given(RANGES, st.integers(0, 70), st.integers(0, 70))
+def test_holes_are_what_is_not_in_the_set(ranges, first, last):
+    rows = RowSet(ranges)
+    assert as_set(rows.holes(first, last)) == set(range(first, last + 1)) - as_set(ranges)
+    assert rows.missing(first, last) == len(set(range(first, last + 1)) - as_set(ranges))
+
+
+@given(st.lists(RANGES, max_size=4), st.integers(0, 70))
+def test_what_all_hold(sets, last):
+    common = set(range(last + 1)).intersection(*map(as_set, sets))
+    assert as_set(in_all([RowSet(ranges) for ranges in sets], last)) == common
+
+
+@given(RANGES, RANGES)
+def test_changes_rebuild_the_set(before, after):
+    rows = RowSet(before)
+    stored = dict(rows.ranges())
+    rows.changed.clear()
+    for first, last in after:
+        rows.add(first, last)
+    for first, last in rows.changed.items():
+        if last is None:
+            stored.pop(first, None)
+        else:
+            stored[first] = last
+    assert sorted(stored.items()) == rows.ranges()
+
+
+def test_a_gap_says_which_numbers_and_times_of_which_stream():
+    gap = Gap("journal full")
+    gap.add("e1", "dmm1/v", 5, 1_795_348_800 * 10**9)
+    gap.add("e1", "dmm1/v", 6, 1_795_348_801 * 10**9)
+    gap.add("e2", "dmm1/v", 1, 1_795_348_802 * 10**9)
+    assert gap.details() == {
+        "why": "journal full",
+        "count": 3,
+        "streams": [
+            {
+                "stream": "dmm1/v",
+                "epoch": "e1",
+                "first_seq": 5,
+                "last_seq": 6,
+                "first_t": "2026-11-22T12:00:00.000000Z",
+                "last_t": "2026-11-22T12:00:01.000000Z",
+                "count": 2,
+            },
+            {
+                "stream": "dmm1/v",
+                "epoch": "e2",
+                "first_seq": 1,
+                "last_seq": 1,
+                "first_t": "2026-11-22T12:00:02.000000Z",
+                "last_t": "2026-11-22T12:00:02.000000Z",
+                "count": 1,
+            },
+        ],
+    }
