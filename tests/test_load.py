@@ -234,6 +234,14 @@ def test_a_secret_comes_from_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert resolve(secret(credential="mqtt")) == "hunter2"
 
 
+def test_a_secret_of_the_folder_that_the_unit_hands_over_is_found_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    put(tmp_path / "secrets_mqtt", "hunter2\n").chmod(0o400)  # how systemd names what LoadCredential=secrets:DIR/ holds
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert resolve(secret(credential="mqtt")) == "hunter2"
+
+
 def test_a_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MQTT_PASSWORD", "hunter2")
     assert resolve(secret(env="MQTT_PASSWORD")) == "hunter2"

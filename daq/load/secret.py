@@ -15,6 +15,9 @@ from daq.core.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
+FOLDER = "secrets"
+"""The packaged unit says LoadCredential=secrets:/etc/bench-daq/secrets/."""
+
 
 def resolve(secret: Secret) -> str:
     """Return what a secret holds. It is for its one consumer: never print, log or keep it.
@@ -32,13 +35,19 @@ def resolve(secret: Secret) -> str:
                 f"Put LoadCredential={secret.credential}:/path into the unit, or use {{file: ...}}."
             )
             raise ConfigError([message])
-        return _secret_file(Path(folder) / secret.credential, f"credential {secret.credential!r}")
+        return _secret_file(_handed_over(Path(folder), secret.credential), f"credential {secret.credential!r}")
     if isinstance(secret, SecretFile):
         return _secret_file(Path(secret.file), f"secret file {secret.file!r}")
     held = os.environ.get(secret.env)
     if not held:
         raise ConfigError([f"environment variable {secret.env!r} is not set or empty. Set it where the daemon starts."])
     return held
+
+
+def _handed_over(folder: Path, name: str) -> Path:
+    """Return the file of a credential; those of a folder handed over whole bear its name too (systemd.exec(5))."""
+    of_a_folder = folder / f"{FOLDER}_{name}"
+    return of_a_folder if of_a_folder.exists() else folder / name
 
 
 def _secret_file(file: Path, what: str) -> str:
