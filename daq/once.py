@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from daq import build
-from daq.clock import Clock, Discipline
+from daq.clock import Clock, Discipline, SystemClock
 from daq.core.health import Verdict
 from daq.core.observation import NS, Observation, Status
 from daq.core.wire import Wiring, wirings
 from daq.ledger import Outlets
 from daq.line import Line
-from daq.load import Loaded
+from daq.load import Loaded, load_bench, read_yaml
+from daq.loop import new_event_loop
 from daq.session import Met
 
 LEAST_S = 20.0
@@ -72,6 +74,23 @@ async def read_once(loaded: Loaded, only: str | None, clock: Clock) -> Found:
     ]
     await asyncio.gather(*(_bounded(line, loaded) for line in lines))
     return found
+
+
+def probed(bench: Path) -> list[str]:
+    """Ask all instruments of a bench file; return in words what is not as it should be. A driver file has none.
+
+    Raises:
+        ConfigError: the file is wrong.
+    """
+    if "bench" not in read_yaml(bench, str(bench)).data:
+        return []
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        found = runner.run(read_once(load_bench(bench), None, SystemClock()))
+    failed = [obs for obs in found.observations if obs.status is not Status.OK]
+    return [
+        *(f"instruments.{obs.instrument}.poll.{obs.poll}: {obs.status}: {obs.detail}" for obs in failed),
+        *(f"instruments.{instrument}: {words}" for instrument, words in found.events),
+    ]
 
 
 def _narrowed(wiring: Wiring, only: str | None) -> Wiring:

@@ -20,6 +20,9 @@ File = Annotated[
 def check(
     files: File,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: problems and warnings by file.")] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also ask every instrument of a bench, each poll once.")
+    ] = False,
 ) -> None:
     """Check bench and driver files: form, names, drivers, wires, and the examples of drivers.
 
@@ -27,6 +30,9 @@ def check(
     stderr and leaves the exit code 0.
     """
     found = {str(file): _found(file) for file in files}
+    if probe:
+        for path in files:
+            found[str(path)]["problems"] += found[str(path)]["problems"] or _probed(path)
     if as_json:
         typer.echo(orjson.dumps(found).decode())
     else:
@@ -41,6 +47,13 @@ def _found(file: Path) -> dict[str, list[str]]:
         return {"problems": [], "warnings": check_file(file)}
     except ConfigError as error:
         return {"problems": error.problems, "warnings": []}
+
+
+def _probed(file: Path) -> list[str]:
+    """Ask the instruments of a bench; return what failed, and who is not who it should be."""
+    from daq.once import probed  # noqa: PLC0415  checking alone needs no device library
+
+    return [f"{file}: {words}" for words in probed(file)]
 
 
 def _tell(file: str, problems: list[str], warnings: list[str]) -> None:
