@@ -8,10 +8,13 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from daq.cli import reach
+
+UNBOUNDED = 4096
+"""Columns of a file or a pipe, which has no edge to cut words at."""
 
 _COLOURS = {"ok": "green", "degraded": "yellow", "lost": "red"}
 
@@ -34,9 +37,9 @@ def status(
 
 
 def _show(answer: dict[str, Any]) -> None:
-    console = Console(soft_wrap=not sys.stdout.isatty())  # a file or a pipe has no edge to wrap at
+    console = Console() if sys.stdout.isatty() else Console(width=UNBOUNDED, soft_wrap=True)
     console.print(_heading(answer))
-    table = Table("instrument", "status", "since", "wire", "good", "failed", "resyncs", "why")
+    table = Table(Column("instrument", no_wrap=True), "status", "since", "wire", "good", "failed", "resyncs", "why")
     for name, each in answer["instruments"].items():
         table.add_row(
             name,
