@@ -7,7 +7,9 @@ anything else is asked:
     socket to the instrument    close; every party connects anew
     VISA                        device clear; the failed party connects anew, the others pass a barrier
     serial, serial server       quiet for the longest latency; on text wires all are suspect, on register wires the one
-                                that failed; a suspect passes its barrier, or without one has only the quiet behind it
+                                that failed; a suspect passes its barrier, or without one has only the quiet behind it.
+                                Where text instruments share a wire nothing says whose an answer is: one that comes
+                                later than time-out and quiet together could be taken for a neighbour's
     Modbus TCP, several units   nothing: each answer carries the number of its question
 
 Slots that cannot be asked are accounted for with the status of what keeps them from being asked. The longest single

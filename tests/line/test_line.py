@@ -68,7 +68,8 @@ async def test_behind_a_serial_server_closing_is_not_trusted():
     async with running(bench):
         await clock.advance(6.5)
     assert transport.opened == 1
-    assert bench.statuses() == ["ok", "timeout", "desync", "ok", "ok", "ok", "ok"] or "timeout" in bench.statuses()
+    assert bench.statuses()[:2] == ["ok", "timeout"]
+    assert bench.statuses()[-3:] == ["ok"] * 3
     assert bench.slots() == 7
     assert_answers_are_their_own(bench, counter)
 
@@ -294,7 +295,7 @@ async def test_a_fault_of_ours_stays_with_its_poll():
     bench = room(transport, clock, instrument(poll("bad", readings=readings), poll("n", phase_ns=500 * MS)))
     async with running(bench):
         await clock.advance(3.4)
-    assert [str(seen.status) for seen in bench.observations if seen.poll == "bad"][0] == "internal"
+    assert next(str(seen.status) for seen in bench.observations if seen.poll == "bad") == "internal"
     assert [str(seen.status) for seen in bench.observations if seen.poll == "n"] == ["ok"] * 3
 
 
@@ -316,7 +317,8 @@ async def test_instruments_of_one_text_wire_each_answer_for_themselves():
         step = TextStep(number + b"IDN?\n", plan.barrier.reply, 500 * MS)
         who = type(plan.identify)((step,), plan.identify.fields, plan.identify.check)
         return type(plan)(
-            **{key: getattr(plan, key) for key in plan.__slots__} | {"identify": who, "barrier": step, "latency_ns": NS // 2}
+            **{key: getattr(plan, key) for key in plan.__slots__}
+            | {"identify": who, "barrier": step, "latency_ns": NS // 2}
         )
 
     bench = room(FakeTransport(clock, answer, reopen_heals=False), clock, speaking(b"1", "one"), speaking(b"2", "two"))

@@ -92,7 +92,12 @@ async def test_damaged_frames_are_not_believed():
 
     def noisy(data: bytes, now_ns: int) -> list[tuple[int, bytes]]:
         return [
-            (after, bytes((piece[0], piece[1], piece[2], piece[3] ^ 4, *piece[4:])) if now_ns // NS % 60 in damaged else piece)
+            (
+                after,
+                bytes((piece[0], piece[1], piece[2], piece[3] ^ 4, *piece[4:]))
+                if now_ns // NS % 60 in damaged
+                else piece,
+            )
             for after, piece in answer(data, now_ns)
         ]
 
@@ -109,9 +114,11 @@ async def test_damaged_frames_are_not_believed():
 
 
 async def test_an_earlier_transactions_answer_is_thrown_away_and_the_right_one_awaited():
-    clock, far, transport = units(mbap=True)
+    clock, _, transport = units(mbap=True)
     answer = transport._answer
-    transport._answer = lambda data, now: [(1, b"\0\0" + piece[2:]) for _, piece in answer(data, now)] + answer(data, now)
+    transport._answer = lambda data, now: (
+        [(1, b"\0\0" + piece[2:]) for _, piece in answer(data, now)] + answer(data, now)
+    )
     bench = room(transport, clock, meter(1), meter(2), numbered=True)
     async with running(bench):
         await clock.advance(5)

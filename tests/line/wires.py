@@ -249,7 +249,9 @@ def room(transport: FakeTransport, clock: ManualClock, *plans: InstrumentPlan, *
     )
     framing = None if all(plan.speaks == "text" for plan in plans) else "tcp" if more.get("numbered") else "rtu"
     sessions = [Session(plan, framing) for plan in plans or (instrument(),)]
-    return Room(clock, transport, Line("wire", transport, sessions, clock, outlets, **more), observations, events, verdicts)
+    return Room(
+        clock, transport, Line("wire", transport, sessions, clock, outlets, **more), observations, events, verdicts
+    )
 
 
 @asynccontextmanager
