@@ -220,8 +220,10 @@ class Audit:
 
     def _count_slots(self, poll: str, spoken_for: Sequence[int], every_ns: int, span: tuple[int, int] | None) -> None:
         if not spoken_for:
-            self.unaccounted += 1
-            self.told.append(f"{poll}: nobody speaks for any of its slots")
+            certain = 1 if span is None else (span[1] - span[0]) // every_ns  # a short look may fall between two slots
+            if certain:
+                self.unaccounted += certain
+                self.told.append(f"{poll}: nobody speaks for any of its slots")
             return
         first_ns = min(spoken_for)
         slots = Counter((due - first_ns + every_ns // 2) // every_ns for due in spoken_for)
