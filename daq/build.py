@@ -16,7 +16,7 @@ from daq.clock import Clock
 from daq.core.bench import Mqtt
 from daq.core.line_settings import line_settings
 from daq.core.schedule import spread
-from daq.core.wire import Wiring, wirings
+from daq.core.wiring import Wiring, wirings
 from daq.line import Line, Outlets
 from daq.load import Loaded, resolve
 from daq.session import Session

@@ -17,7 +17,7 @@ from daq import build
 from daq.clock import Clock, Discipline, SystemClock
 from daq.core.health import Verdict
 from daq.core.observation import NS, Observation, Status
-from daq.core.wire import Wiring, wirings
+from daq.core.wiring import Wiring, wirings
 from daq.ledger import Outlets
 from daq.line import Line
 from daq.load import Loaded, load_bench, read_yaml

@@ -32,7 +32,7 @@ from daq.core.errors import ConfigError
 from daq.core.observation import NS, Identity
 from daq.core.record import Entry
 from daq.core.schedule import ClockWatch
-from daq.core.wire import Wiring
+from daq.core.wiring import Wiring
 from daq.journal import Journal
 from daq.line import Line, Outlets
 from daq.load import Loaded, load_bench

@@ -24,7 +24,7 @@ from daq.core.driver import RegisterDriver, TextDriver
 from daq.core.examples import lint, run_examples
 from daq.core.observation import ClockState
 from daq.core.units import QUANTITIES, check_unit
-from daq.core.wire import wirings
+from daq.core.wiring import wirings
 from daq.demo.bench import placed
 from daq.line import Outlets
 from daq.load import load_bench, load_driver

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from daq.core.budget import Cost, costs
 from daq.core.observation import NS
-from daq.core.wire import Wiring, wirings
+from daq.core.wiring import Wiring, wirings
 from daq.load import load_bench
 
 Costs = Mapping[Wiring, Sequence[Cost]]

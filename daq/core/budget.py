@@ -16,7 +16,7 @@ from daq.core.driver import Driver, TextDriver
 from daq.core.line_settings import line_settings
 from daq.core.plan import InstrumentPlan, PollPlan, RegisterStep, Step
 from daq.core.timing import Triggered
-from daq.core.wire import Wiring
+from daq.core.wiring import Wiring
 
 USUAL_REPLY = 20
 """Bytes of a reply in text that no example shows."""

@@ -23,7 +23,7 @@ from rich.console import Console
 from daq.archive import records
 from daq.core.errors import DaqError
 from daq.core.record import Record
-from daq.core.wire import wirings
+from daq.core.wiring import wirings
 from daq.demo.audit import Audit, Witness
 from daq.demo.bench import placed
 from daq.demo.places import PLACES, Place

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from daq.core.budget import Cost, costs
-from daq.core.wire import wirings
+from daq.core.wiring import wirings
 from daq.load import load_bench
 
 CASES = Path(__file__).parent.parent / "cases" / "bad"
