@@ -2,8 +2,9 @@
 
     station (Entry) -> Journal (queue) -> its thread (number, encode, commit) -> Feed -> sink
 
-`journal` is what the station holds, `scribe` the thread behind it, `file` the SQLite file, `trimming` what must go,
-`reading` what may be asked, running or idle, `lock` the one process a state directory.
+`journal` is what the station holds, `feed` what a sink holds, `scribe` the thread behind both, `memory` what waits for
+it, `file` the SQLite file, `schema` its tables, `trimming` what must go, `reading` what may be asked, running or idle,
+`lock` the one process a state directory.
 """
 
 from daq.journal.journal import Journal

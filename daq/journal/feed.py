@@ -16,7 +16,8 @@ from typing import Any
 
 from daq.core.errors import SinkError
 from daq.core.record import Record
-from daq.journal.scribe import Queue, Scribe
+from daq.journal.memory import Queue
+from daq.journal.scribe import Scribe
 
 Ask = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Have a job done in the journal's thread."""

@@ -30,6 +30,8 @@ from daq.journal.trimming import Bounds, Room, Victim, undelivered, used_bytes, 
 
 log = logging.getLogger(__name__)
 
+ROUNDS = 4  # of making room in one transaction; the first is nearly always enough
+
 
 class JournalFile:
     """The file and its counters. After any error of SQLite `connect` again; counters are those of the last commit.
@@ -294,12 +296,12 @@ class JournalFile:
         stream_ids = dict(self._stream_ids)
         names = {number: key for key, number in stream_ids.items()}
         with self._transaction():
-            need = sum(weight(len(record.payload)) for record in records)
-            full, crowded = self.room.victims(self._db, self.done.values(), self.head, need, self.full)
-            victims = aged or crowded
+            full, victims = self.full, list(aged)
+            self._delete(victims)
+            if not aged:
+                full, victims = self._make_way(sum(weight(len(record.payload)) for record in records))
             gap = undelivered("older than kept" if aged else "journal full", victims, self.done.values(), names)
             records = records + [numbers.record(entry, self.room.bounds.largest) for entry in self._told(gap, full)]
-            self._db.executemany("DELETE FROM record WHERE row = ?", [(victim.row,) for victim in victims])
             self._insert(numbers, records, stream_ids)
             self._store_done()
             rows = self.rows + len(records) - len(victims)
@@ -308,6 +310,20 @@ class JournalFile:
         self.used = used_bytes(self._db)
         self._after_commit(gap, victims)
         return records
+
+    def _make_way(self, need: int) -> tuple[bool, list[Victim]]:
+        """Delete what must go for `need` bytes; pages become free only when all their rows are gone, so look again."""
+        full, victims = self.full, []
+        for _ in range(ROUNDS):
+            full, more = self.room.victims(self._db, self.done.values(), self.head, need, full)
+            if not more:
+                break
+            self._delete(more)
+            victims += more
+        return full, victims
+
+    def _delete(self, victims: Sequence[Victim]) -> None:
+        self._db.executemany("DELETE FROM record WHERE row = ?", [(victim.row,) for victim in victims])
 
     def _told(self, gap: Gap, full: bool) -> list[Entry]:
         told = [self._announce(Event.GAP, gap.details())] if gap.count else []

@@ -22,8 +22,9 @@ from daq.core.record import Entry, Record
 from daq.journal.feed import Feed, Tail
 from daq.journal.file import JournalFile
 from daq.journal.lock import StateLock
+from daq.journal.memory import Queue
 from daq.journal.reading import Page
-from daq.journal.scribe import Health, Queue, Scribe
+from daq.journal.scribe import Health, Scribe
 from daq.journal.trimming import Bounds
 
 log = logging.getLogger(__name__)

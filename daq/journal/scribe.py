@@ -12,9 +12,7 @@ from __future__ import annotations
 import logging
 import secrets
 import sqlite3
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +24,7 @@ from daq.core.numbering import Announce, Gap, Numbers, Span, epoch_name, numbere
 from daq.core.observation import NS
 from daq.core.record import Entry, Record
 from daq.journal.file import JournalFile
+from daq.journal.memory import Queue, Ring
 from daq.journal.schema import is_corrupt, is_full
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,6 @@ T = TypeVar("T")
 LINGER_NS = (
     5_000_000  # under load a commit every 5 ms carries many records; the first after a quiet time waits for none
 )
-BATCH_BYTES = 1 << 20  # one transaction, so that the log stays small
 ADOPT_BYTES = 1 << 18  # the same for what memory held, while the disk may still be short of room
 TICK_S = 1.0  # how often an idle thread looks after room, age, acknowledgements and a failed disk
 AGE_TICKS = 60
@@ -75,158 +73,6 @@ class Health:
     commit_s: float | None = None
     backlog: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Work:
-    """What the queue held: entries in order, what it dropped before them, jobs to do after them."""
-
-    entries: list[Entry]
-    overflow: dict[str, Span]
-    jobs: list[Callable[[], None]]
-    closing: bool
-
-
-class Queue:
-    """What the event loop hands to the thread; putting never blocks, the oldest entry goes when there is no room.
-
-    Args:
-        max_bytes: of entries, by their own estimate.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._ready = threading.Condition()
-        self._max_bytes = max_bytes
-        self._entries: deque[Entry] = deque()
-        self._overflow: dict[str, Span] = {}
-        self._jobs: list[Callable[[], None]] = []
-        self._urgent = False
-        self._closing = False
-        self.bytes = 0
-
-    def put(self, entry: Entry) -> None:
-        """Add an entry."""
-        with self._ready:
-            self._entries.append(entry)
-            self.bytes += entry.size
-            while self.bytes > self._max_bytes:
-                self._drop_oldest()
-            self._ready.notify()
-
-    def _drop_oldest(self) -> None:
-        entry = self._entries.popleft()
-        self.bytes -= entry.size
-        span = self._overflow.get(entry.stream)
-        if span is None:
-            self._overflow[entry.stream] = Span(entry.t_ns, entry.t_ns)
-        else:
-            span.add(entry.t_ns)
-
-    def ask(self, job: Callable[[], None], *, soon: bool = True) -> None:
-        """Add a job, done after all entries that were put before it; one that is not needed soon wakes nobody."""
-        with self._ready:
-            self._jobs.append(job)
-            if soon:
-                self._urgent = True
-                self._ready.notify()
-
-    def close(self) -> None:
-        """Let the thread end once everything is done."""
-        with self._ready:
-            self._closing = True
-            self._ready.notify()
-
-    def take(self, wait_s: float) -> Work:
-        """Wait for work, then take up to BATCH_BYTES of entries; jobs only together with the last of them."""
-        with self._ready:
-            self._ready.wait_for(lambda: self._entries or self._urgent or self._closing, wait_s)
-            entries, size = [], 0
-            while self._entries and size < BATCH_BYTES:
-                entry = self._entries.popleft()
-                size += entry.size
-                entries.append(entry)
-            self.bytes -= size
-            overflow, self._overflow = self._overflow, {}
-            if self._entries:
-                return Work(entries, overflow, [], closing=False)
-            jobs, self._jobs = self._jobs, []
-            self._urgent = False
-            return Work(entries, overflow, jobs, self._closing)
-
-
-class Ring:
-    """What was shown while the disk failed, as much as memory may hold, and which sink is done with what of it.
-
-    Args:
-        max_bytes: of payloads.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._done: dict[str, set[int]] = {}
-        self._moved: dict[int, int] = {}
-        self.records: deque[Record] = deque()
-        self.lost = Gap("memory full")
-
-    def extend(self, records: Iterable[Record]) -> None:
-        """Keep records; the oldest go where there is no room, and are counted in `lost`."""
-        for record in records:
-            self.records.append(record)
-            self._bytes += len(record.payload)
-        while self._bytes > self._max_bytes:
-            gone = self.records[0]
-            self._forget(1)
-            self.lost.add(gone.epoch, gone.stream, gone.seq, gone.t_ns)
-
-    def _forget(self, count: int) -> None:
-        for _ in range(count):
-            gone = self.records.popleft()
-            self._bytes -= len(gone.payload)
-            for rows in self._done.values():
-                rows.discard(gone.row)
-
-    def mark_done(self, sink: str, rows: Iterable[int]) -> list[int]:
-        """Note what a sink is done with; return the rows of the file that these records have moved to."""
-        waiting = self._done.setdefault(sink, set())
-        moved = []
-        for row in rows:
-            if row in self._moved:
-                moved.append(self._moved[row])
-            else:
-                waiting.add(row)
-        return moved
-
-    def undone(self, sink: str) -> list[Record]:
-        """Return what a sink has not done."""
-        waiting = self._done.get(sink, set())
-        return [record for record in self.records if record.row not in waiting]
-
-    def first(self, max_bytes: int) -> list[Record]:
-        """Return the oldest records, at least one, of about `max_bytes`."""
-        taken, size = [], 0
-        for record in self.records:
-            taken.append(record)
-            size += len(record.payload)
-            if size >= max_bytes:
-                break
-        return taken
-
-    def moved(self, records: Sequence[Record]) -> dict[str, list[int]]:
-        """Let go of the oldest records, now in the file as `records`; return sink -> rows it is already done with."""
-        settled: dict[str, list[int]] = {}
-        pairs = list(zip((old.row for old in self.records), (new.row for new in records), strict=False))
-        for sink, rows in self._done.items():
-            settled[sink] = [new for old, new in pairs if old in rows]
-        self._moved.update(pairs)
-        self._forget(len(pairs))
-        return settled
-
-    def begin(self) -> None:
-        """Begin a new spell: where the records of the last one went is of no more use."""
-        self._moved.clear()
-        self._done.clear()
-        self.lost = Gap("memory full")
 
 
 class Scribe:
@@ -302,6 +148,10 @@ class Scribe:
                 self._tick()
             if work.closing:
                 break
+        if self._failing is not None:
+            self._retry()
+        if self._failing is not None:
+            log.error("Closed while the disk fails: %d records stay unwritten.", len(self._ring.records))
         self._settle()
         self._file.disconnect()
 
@@ -410,8 +260,6 @@ class Scribe:
         self._failing = (reason, self._now_utc_ns())
         self._pause_ns = FIRST_PAUSE_NS
         self._retry_mono_ns = time.monotonic_ns() + self._pause_ns
-        if not self._ring.records:
-            self._ring.begin()
         self._keep_in_memory([self._announce(Event.JOURNAL, {"state": "failing", "reason": reason})], {})
         self._report()
 

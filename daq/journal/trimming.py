@@ -81,12 +81,19 @@ _NEWER = f"SELECT min(row) FROM record WHERE kind = {INFO} AND stream = ? AND ro
 
 
 def weight(size: int) -> int:
-    """Estimate what a payload of `size` bytes takes in the file: cells, indexes, and the unused ends of pages."""
-    if size <= PAGE // 3:
-        return size + size // 4 + 64
-    if size <= PAGE // 2 - 64:
-        return PAGE // 2
-    return -(-(size + 96) // PAGE) * PAGE
+    """Estimate the bytes of the file that a payload of `size` bytes takes, in a table leaf and its overflow pages.
+
+    Source: Database File Format, sqlite.org/fileformat2.html, section 1.6, cell payload overflow.
+    """
+    payload = size + 24  # the other columns, and the header of the row
+    local, overflow = payload, 0
+    if payload > PAGE - 35:
+        least = (PAGE - 12) * 32 // 255 - 23
+        local = least + (payload - least) % (PAGE - 4)
+        local = local if local <= PAGE - 35 else least
+        overflow = -(-(payload - local) // (PAGE - 4))
+    rows_a_page = (PAGE - 8) // (local + 12)
+    return PAGE // max(rows_a_page, 1) + overflow * PAGE + 24  # and its place in the index of times
 
 
 class Room:

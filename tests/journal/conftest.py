@@ -79,7 +79,9 @@ def events() -> Callable[[list[Record]], list[dict[str, Any]]]:
     """The events among records, each with its name and details."""
 
     def found(records: list[Record]) -> list[dict[str, Any]]:
-        return [{"event": (told := json.loads(r.payload))["event"], **told["details"]} for r in records if r.kind == "event"]
+        return [
+            {"event": (told := json.loads(r.payload))["event"], **told["details"]} for r in records if r.kind == "event"
+        ]
 
     return found
 

@@ -1,6 +1,6 @@
 """Appends to a journal and prints what a sink has seen, until somebody kills it.
 
-    python crashing.py FOLDER
+python crashing.py FOLDER
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daq.core.message import StationName, observation_payload
 from daq.core.observation import (
     ClockState,
     Exchange,
@@ -21,7 +22,6 @@ from daq.core.observation import (
     Status,
     Timing,
 )
-from daq.core.message import StationName, observation_payload
 from daq.core.record import Record
 from daq.export import COLUMNS, csv_header, csv_lines, json_lines
 from daq.journal import open_idle

@@ -178,7 +178,10 @@ async def test_a_file_taken_away_is_begun_anew(bench, events, until):
 # A disk that is truly full --------------------------------------------------------------------------------------------
 
 SMALL = ["unshare", "--user", "--map-root-user", "--mount"]
-NAMESPACES = shutil.which("unshare") is not None and subprocess.run([*SMALL, "true"], check=False, capture_output=True).returncode == 0
+NAMESPACES = (
+    shutil.which("unshare") is not None
+    and subprocess.run([*SMALL, "true"], check=False, capture_output=True).returncode == 0
+)
 
 
 def on_a_small_disk(folder: Path, scenario: str) -> dict[str, object]:

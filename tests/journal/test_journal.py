@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import subprocess
 import sys
 import threading
 
@@ -222,11 +221,14 @@ async def test_one_process_a_state_directory(bench):
             await bench.journal().open()
         with pytest.raises(ConfigError, match="already running"), open_idle(bench.path):
             pass
-        trial = "import sys; from daq.journal.lock import StateLock; from pathlib import Path; StateLock(Path(sys.argv[1]))"
-        run = subprocess.run(
-            [sys.executable, "-c", trial, str(bench.path.parent)], capture_output=True, text=True, check=False
+        trial = (
+            "import sys; from daq.journal.lock import StateLock; from pathlib import Path; StateLock(Path(sys.argv[1]))"
         )
-        assert "already running, pid" in run.stderr
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", trial, str(bench.path.parent)), stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await child.communicate()
+        assert b"already running, pid" in said
     async with bench.running():
         pass
 
@@ -272,8 +274,7 @@ async def test_what_the_queue_cannot_hold_is_a_gap_with_its_numbers(bench, event
     async with bench.running(memory_bytes=10_000) as journal:
         feed = await journal.feed("mqtt")
         journal.append(Entry("obs", "dmm1/v", bench.now_ns, held))
-        while not inside.is_set():
-            await asyncio.sleep(0.001)
+        assert await asyncio.to_thread(inside.wait, LONG_S)
         for _ in range(250):
             journal.append(bench.entry())
         assert journal.queue_bytes <= 10_000
