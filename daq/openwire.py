@@ -29,7 +29,7 @@ SHORT_QUIET_NS = NS // 10
 BANNER_NS = NS
 """How long an instrument that greets on connect may take to begin."""
 
-QUIET_ROUNDS = 20
+QUIET_ROUNDS = 5
 """A wire that speaks in so many quiets in a row will not become quiet."""
 
 T = TypeVar("T")

@@ -36,7 +36,7 @@ DELAYS = st.lists(
 )
 IN_TIME = st.lists(st.one_of(st.none(), st.integers(0, 1999), st.sampled_from([999, 1000, 1001])), max_size=12)
 UNIT_DELAYS = st.lists(st.one_of(st.none(), st.integers(0, 800), st.sampled_from([249, 250, 251, 500])), max_size=12)
-MANY = settings(max_examples=40, deadline=None, derandomize=True)
+MANY = settings(max_examples=30, deadline=None, derandomize=True)
 
 
 def ns(delays: list[int | None]) -> list[int | None]:

@@ -8,6 +8,7 @@ import pytest
 
 from daq.core.observation import NS, Status
 from daq.core.plan import Match, TextStep
+from daq.core.schedule import ClockWatch
 from tests.line.wires import (
     MS,
     CountingInstrument,
@@ -331,6 +332,23 @@ async def test_instruments_of_one_text_wire_each_answer_for_themselves():
     good = [seen for seen in bench.observations if seen.instrument == "two" and seen.status is Status.OK]
     assert len(good) >= 0.7 * 120
     assert_answers_are_their_own(bench, one, two)
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600, 0.4, -0.4])
+async def test_a_step_of_the_clock_neither_bursts_nor_stalls(step_s):
+    clock, counter, transport = counting()
+    bench = room(transport, clock)
+    watch = ClockWatch(clock.now())
+    async with running(bench):
+        await clock.advance(5.5)
+        clock.step(step_s)
+        step = watch.saw(clock.now())
+        assert step is not None
+        bench.line.clock_stepped(step)
+        await clock.advance(5.2)
+    assert 9 <= len(bench.observations) <= 12
+    assert set(bench.statuses()) == {"ok"}
+    assert_answers_are_their_own(bench, counter)
 
 
 # The end --------------------------------------------------------------------------------------------------------------

@@ -68,6 +68,9 @@ async def test_a_dead_unit_takes_at_most_a_fifth_of_the_wire_over_any_minute():
     assert {seen.status for seen in bench.observations if seen.instrument == "meter1"} == {Status.TIMEOUT}
     missed = [seen for seen in bench.observations if seen.instrument != "meter1" and seen.status is not Status.OK]
     assert sum(seen.slots.count if seen.slots else 1 for seen in missed) < 0.05 * 3600
+    asked = [when for when, data in zip(transport.written_ns, transport.written, strict=True) if data[0] == 1]
+    hold_ns = 500 * MS  # time-out and quiet
+    assert max(sum(start <= when < start + 60 * NS for when in asked) for start in asked) * hold_ns <= 12 * NS
     assert_answers_are_their_own(bench, far)
 
 

@@ -37,6 +37,7 @@ class FakeTransport:
         self.absent: str | None = None  # why it cannot be opened
         self.opened = self.closed = self.cleared = 0
         self.written: list[bytes] = []
+        self.written_ns: list[int] = []
         self._clock, self._answer = clock, answer
         self._is_open = False
         self._coming: list[tuple[int, int, bytes]] = []
@@ -75,6 +76,7 @@ class FakeTransport:
         self._check()
         asked = self._clock.now()
         self.written.append(data)
+        self.written_ns.append(asked.mono_ns)
         for after_ns, piece in self._answer(data, asked.mono_ns):
             self.say(piece, after_ns)
         return asked
