@@ -11,6 +11,7 @@ from daq.core.compile_registers import compile_registers
 from daq.core.compile_text import compile_text
 from daq.core.driver import Driver, TextDriver
 from daq.core.plan import InstrumentPlan, Problem
+from daq.core.reached import as_reached
 
 
 def compile_instrument(
@@ -28,6 +29,7 @@ def compile_instrument(
     Returns:
         The plan, or everything that is wrong in either file, each finding once.
     """
+    driver = as_reached(driver, entry)
     work = Assembly(driver, name, entry, station)
     if isinstance(driver, TextDriver):
         plan = compile_text(work, driver, wire_gap_ns)

@@ -28,6 +28,7 @@ from daq.core.plan import (
     ReadBack,
     TextStep,
 )
+from daq.core.reached import is_serial
 from daq.core.settings import agree, as_number, names_in, words_of
 from daq.core.text_channels import channel_readers
 from daq.core.text_exchanges import Exchanges, integrity, names_its_question, tells_something, to_bytes
@@ -62,9 +63,13 @@ class TextCompiler:
         polls = tuple(self._poll(wanted) for wanted in work.wanted())
         identify = self._identify()
         setup = self._commands(driver.setup, driver.settings, values, ("setup",))
+        teardown = self._commands(driver.teardown, driver.settings, values, ("teardown",))
+        if is_serial(work.entry):
+            there = driver.over_serial
+            setup = self._commands(there.setup, driver.settings, values, ("over_serial", "setup")) + setup
+            teardown += self._commands(there.teardown, driver.settings, values, ("over_serial", "teardown"))
         readbacks = self._readbacks(driver.setup, driver.settings, values, ("settings",))
         errors = self._errors()
-        teardown = self._commands(driver.teardown, driver.settings, values, ("teardown",))
         for reply in self.exchanges.replies:
             reply.others.extend(other for other in self.exchanges.replies if names_its_question(other))
         work.check_overrides(channel.name for poll in polls for channel in poll.channels)
@@ -118,8 +123,9 @@ class TextCompiler:
         mode = self._mode_of(poll, path)
         known = self.driver.settings | (mode.settings if mode else {})
         values = self.work.values(known, wanted, ("settings",))
-        channels = expanded_channels(poll.channels, poll.for_each)
-        steps = expanded_steps(self._steps(poll, path), poll.for_each)
+        for_each = self._lists(wanted, poll, values, path)
+        channels = expanded_channels(poll.channels, for_each)
+        steps = expanded_steps(self._steps(poll, path), for_each)
         self._check_effect(wanted, poll, mode, [step for step, _ in steps])
         within = poll.within or self.driver.link.max_latency
         asked = [self.exchanges.asked(step, values, channels, within, (*path, *where)) for step, where in steps]
@@ -173,6 +179,26 @@ class TextCompiler:
             return []
         return [(files.TextStep(ask=poll.ask, reply=poll.reply, replies=poll.replies), ())]
 
+    def _lists(
+        self, wanted: Wanted, poll: TextPoll, values: Mapping[str, str], path: Path
+    ) -> dict[str, list[files.Scalar]]:
+        """Return for_each with the lists that settings give put in."""
+        lists: dict[str, list[files.Scalar]] = {}
+        for name, written in poll.for_each.items():
+            if not isinstance(written, str):
+                lists[name] = written
+                continue
+            if written not in values:
+                where = (*path, "for_each", name)
+                self.work.wrong_driver(where, f"no setting {written!r} with a value. {nearest(written, values)}")
+            listed = [one.strip() for one in values.get(written, "1").split(",")]
+            if len(set(listed)) < len(listed) or not all(re.fullmatch("[A-Za-z0-9_-]+", one) for one in listed):
+                message = f"{values[written]!r} is no list of different values. Write each one, as in '101,102,103'."
+                self.work.wrong_bench((*wanted.path, "settings", written), message)
+                listed = ["1"]
+            lists[name] = [*listed]
+        return lists
+
     def _check_effect(
         self, wanted: Wanted, poll: TextPoll, mode: files.Mode | None, steps: Sequence[files.TextStep]
     ) -> None:
@@ -180,7 +206,7 @@ class TextCompiler:
         written = [text for step in steps for text in (step.ask, step.tell) if text]
         written += mode.enter if mode else []
         used = {name for text in written for name in names_in(text)} | set(mode.enter if mode else [])
-        used |= self.work.names_in_time(poll.time)
+        used |= self.work.names_in_time(poll.time) | {each for each in poll.for_each.values() if isinstance(each, str)}
         for key in wanted.settings:
             if key not in used and key in self.driver.settings:
                 advice = nearest(key, used & self.driver.settings.keys())

@@ -123,6 +123,17 @@ class Link(Model):
     banner: bool = Field(default=False, description="True where the instrument greets on connect; it is read away.")
 
 
+class OverSerial(Model):
+    """What differs on a serial line, or behind a serial-device server, from LAN, USB and GPIB."""
+
+    eol: str | None = Field(default=None, description="Ending of every reply there, where it differs from link.eol.")
+    ask_eol: str | None = Field(default=None, description="Ending of every question there, where it differs.")
+    setup: list[str] = Field(
+        default_factory=list, description="Commands before those of setup, such as the one that takes remote control."
+    )
+    teardown: list[str] = Field(default_factory=list, description="Commands behind those of teardown.")
+
+
 class Setting(Model):
     """One thing that can be set, and read back."""
 
@@ -164,7 +175,8 @@ class TextChannel(Channel):
         default_factory=dict, description="Printed unit -> UCUM code, for instruments that may answer in several."
     )
     special: dict[str, ReadingStatus] = Field(
-        default_factory=dict, description="Numbers that mean a status, beside the driver's own list."
+        default_factory=dict,
+        description="Numbers, or words printed in place of a number, that mean a status; beside the driver's own list.",
     )
 
 
@@ -200,11 +212,26 @@ class TextStep(Model):
     tell: str | None = Field(default=None, description="Command that is not answered.")
     reply: str | None = Field(default=None, description="Template that must match the whole reply.")
     replies: list[ReplyShape] | None = Field(default=None, description="Several shapes; the first that matches.")
+    each: str | None = Field(
+        default=None,
+        description="Template of one repetition of for_each; all of them, joined by join, stand for {each} in reply.",
+    )
+    join: str = Field(default=",", description="What stands between the repetitions of each.")
     status: dict[str, dict[str, ReadingStatus]] = Field(
         default_factory=dict,
         description="Channel -> code -> status, where this answer tells how the channel's value is to be read. "
         "With a bits field the code is a mask.",
     )
+
+
+def list_or_setting(value: object) -> object:
+    """Refuse what is neither a list nor a name; the union of both would say so twice."""
+    if not isinstance(value, (list, str)):
+        raise ValueError("a list of values belongs here, or the name of a setting that holds one.")  # noqa: TRY004 pydantic reports ValueError
+    return value
+
+
+Values = Annotated[list[Scalar] | str, BeforeValidator(list_or_setting)]
 
 
 class TextPoll(Model):
@@ -215,8 +242,10 @@ class TextPoll(Model):
     reply: str | None = Field(default=None, description="Template of its answer.")
     replies: list[ReplyShape] | None = Field(default=None, description="Several shapes of its answer.")
     steps: list[TextStep] | None = Field(default=None, description="Several exchanges, in order.")
-    for_each: dict[str, list[Scalar]] = Field(
-        default_factory=dict, description="Repeats steps and channels for each value of a name used as {name}."
+    for_each: dict[str, Values] = Field(
+        default_factory=dict,
+        description="Repeats steps and channels for each value of a name used as {name}: a list, or the name of a "
+        "setting whose value is a list, such as 101,102,103.",
     )
     channels: dict[ChannelName, TextChannel] = Field(description="What the poll reads, by the field's name.")
     time: TimeModel = Field(description="When the readings are true, relative to question and answer.")
@@ -289,9 +318,14 @@ class TextDriver(DriverHead):
     setup: list[str] = Field(
         default_factory=list, description="Commands after connecting, where the bench file says configure: on_connect."
     )
+    over_serial: OverSerial = Field(
+        default_factory=OverSerial, description="What differs on a serial line or behind a serial-device server."
+    )
     errors: ErrorQueue | None = Field(default=None, description="The error queue, drained on connect and on faults.")
     special: dict[str, ReadingStatus] = Field(
-        default_factory=dict, description="Numbers that are no values, compared by magnitude: 9.9E37: overrange."
+        default_factory=dict,
+        description="Numbers that are no values, compared by magnitude: 9.9E37: overrange; and words that are printed "
+        "in place of a number: NAN: invalid.",
     )
     modes: dict[str, Mode] = Field(default_factory=dict, description="States that polls need.")
     polls: dict[Name, TextPoll] = Field(default_factory=dict, description="What can be asked.")

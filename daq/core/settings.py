@@ -87,6 +87,11 @@ def as_number(value: Scalar) -> Decimal | None:
     return number if number.is_finite() else None
 
 
+def is_word(text: str) -> bool:
+    """Whether it can be told from numbers, even mistyped ones: it does not begin like one."""
+    return not re.match(r"\s*[+-]?\.?[0-9]", text)
+
+
 def agree(wanted: str, answered: str, words: Iterable[str]) -> bool:
     """Whether a setting read back is the one that was set.
 

@@ -30,6 +30,7 @@ Types
     quoted  "..." with doubled quotes inside, as IEEE 488.2 prints strings; the field is what stands between them.
     unit    a letter, %, degree sign or the like, then at most 15 more of these, digits or one of / . ^ * ( ) _
     enum    one of the codes of the channel's `enum`
+            Numbers may also be one of the words listed in `special`, such as NAN or -----.
     bits    a decimal number that is a set of flags         hex     hexadecimal digits, perhaps after 0x or #H
     blanks  any number of blanks, none too; has no name: {:blanks}
 
@@ -173,7 +174,7 @@ def parse(source: str, eol: str, codes: Mapping[str, Sequence[str]] | None = Non
     Args:
         source: as the driver writes it, names of for_each and settings already replaced.
         eol: the line's ending, matched exactly behind the template; "" where replies have none.
-        codes: field -> what it may print, for fields of type enum.
+        codes: field -> what it may print, for fields of type enum; for numbers, words that stand in place of one.
 
     Raises:
         TemplateError: the template is wrong, or could be read in two ways.
@@ -350,7 +351,8 @@ def _content(field: Field, after: Literal | Field | None, codes: Mapping[str, Se
             raise TemplateError(f"the field {field.name!r} is an enum, but no channel of that field lists its codes")
         return "(?:" + "|".join(re.escape(_latin1(code)) for code in printed) + ")"
     if field.type not in _RUNNING:
-        return _PATTERNS[field.type]
+        words = sorted(codes.get(field.name or "", ()), key=len, reverse=True) if field.type in NUMBERS else []
+        return "|".join([_PATTERNS[field.type], *(re.escape(_latin1(word)) for word in words)])
     first, others, least, most = _RUNNING[field.type]
     stop = ""
     if isinstance(after, Literal):

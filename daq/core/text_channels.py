@@ -14,7 +14,7 @@ from daq.core.driver import TextChannel, TextDriver
 from daq.core.errors import nearest
 from daq.core.observation import Kind, Reading, ReadingStatus
 from daq.core.plan import Answer
-from daq.core.settings import as_number
+from daq.core.settings import as_number, is_word
 from daq.core.template import NUMBERS
 from daq.core.text_exchanges import Asked, types_in
 from daq.core.text_readings import StatusCode, TextChannelReader, plain_code
@@ -107,6 +107,9 @@ class ChannelCompiler:
             unit_field=channel.unit_in,
             units={channel.unit: channel.unit, symbol(channel.unit): channel.unit, **channel.units},
             specials=self._specials(channel, path),
+            words={
+                text: status for text, status in {**self.driver.special, **channel.special}.items() if is_word(text)
+            },
             enum=channel.enum or {},
             scale=self.work.scale(channel, path),
             plausible=self.work.plausible(channel, path),
@@ -162,6 +165,8 @@ class ChannelCompiler:
         for where, specials in ((("special",), self.driver.special), ((*path, "special"), channel.special)):
             for text, status in specials.items():
                 number = as_number(text)
+                if is_word(text):
+                    continue
                 if number is None:
                     self.work.wrong_driver((*where, text), f"{text!r} is no number, such as 9.9E37.")
                 else:

@@ -14,7 +14,7 @@ from daq.core.assembly import Assembly, Path
 from daq.core.driver import TextChannel, TextDriver, TextPoll
 from daq.core.observation import Integrity
 from daq.core.plan import TextStep
-from daq.core.settings import put_in, substitute
+from daq.core.settings import is_word, put_in, substitute
 from daq.core.template import Literal, TemplateError, parse
 from daq.core.text_readings import Shape, WholeReply, reply_form
 
@@ -67,12 +67,18 @@ class Exchanges:
             if step.ask is not None or step.reply is not None or step.replies is not None:
                 self.work.wrong_driver(path, "tell is not answered: write tell alone, or ask and reply.")
             return Asked(step, TextStep(question, None, within_ns), None, path)
-        codes = {channel.field or name: list(channel.enum or {}) for name, (_, channel) in channels.items()}
+        codes = {channel.field or name: self._words(channel) for name, (_, channel) in channels.items()}
         whole = self.whole(text or "", step, path, values=values, codes=codes)
         if whole is not None:
             self.replies.append(whole)
             self.poll_replies.append(whole)
         return Asked(step, self.step(question, whole, within_ns, path), whole, path)
+
+    def _words(self, channel: TextChannel) -> list[str]:
+        """Return the codes of an enum, or the words that may stand in place of a number."""
+        if channel.kind != "number":
+            return list(channel.enum or {})
+        return [text for text in (*self.driver.special, *channel.special) if is_word(text)]
 
     def step(self, question: bytes, whole: WholeReply | None, within_ns: int, path: Path) -> TextStep:
         """Make the step of the plan; without a reply where it has none, or a wrong one, which is noted."""

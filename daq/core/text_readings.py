@@ -158,7 +158,7 @@ class TextChannelReader:
         step, field: where its characters stand; base 16 for fields of type hex, else 10.
         units: what the instrument may print for a unit -> UCUM code.
         unit_field: field that prints the unit, in the same answer; None where it prints none.
-        specials: numbers that mean a status.
+        specials: numbers that mean a status; words: what is printed in place of a number and means one.
         enum: code -> meaning.
         plausible: [low, high] in `unit`; None where everything is.
     """
@@ -174,6 +174,7 @@ class TextChannelReader:
     unit_field: str | None = None
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     specials: Mapping[Decimal, ReadingStatus] = dataclasses.field(default_factory=dict)
+    words: Mapping[str, ReadingStatus] = dataclasses.field(default_factory=dict)
     codes: tuple[StatusCode, ...] = ()
     enum: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scale: Decimal | None = None
@@ -238,6 +239,8 @@ class TextChannelReader:
         return self.enum[text]
 
     def _special(self, text: str) -> ReadingStatus:
+        if text in self.words:
+            return self.words[text]
         if not self.specials:
             return ReadingStatus.OK
         try:

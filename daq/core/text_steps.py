@@ -39,7 +39,7 @@ def expanded_steps(
         expanded.extend((_filled(step, values), path) for values in expansions(for_each) for step, path in run)
         run.clear()
 
-    for step, path in steps:
+    for step, path in ((_with_each(step, for_each), path) for step, path in steps):
         if for_each and for_each.keys() & set(names_in(" ".join(_texts(step)))):
             run.append((step, path))
             continue
@@ -49,6 +49,17 @@ def expanded_steps(
     if run:
         flush()
     return expanded
+
+
+def _with_each(step: files.TextStep, for_each: Mapping[str, list[files.Scalar]]) -> files.TextStep:
+    """Write out a reply that holds all repetitions: what `each` says, once for each value, in place of {each}."""
+    if step.each is None:
+        return step
+    each = {"each": step.join.join(put_in(step.each, values) for values in expansions(for_each))}
+    update: dict[str, object] = {"each": None, "reply": None if step.reply is None else put_in(step.reply, each)}
+    if step.replies is not None:
+        update["replies"] = [shape.model_copy(update={"match": put_in(shape.match, each)}) for shape in step.replies]
+    return step.model_copy(update=update)
 
 
 def _texts(step: files.TextStep) -> list[str]:

@@ -17,6 +17,7 @@ from daq.core.bench import WIRED_BY, Address, Bench, InstrumentFile, WireFile
 from daq.core.driver import Driver, RegisterDriver, TextDriver
 from daq.core.errors import nearest, quoted
 from daq.core.plan import Problem
+from daq.core.reached import as_reached
 
 Framing = Literal["tcp", "rtu"]
 
@@ -89,7 +90,7 @@ def _wiring(bench: Bench, name: str, instrument: InstrumentFile, driver: Driver)
     shared = bench.wires[instrument.at.wire] if instrument.at.wire is not None else None
     source = instrument.at if shared is None else shared
     key = next(key for key in _KINDS if getattr(source, key, None) is not None)
-    wire = _wire(source, key, driver)
+    wire = _wire(source, key, as_reached(driver, instrument))
     behind = "serial_server" in (instrument.behind, shared.behind if shared is not None else None)
     framing: Framing = "tcp" if key == "modbus_tcp" else "rtu"
     return Wiring(

@@ -153,3 +153,103 @@ def test_channels_take_their_probe_from_the_bench():
     plan = compiled(text_driver(), {"p": "1 s"}, role="reference", channels=channels)
     assert (plan.polls[0].channels[0].role, plan.polls[0].channels[0].asset) == ("uut", "PRT-042")
     assert readings(plan, b"1.5\n")["v"].role == "uut"
+
+
+# Words in place of numbers --------------------------------------------------------------------------------------------
+
+POWER = {
+    "time": {"model": "latest", "period": "1 s"},
+    "ask": "VAL?",
+    "reply": "{u:nr3},{i:nr3:9}",
+    "channels": {
+        "u": {"quantity": "voltage.ac", "unit": "V"},
+        "i": {"quantity": "current.ac", "unit": "A", "special": {"---": "absent"}},
+    },
+}
+
+
+def test_a_word_in_place_of_a_number_means_a_status():
+    # Yokogawa WT3001E communication interface manual, page 6-97: NAN where there is no value, INF for overrange
+    plan = compiled(text_driver(special={"NAN": "invalid", "INF": "overrange"}, polls={"p": POWER}), {"p": "1 s"})
+    found = readings(plan, b"NAN,  1.5E+00\n")
+    assert (found["u"].value, found["u"].text, found["u"].status) == (None, "NAN", ReadingStatus.INVALID)
+    assert (found["i"].value, found["i"].status) == ("1.5", ReadingStatus.OK)
+    assert readings(plan, b"1.0E+01,      INF\n")["i"].status == ReadingStatus.OVERRANGE
+    assert readings(plan, b"1.0E+01,      ---\n")["i"].status == ReadingStatus.ABSENT
+    for torn in (b"NA,  1.5E+00\n", b"---,  1.5E+00\n", b"NANNAN,  1.5E+00\n", b"NAN\n", b"nan,  1.5E+00\n"):
+        with pytest.raises(UnreadableReply):
+            readings(plan, torn)
+
+
+def test_a_mistyped_special_number_is_no_word():
+    ((_, _, message), *_) = problems(text_driver(special={"9.9E3T": "overrange"}, polls={"p": POWER}), {"p": "1 s"})
+    assert "'9.9E3T' is no number" in message
+
+
+# Lists given by the bench ---------------------------------------------------------------------------------------------
+
+SCAN = {
+    "time": {"model": "latest", "period": "1 s"},
+    "for_each": {"ch": "scan"},
+    "steps": [
+        {"tell": "ROUT:SCAN (@{scan})"},
+        {"ask": "READ?", "each": "{v{ch}:nr3} {u{ch}:unit},{ch}", "reply": "{each}"},
+    ],
+    "channels": {"v{ch}": {"quantity": "temperature", "unit": "Cel", "unit_in": "u{ch}", "units": {"C": "Cel"}}},
+}
+
+
+def scanner():
+    return text_driver(settings={"scan": {"default": 101}}, polls={"p": SCAN})
+
+
+def scanned(scan):
+    return {"p": {"ask": "p", "every": "1 s", "settings": {"scan": scan}}}
+
+
+def test_the_bench_gives_the_channels_of_a_scan():
+    # Agilent 34980A user's guide, page 123: value, blank, unit, channel
+    plan = compiled(scanner(), scanned("101, 105,210"))
+    assert [step.ask for step in plan.polls[0].steps] == [b"ROUT:SCAN (@101, 105,210)\n", b"READ?\n"]
+    found = readings(plan, b"+2.6E+01 C,101,-1.5E+00 C,105,+3.0E+01 C,210\n")
+    assert {name: one.value for name, one in found.items()} == {"v101": "2.6E1", "v105": "-1.5", "v210": "3.0E1"}
+    for other in (b"+2.6E+01 C,101\n", b"+2.6E+01 C,101,-1.5E+00 C,106,+3.0E+01 C,210\n"):
+        with pytest.raises(UnreadableReply):
+            readings(plan, other)
+
+
+@pytest.mark.parametrize("scan", ["101:105", "101,101", "101,,102", ""])
+def test_what_is_no_list_of_channels_is_refused(scan):
+    ((file, path, message),) = problems(scanner(), scanned(scan))
+    assert (file, path) == ("bench", "instruments.box.poll.p.settings.scan")
+    assert "Write each one, as in '101,102,103'." in message
+
+
+def test_a_list_from_a_setting_that_is_none_is_named():
+    found = problems(text_driver(polls={"p": SCAN | {"steps": SCAN["steps"][1:]}}), {"p": "1 s"})
+    assert any("no setting 'scan' with a value" in message for _, _, message in found)
+
+
+# Serial lines ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entry", "serial"),
+    [
+        ({"at": {"tcp": "localhost:5025"}}, False),
+        ({"at": {"visa": "GPIB0::22::INSTR"}}, False),
+        ({"at": {"visa": "ASRL/dev/ttyS0::INSTR"}}, True),
+        ({"at": {"serial": "/dev/ttyS0"}}, True),
+        ({"at": {"tcp": "localhost:4001"}, "behind": "serial_server"}, True),
+    ],
+)
+def test_lines_end_otherwise_on_a_serial_line(entry, serial):
+    driver = text_driver(
+        setup=["*CLS"],
+        teardown=["*RST"],
+        over_serial={"eol": "\r\n", "setup": ["SYST:REM"], "teardown": ["SYST:LOC"]},
+    )
+    plan = compiled(driver, {"p": "1 s"}, **entry)
+    assert plan.eol == (b"\r\n" if serial else b"\n")
+    assert plan.setup == ((b"SYST:REM\r\n", b"*CLS\r\n") if serial else (b"*CLS\n",))
+    assert plan.teardown == ((b"*RST\r\n", b"SYST:LOC\r\n") if serial else (b"*RST\n",))
