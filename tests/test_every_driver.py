@@ -113,7 +113,9 @@ def test_no_template_takes_two_replies_for_one(driver):
 
 
 def test_it_lacks_nothing_that_a_driver_should_have(driver):
-    assert [line for line in lint(driver) if "also matches" not in line] == []
+    told = "serial number" in (driver.notes or "")  # that nobody can be asked who answers
+    lacks = [line for line in lint(driver) if "also matches" not in line]
+    assert [line for line in lacks if not (told and line.startswith("identify"))] == []
 
 
 def test_what_is_no_reading_has_an_example(driver):
