@@ -143,6 +143,8 @@ class Audit:
         used: list[Answer] = []
         for channel, reading in message["readings"].items():
             self.readings += 1
+            if reading["status"] != "ok" and reading["value"] is None:
+                continue
             source = _source(reading, places.get(channel), answers)
             if source is None or not _has_its_value(reading):
                 self._find("wrong", message, f"{channel} {reading['value']} ({reading['text']!r}) was not the answer")
