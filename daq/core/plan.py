@@ -105,8 +105,8 @@ class PollPlan:
         steps: exchanges in order.
         readings: answers of the steps that have a reply, in order -> channel -> Reading. Raises ReplyError.
         quiet_ns: streams: silence longer than this is a time-out.
-        subdivide: registers: the blocks to try instead when the device refuses a merged one (RefusedBlock), once; () where
-            it is one value. core.blocks.joined makes the block's answer of theirs.
+        subdivide: registers: the blocks to try instead when the device refuses a merged one (RefusedBlock), once; ()
+            where it is one value. core.blocks.joined makes the block's answer of theirs.
     """
 
     name: str
