@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daq.core.observation import NS
-from daq.core.plan import InstrumentPlan, TextStep
+from daq.core.plan import InstrumentPlan
 from tests.line.test_modbus_lines import assert_answers_are_their_own as assert_registers_are_their_own
 from tests.line.units import Units, meter
 from tests.line.wires import (
@@ -23,6 +22,7 @@ from tests.line.wires import (
     CountingInstrument,
     FakeTransport,
     Room,
+    addressed,
     assert_answers_are_their_own,
     instrument,
     poll,
@@ -78,20 +78,6 @@ def test_a_text_instrument(delays, reopen_heals, has_barrier):
         assert_every_slot_once(bench, plan, 300)
 
     asyncio.run(session())
-
-
-def addressed(plan: InstrumentPlan, address: bytes) -> InstrumentPlan:
-    """Put an address before every question."""
-
-    def put(step: TextStep) -> TextStep:
-        return replace(step, ask=address + step.ask)
-
-    return replace(
-        plan,
-        barrier=put(plan.barrier),
-        identify=replace(plan.identify, steps=tuple(put(step) for step in plan.identify.steps)),
-        polls=tuple(replace(each, steps=tuple(put(step) for step in each.steps)) for each in plan.polls),
-    )
 
 
 @MANY

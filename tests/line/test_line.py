@@ -14,6 +14,7 @@ from tests.line.wires import (
     CountingInstrument,
     FakeTransport,
     Room,
+    addressed,
     assert_answers_are_their_own,
     instrument,
     poll,
@@ -312,25 +313,18 @@ async def test_instruments_of_one_text_wire_each_answer_for_themselves():
         who, question = data[:1], data[1:]
         return (one(question, now_ns) if alive["one"] else []) if who == b"1" else two(question, now_ns)
 
-    def speaking(number: bytes, name: str) -> object:
-        ask = poll(ask=number + b"N?\n", phase_ns=0 if number == b"1" else 500 * MS)
-        plan = instrument(ask, name=name)
-        step = TextStep(number + b"IDN?\n", plan.barrier.reply, 500 * MS)
-        who = type(plan.identify)((step,), plan.identify.fields, plan.identify.check)
-        return type(plan)(
-            **{key: getattr(plan, key) for key in plan.__slots__}
-            | {"identify": who, "barrier": step, "latency_ns": NS // 2}
-        )
-
-    bench = room(FakeTransport(clock, answer, reopen_heals=False), clock, speaking(b"1", "one"), speaking(b"2", "two"))
+    plans = [addressed(instrument(name="one"), b"1"), addressed(instrument(poll(phase_ns=500 * MS), name="two"), b"2")]
+    transport = FakeTransport(clock, answer, reopen_heals=False)
+    bench = room(transport, clock, *plans)
     async with running(bench):
         await clock.advance(10)
-        alive["one"] = False
+        alive["one"], before = False, len(transport.written)
         await clock.advance(110)
-    assert bench.slots("one") == 121
-    assert bench.slots("two") == 120
+    assert (bench.slots("one"), bench.slots("two")) == (121, 120)
     good = [seen for seen in bench.observations if seen.instrument == "two" and seen.status is Status.OK]
-    assert len(good) >= 0.7 * 120
+    assert len(good) >= 0.8 * 120
+    behind = transport.written[transport.written.index(b"1N?\n", before) :]  # the first question in vain
+    assert behind.index(b"2IDN?\n") < behind.index(b"2N?\n")
     assert_answers_are_their_own(bench, one, two)
 
 

@@ -74,6 +74,19 @@ async def test_a_dead_unit_takes_at_most_a_fifth_of_the_wire_over_any_minute():
     assert_answers_are_their_own(bench, far)
 
 
+async def test_five_dead_units_together_take_no_more_than_one():
+    clock, far, transport = units(**{f"u{unit}": [None] * 10_000 for unit in range(2, 7)})
+    bench = room(transport, clock, *(meter(unit, register_poll(phase_ns=unit * 100 * MS)) for unit in range(1, 7)))
+    async with running(bench):
+        await clock.advance(300)
+    asked = [when for when, data in zip(transport.written_ns, transport.written, strict=True) if data[0] != 1]
+    hold_ns = 500 * MS  # time-out and quiet
+    assert max(sum(start <= when < start + 60 * NS for when in asked) for start in asked) * hold_ns <= 12 * NS
+    good = [seen for seen in bench.observations if (seen.instrument, seen.status) == ("meter1", Status.OK)]
+    assert len(good) > 0.85 * 300
+    assert_answers_are_their_own(bench, far)
+
+
 @pytest.mark.parametrize("wake_after_s", [5, 100])
 async def test_a_unit_that_wakes_up_is_found(wake_after_s):
     clock, far, transport = units()

@@ -11,7 +11,7 @@ import asyncio
 import heapq
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from daq.core.cut import Cut, ends_with
@@ -212,6 +212,20 @@ def instrument(*polls: PollPlan, name: str = "dmm", serial: str | None = None, *
         "asset": None,
     }
     return InstrumentPlan(**(settings | more))
+
+
+def addressed(plan: InstrumentPlan, address: bytes) -> InstrumentPlan:
+    """Put an address before every question."""
+
+    def put(step: TextStep) -> TextStep:
+        return replace(step, ask=address + step.ask)
+
+    return replace(
+        plan,
+        barrier=put(plan.barrier),
+        identify=replace(plan.identify, steps=tuple(put(step) for step in plan.identify.steps)),
+        polls=tuple(replace(each, steps=tuple(put(step) for step in each.steps)) for each in plan.polls),
+    )
 
 
 @dataclass
