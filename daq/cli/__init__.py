@@ -25,6 +25,7 @@ VERBS = {
     "check": "Check bench and driver files; say everything that is wrong with them.",
     "plan": "Show what a bench will ask, and how busy each wire will be.",
     "drivers": "List the instruments that have a driver.",
+    "driver": "Make a driver: begin, try, record, test.",
     "read": "Ask the instruments of a bench once, to the terminal.",
     "watch": "Show what a station publishes, live.",
     "status": "Show how a running station fares.",

@@ -6,9 +6,19 @@ A driver that the bench does not use is not even opened.
     path -> source (plain data, and where each key stands) -> models -> compile -> Loaded (bench, drivers, plans)
 """
 
-from daq.load.files import Loaded, check_file, load_bench, load_driver
+from daq.load.files import Loaded, check_file, judge_driver, load_bench, load_driver
 from daq.load.secret import resolve
 from daq.load.shelf import Shelf, data_path
 from daq.load.source import read_yaml
 
-__all__ = ["Loaded", "Shelf", "check_file", "data_path", "load_bench", "load_driver", "read_yaml", "resolve"]
+__all__ = [
+    "Loaded",
+    "Shelf",
+    "check_file",
+    "data_path",
+    "judge_driver",
+    "load_bench",
+    "load_driver",
+    "read_yaml",
+    "resolve",
+]

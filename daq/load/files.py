@@ -95,17 +95,22 @@ def load_bench(path: str | Path) -> Loaded:
 
 def load_driver(path: str | Path) -> tuple[Driver, Source]:
     """Read one driver file and run its examples. Raises ConfigError."""
+    driver, source, problems = judge_driver(path)
+    if problems or driver is None or source is None:
+        raise ConfigError(problems)
+    return driver, source
+
+
+def judge_driver(path: str | Path) -> tuple[Driver | None, Source | None, list[str]]:
+    """Read one driver file and run its examples: what of it could be read, and every problem."""
     found = _Problems()
     source = found.read(Path(path))
     driver = found.driver(source) if source is not None else None
-    if source is None or driver is None:
-        raise found.error()
-    found.alone(source, driver)
-    if not found.any():
-        found.examples(source, driver)
-    if found.any():
-        raise found.error()
-    return driver, source
+    if source is not None and driver is not None:
+        found.alone(source, driver)
+        if not found.any():
+            found.examples(source, driver)
+    return driver, source, found.error().problems
 
 
 def check_file(path: str | Path) -> list[str]:

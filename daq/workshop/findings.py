@@ -1,0 +1,190 @@
+"""Holds a driver file against the rules of the house: what is wrong, and what is right and yet a risk.
+
+Each finding has its place and says how to mend it. Wrong is what the daemon would refuse, an example that does not come
+out, and a TODO that is left; everything else is a warning.
+
+    path -> [examined] -> Examined (problems, warnings: file:line:column: key: what. How to mend.) -> daq driver test
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daq.core.driver import Driver, RegisterDriver, TextDriver
+from daq.core.errors import DaqError
+from daq.core.written import Keys, Source, dotted
+from daq.load import judge_driver
+from daq.workshop.damage import risks
+from daq.workshop.entry import poll_plan, polls_of, streams_of
+
+TODO = "TODO"
+"""Stands where a skeleton of `daq driver new` waits for its author."""
+
+Found = tuple[Keys, str]
+"""Keys from the top of the file, and what is to be said of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was found in one driver file.
+
+    Args:
+        examples: how many it has.
+        problems: one line each; the file is not fit for use.
+        warnings: one line each.
+    """
+
+    examples: int
+    problems: list[str]
+    warnings: list[str]
+
+
+def examined(path: Path) -> Examined:
+    """Read a driver file, run its examples, and look for what it lacks."""
+    driver, source, problems = judge_driver(path)
+    if source is None:
+        return Examined(0, problems, [])
+    todo = [] if source.faults else list(_todos(source))
+    told = {problem.split(": ", 1)[0] for problem in problems}
+    problems += [line for line in _lines(source, todo) if line.split(": ", 1)[0] not in told]
+    warnings = [] if driver is None else _lines(source, _warnings(driver))
+    return Examined(0 if driver is None else len(driver.examples), problems, warnings)
+
+
+def _lines(source: Source, found: Iterable[Found]) -> list[str]:
+    """Put the place before each finding, in the order of the file."""
+    placed = sorted((source.place(path), dotted(path), said) for path, said in found)
+    return [f"{source.shown}:{line}:{column}: {key}: {said}" for (line, column), key, said in placed]
+
+
+def _todos(source: Source) -> Iterator[Found]:
+    """Find values that still wait for their author; comments may say what they like."""
+    for path, value in _leaves(source.data, ()):
+        if isinstance(value, str) and re.search(rf"\b{TODO}\b", value):
+            yield path, f"{value.strip()[:60]!r} is still to be filled in. The manual says what belongs here."
+
+
+def _leaves(data: Any, path: Keys) -> Iterator[tuple[Keys, object]]:
+    if isinstance(data, dict):
+        for key, below in data.items():
+            yield from _leaves(below, (*path, key))
+            if TODO in key:
+                yield (*path, key), key
+    elif isinstance(data, list):
+        for number, below in enumerate(data):
+            yield from _leaves(below, (*path, number))
+    else:
+        yield path, data
+
+
+# Warnings -------------------------------------------------------------------------------------------------------------
+
+
+def _warnings(driver: Driver) -> Iterator[Found]:
+    yield from _identity(driver)
+    yield from _times(driver)
+    yield from _unproven(driver)
+    yield from _overload(driver)
+    if isinstance(driver, TextDriver):
+        for poll, words in risks(driver).items():
+            yield _where(driver, poll), f"wrong replies that would pass: {'; '.join(words)}. {_cure(words)}"
+
+
+def _where(driver: Driver, poll: str) -> Keys:
+    return ("streams" if poll in streams_of(driver) else "polls", poll)
+
+
+def _all(driver: Driver) -> dict[str, Any]:
+    """Return polls and streams by name; they have channels and time in common."""
+    return {**driver.polls, **(driver.streams if isinstance(driver, TextDriver) else {})}
+
+
+def _cure(words: list[str]) -> str:
+    cures = []
+    if any(each.startswith("one ") for each in words):
+        cures.append("Give fields the width that the manual prints ({x:nr3:15}), or use the instrument's checksum.")
+    if any(each.startswith("the answer") for each in words):
+        cures.append("Have the instrument send headers with its answers, or ask for both in one exchange.")
+    return " ".join([*cures, "Where it can do neither, know that nothing on this wire shows it."])
+
+
+def _identity(driver: Driver) -> Iterator[Found]:
+    """Look for who answers, and for the serial number."""
+    identify = driver.identify
+    if identify is None:
+        if isinstance(driver, RegisterDriver) and driver.verify is not None:
+            return
+        cure = (
+            "Give identify with a register that tells the model, or verify with a register of known content."
+            if isinstance(driver, RegisterDriver)
+            else 'Give identify, such as {ask: "*IDN?", reply: "{maker:text},{model:text},{serial:text},{:text}"}.'
+        )
+        yield ("identify",), f"is missing: nobody asks who answers, and a swapped instrument goes unnoticed. {cure}"
+        return
+    fields = set(getattr(identify, "read", ())) or set(re.findall(r"\{(\w+):", str(identify.model_dump())))
+    if "serial" not in fields:
+        cure = "Add the field {serial:text}, or a step that asks for it, if the instrument can say it."
+        yield ("identify",), f"the serial number is not asked: another one of the same model goes unnoticed. {cure}"
+    if not identify.expect:
+        cure = "Give expect: {model: ...}, a regular expression of the models that speak so."
+        yield ("identify",), f"any model that answers is taken for this one. {cure}"
+
+
+def _times(driver: Driver) -> Iterator[Found]:
+    """Look for time models that claim nothing: a reading true at the very instant of its answer."""
+    keys = {"triggered": "aperture", "filtered": "window", "latest": "period", "arrival": "latency"}
+    for name, poll in _all(driver).items():
+        key = keys[poll.time.model]
+        if not re.search("[1-9]|[a-zA-Z_]{2}", str(getattr(poll.time, key))):
+            said = f"{poll.time.model} over no time at all. Write the longest that the manual gives, such as '500 ms'."
+            yield (*_where(driver, name), "time"), said
+
+
+def _unproven(driver: Driver) -> Iterator[Found]:
+    """Look for channels that no example gives, one line a poll."""
+    for poll in polls_of(driver):
+        try:
+            plan = poll_plan(driver, poll)
+        except DaqError:
+            continue  # named as a problem already
+        given = {name for one in driver.examples if one.poll == poll for name in (*one.gives, *one.text)}
+        missing = [channel.name for channel in plan.channels if channel.name not in given]
+        if missing:
+            said = (
+                f"no example gives {', '.join(missing)}. Copy a reply from the manual, or keep one: daq driver record."
+            )
+            yield _where(driver, poll), said
+
+
+def _overload(driver: Driver) -> Iterator[Found]:
+    """Look for polls that measure and never say what they answer beyond their range."""
+    for name, poll in _all(driver).items():
+        measuring = [key for key, each in poll.channels.items() if _measures(each)]
+        if measuring and not _declared(driver, name, poll):
+            cure = (
+                "Give special: {'9.9E37': overrange}, a shape of its own with status: overrange, or an example with "
+                "the status or outcome that comes of it."
+                if isinstance(driver, TextDriver)
+                else "Give invalid: [0x8000], special: {0x7FFF: overrange}, or an example with a status."
+            )
+            yield _where(driver, name), f"what {measuring[0]} answers beyond its range is not declared. {cure}"
+
+
+def _measures(channel: Any) -> bool:
+    """Whether a channel can be beyond its range: a number that was measured; floats have their own NaN."""
+    told = channel.quantity.endswith(".setpoint") or channel.quantity in {"count", "state", "status", "ratio", "time"}
+    return channel.kind == "number" and not told and getattr(channel, "type", "") not in {"float32", "float64"}
+
+
+def _declared(driver: Driver, name: str, poll: Any) -> bool:
+    shown = any(one.status or getattr(one, "outcome", None) for one in driver.examples if one.poll == name)
+    listed = getattr(driver, "special", None) or any(
+        channel.special or getattr(channel, "invalid", None) for channel in poll.channels.values()
+    )
+    parts = [poll, *(getattr(poll, "steps", None) or [])]
+    shaped = any(shape.status for part in parts for shape in getattr(part, "replies", None) or [])
+    return bool(shown or listed or shaped or any(getattr(part, "status", None) for part in parts))
