@@ -161,6 +161,9 @@ class Session:
         assert identify is not None
         answers: list[Answer] = []
         for step in identify.steps:
+            if isinstance(step, TextStep) and step.reply is None:
+                yield from tell(Tell(step.ask, step.within_ns))
+                continue
             answer, _ = yield from self._one(step, tolerant=bool(self.streams))
             answers.append(answer)
         fields = identify.fields(answers)

@@ -299,6 +299,10 @@ class TextCompiler:
         steps, fields = [], set()
         for step, where in written:
             here = (*path, *where)
+            if step.tell is not None and step.ask is None:  # before it can answer, such as how messages are to end
+                told = self.exchanges.question(step.tell, {}, here)
+                steps.append(self.exchanges.step(told, None, self.driver.link.max_latency, here))
+                continue
             question = self.exchanges.question(step.ask, {}, here)
             whole = self.exchanges.whole(step.ask or "", step, here)
             if whole is not None:

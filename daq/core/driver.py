@@ -268,7 +268,10 @@ class Identify(Model):
 
     ask: str | None = Field(default=None, description="Question, where one is enough.")
     reply: str | None = Field(default=None, description="Template; fields maker, model, serial, firmware are known.")
-    steps: list[TextStep] | None = Field(default=None, description="Several questions whose fields are put together.")
+    steps: list[TextStep] | None = Field(
+        default=None,
+        description="Several questions whose fields are put together; tell, where something must be said before.",
+    )
     expect: dict[str, str] = Field(
         default_factory=dict, description="Field -> regular expression that must match it whole."
     )

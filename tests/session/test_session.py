@@ -113,6 +113,14 @@ def test_configure_never_only_asks_and_leaves_the_error_queue_alone():
     Script().play(session("never").teardown())
 
 
+def test_what_must_be_said_before_an_instrument_can_answer_comes_first(monkeypatch):
+    # Keysight 3458A: without END ALWAYS no answer ends on GPIB
+    identify = {"steps": [{"tell": "END ALWAYS"}, {"ask": "ID?", "reply": "HP{model:word}"}]}
+    monkeypatch.setitem(DRIVER, "identify", identify)
+    met = Script((b"END ALWAYS\n", None), (b"ID?\n", b"HP3458A\n"), *CONNECT[1:]).play(session().connect())
+    assert (met.identity.model, met.identity.serial) == ("3458A", None)
+
+
 def test_what_the_error_queue_held_is_a_warning():
     errors: tuple[Line, ...] = ((b"ERR?\n", b'-113,"Undefined header"\n'), (b"ERR?\n", NO_ERROR))
     met = Script(*CONNECT[:-1], *errors).play(session().connect())
