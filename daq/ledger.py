@@ -86,7 +86,7 @@ class Party:
         suspect: must pass its barrier before anything it says is believed.
         info: hash of the info that describes it now, made from `described`.
         known: who it was when it was last connected; None before.
-        logged_ns: when a change of its state was last logged.
+        logged_ns: when its state was last logged; None while it never was.
         announced_ns: when it was last announced as having lost track; None if never.
     """
 
@@ -101,7 +101,7 @@ class Party:
     info: str = ""
     described: Met | None = None
     known: Identity | None = None
-    logged_ns: int = -LOG_EVERY_NS
+    logged_ns: int | None = None
     announced_ns: int | None = None
     counts: Counts = field(default_factory=Counts)
 
@@ -204,21 +204,24 @@ class Ledger:
         self._tell(party, before, party.health.forget(poll, self._clock.now()))
 
     def _tell(self, party: Party, before: Verdict, verdict: Verdict | None) -> None:
-        """Pass a new verdict on; log lost once, and back once, with how long."""
+        """Pass a new verdict on; log the first, then lost once, and back once, with how long."""
         if verdict is None:
             return
         self._outlets.verdict(party.name, verdict)
-        if verdict.state is before.state:
-            return
-        now_ns = self._clock.now().mono_ns
-        if State.LOST not in (verdict.state, before.state) and now_ns - party.logged_ns < LOG_EVERY_NS:
-            return
+        now_ns, logged_ns = self._clock.now().mono_ns, party.logged_ns
+        if logged_ns is not None:
+            if verdict.state is before.state:
+                return
+            if State.LOST not in (verdict.state, before.state) and now_ns - logged_ns < LOG_EVERY_NS:
+                return
         party.logged_ns = now_ns
-        if verdict.state is State.OK:
+        if verdict.state is not State.OK:
+            log.warning("%s: %s (%s)", party.name, verdict.state, verdict.why)
+        elif logged_ns is None:
+            log.info("%s: ok", party.name)
+        else:
             lasted_s = (verdict.since_utc_ns - before.since_utc_ns) / NS
             log.info("%s: ok, after %.0f s %s (%s)", party.name, lasted_s, before.state, before.why)
-        else:
-            log.warning("%s: %s (%s)", party.name, verdict.state, verdict.why)
 
     def describe(self, party: Party) -> None:
         """Cite a new info where something new was learned of the instrument."""

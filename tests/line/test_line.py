@@ -380,6 +380,21 @@ async def test_once_asks_each_poll_once_and_leaves():
     assert transport.closed == 1
 
 
+async def test_the_log_says_once_that_an_instrument_is_absent_from_the_start_and_once_that_it_came(caplog):
+    caplog.set_level("INFO", "daq.ledger")
+    clock, _, transport = counting()
+    transport.absent = "connection refused"
+    async with running(room(transport, clock)):
+        await clock.advance(100)
+        assert [record.message for record in caplog.records] == [
+            "dmm: lost (connect: disconnected: connection refused)"
+        ]
+        transport.absent = None
+        await clock.advance(100)
+    assert len(caplog.records) == 2
+    assert caplog.records[1].message.startswith("dmm: ok, after ")
+
+
 async def test_once_says_what_is_wrong_with_an_absent_instrument():
     clock, _, transport = counting()
     transport.absent = "connection refused"
