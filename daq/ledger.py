@@ -215,13 +215,11 @@ class Ledger:
             if State.LOST not in (verdict.state, before.state) and now_ns - logged_ns < LOG_EVERY_NS:
                 return
         party.logged_ns = now_ns
-        if verdict.state is not State.OK:
-            log.warning("%s: %s (%s)", party.name, verdict.state, verdict.why)
-        elif logged_ns is None:
-            log.info("%s: ok", party.name)
-        else:
-            lasted_s = (verdict.since_utc_ns - before.since_utc_ns) / NS
-            log.info("%s: ok, after %.0f s %s (%s)", party.name, lasted_s, before.state, before.why)
+        better = verdict.state is State.OK or (before.state is State.LOST and logged_ns is not None)
+        told = f"{verdict.state}" if verdict.why is None else f"{verdict.state} ({verdict.why})"
+        if better and logged_ns is not None:
+            told += f", after {(verdict.since_utc_ns - before.since_utc_ns) / NS:.0f} s {before.state} ({before.why})"
+        log.log(logging.INFO if better else logging.WARNING, "%s: %s", party.name, told)
 
     def describe(self, party: Party) -> None:
         """Cite a new info where something new was learned of the instrument."""
