@@ -244,7 +244,7 @@ class TextCompiler:
         for number, item in enumerate(written):
             where = (*path, number)
             if item in known:
-                command = known[item].set
+                command = known[item].set_word.get(values.get(item, ""), known[item].set)
                 if command is None:
                     self.work.wrong_driver(where, f"setting {item!r} has no command to set it: give it set.")
                     continue

@@ -144,6 +144,9 @@ class Setting(Model):
     min: Scalar | None = Field(default=None, description="Smallest number allowed, in unit.")
     max: Scalar | None = Field(default=None, description="Largest number allowed, in unit.")
     set: str | None = Field(default=None, description="Command that sets it; {name} is replaced by the value.")
+    set_word: dict[str, str] = Field(
+        default_factory=dict, description="Word -> command that sets it, where it is another one: auto: 'RANG:AUTO ON'."
+    )
     get: str | None = Field(default=None, description="Question that reads it back.")
     reply: str | None = Field(default=None, description="Template of the answer to get, with one field {value:...}.")
 

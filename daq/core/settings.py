@@ -51,7 +51,8 @@ def words_of(setting: Setting) -> list[str]:
     """Return the words allowed in place of a number; a word that is the default is one of them."""
     default = setting.default
     is_word = isinstance(default, str) and as_number(default) is None and not re.match(r"[+-]?\.?[0-9]", default)
-    return [*setting.words, *([default] if is_word and default not in setting.words else [])]  # type: ignore[list-item]
+    words = [*setting.words, *setting.set_word]
+    return [*words, *([default] if is_word and default not in words else [])]  # type: ignore[list-item]
 
 
 def substitute(command: str, values: Mapping[str, str]) -> str:

@@ -230,6 +230,33 @@ def test_a_list_from_a_setting_that_is_none_is_named():
     assert any("no setting 'scan' with a value" in message for _, _, message in found)
 
 
+# Settings -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("given", "told"), [("auto", b"RANG:AUTO 1\n"), ("100 mV", b"RANG 0.1\n")])
+def test_a_word_may_be_set_by_another_command(given, told):
+    # Keithley 2000: a range is set by RANG, the choice of it by RANG:AUTO
+    ranged = {
+        "unit": "V",
+        "default": "auto",
+        "set": "RANG {range}",
+        "set_word": {"auto": "RANG:AUTO 1"},
+        "get": "RANG?",
+    }
+    poll = {
+        "mode": "dcv",
+        "ask": "READ?",
+        "reply": "{v:nr3}",
+        "channels": {"v": {"quantity": "voltage.dc", "unit": "V"}},
+        "time": {"model": "latest", "period": "1 s"},
+    }
+    driver = text_driver(modes={"dcv": {"enter": ["range"], "settings": {"range": ranged}}}, polls={"p": poll})
+    (asked,) = compiled(driver, {"p": {"ask": "p", "every": "1 s", "settings": {"range": given}}}).polls
+    assert asked.mode.enter == (told,)
+    (readback,) = asked.mode.readbacks
+    assert readback.agrees(readback.step.reply.match(b"+1.00000E-01\n"))
+
+
 # Serial lines ---------------------------------------------------------------------------------------------------------
 
 
