@@ -163,20 +163,21 @@ class Audit:
         """Yield the logged answer to this very question: the same was asked and answered many times.
 
         The last byte of an observation came after the end of its bounds, so that its questions were asked no earlier
-        than is reckoned back from there; what the instrument had been asked before answers another question.
+        than is reckoned back from there: the first such question is its own, for a wire asks one at a time. What came
+        unasked was sent before it was seen, and is the last such.
         """
         if exchange["rtt"] is None:
             return
         ends = [other["at"] + other["rtt"] for other in message["exchanges"] if other["rtt"] is not None]
         ended_ns = _bounds(message)[1] - (max(ends) - exchange["at"] - exchange["rtt"]) * NS
         asked_ns = ended_ns - exchange["rtt"] * NS - ROUNDED_NS
-        found = [
-            answer
-            for answer in self.witness.answers(instrument, exchange)
-            if not exchange["ask"] or answer.asked_ns >= asked_ns
-        ]
-        if found:
-            yield min(found, key=lambda answer: abs(answer.answered_ns - ended_ns))
+        given = self.witness.answers(instrument, exchange)
+        if exchange["ask"]:
+            found = [answer for answer in given if answer.asked_ns >= asked_ns]
+            yield from sorted(found, key=lambda answer: answer.asked_ns)[:1]
+        else:
+            found = [answer for answer in given if answer.answered_ns <= ended_ns + ROUNDED_NS]
+            yield from sorted(found, key=lambda answer: answer.answered_ns)[-1:]
 
     def settle(self, every_s: Mapping[str, float | None], published: set[str], until_utc_ns: int | None = None) -> None:
         """Look at the whole: numbers that are missing, slots that nobody speaks for.
