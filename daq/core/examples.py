@@ -154,7 +154,7 @@ def _run_registers(driver: Driver, example: RegisterExample) -> list[str]:
     if isinstance(plan, list):
         return plan
     try:
-        memory = _memory(driver, example)
+        memory = register_memory(driver, example)
     except (ValueError, KeyError) as error:
         return [f"registers are written like 'input 0': '4366 3333' ({error})"]
     steps = [step for step in plan.steps if isinstance(step, RegisterStep)]
@@ -165,7 +165,7 @@ def _run_registers(driver: Driver, example: RegisterExample) -> list[str]:
     return _compare(readings, example)
 
 
-def _memory(driver: RegisterDriver, example: RegisterExample) -> dict[tuple[int, int], int]:
+def register_memory(driver: RegisterDriver, example: RegisterExample) -> dict[tuple[int, int], int]:
     """Return (function, address) -> word, or bit, of what the example gives."""
     memory: dict[tuple[int, int], int] = {}
     for place, words in example.registers.items():

@@ -1,0 +1,74 @@
+"""Writes the lines of a bench file for one instrument, to be pasted under `instruments:`. Pure.
+
+driver, address, polls -> [bench_lines] -> YAML
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from daq.core.bench import Address
+
+
+def instrument_name(driver: str) -> str:
+    """Return a name for an instrument of a driver, fit for topics."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", driver.rsplit("/", 1)[-1].lower()).strip("-_")
+    return name or "instrument1"
+
+
+def bench_lines(
+    name: str,
+    driver: str,
+    at: Address,
+    polls: Mapping[str, Mapping[str, object] | None],
+    *,
+    serial_number: str | None = None,
+    simulated: bool = False,
+    configure: bool | None = None,
+) -> str:
+    """Write the entry.
+
+    Args:
+        name: of the instrument.
+        driver: name or file of its driver.
+        at: where it is.
+        polls: poll -> its settings; None for what comes unasked.
+        serial_number: as it answered; None leaves the key out.
+        simulated: write that it is.
+        configure: True, False, or None to leave the key out.
+    """
+    lines = [f"  {name}:", f"    driver: {driver}", f"    at: {_flow(at.model_dump(exclude_none=True))}"]
+    if serial_number is not None:
+        lines.append(f"    serial_number: {_scalar(serial_number)}")
+    if simulated:
+        lines.append("    simulated: true")
+    if configure is False:
+        lines.append("    configure: never # only ask; on_connect also sets it up, modes included")
+    lines.append("    poll:")
+    lines += [f"      {_poll(poll, settings)}" for poll, settings in polls.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _poll(poll: str, settings: Mapping[str, object] | None) -> str:
+    if settings is None:
+        return f"{poll}: unasked"
+    if not settings:
+        return f"{poll}: 2 s"
+    return f"{poll}: {_flow({'ask': poll, 'every': '2 s', 'settings': dict(settings)})}"
+
+
+def _flow(mapping: Mapping[str, Any]) -> str:
+    inside = (f"{key}: {_flow(value) if isinstance(value, dict) else _scalar(value)}" for key, value in mapping.items())
+    return "{" + ", ".join(inside) + "}"
+
+
+def _scalar(value: object) -> str:
+    """Write a scalar; in quotes wherever YAML might read anything else."""
+    text = str(value)
+    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9 ._-]*[A-Za-z0-9]|[0-9]+|[0-9]+ [A-Za-z]+", text)
+    words = text.lower() in {"true", "false", "null", "yes", "no", "on", "off"}
+    digits = isinstance(value, str) and text.isdigit()
+    return text if plain and not words and not digits else json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,309 @@
+"""Answers as a driver's own examples do, so that a bench can be tried before the instrument arrives.
+
+It proves nothing of the driver, whose words it repeats: the hand-written simulators do that. Questions of polls are
+answered with the examples' replies in turn, identity with a serial number that begins with SIM-, settings with what was
+set. Pure: bytes in, bytes out; what moves them is `serve`.
+
+    driver -> TextStandIn | RegisterStandIn -> serve
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from daq.core.compile_registers import span_of
+from daq.core.driver import Register, RegisterDriver, Setting, TextDriver, TextStep
+from daq.core.errors import DaqError, ReplyError
+from daq.core.examples import register_memory
+from daq.core.modbus import COILS, payload_length
+from daq.core.plan import Answer, RegisterStep
+from daq.core.settings import names_in
+from daq.core.template import TemplateError, parse
+from daq.workshop.damage import readings_of, replies
+from daq.workshop.entry import compiled, entry, poll_plan
+from daq.workshop.made_up import encoded, rendered, serial_number, specimen
+
+_OK = "ok"
+
+
+@dataclass(slots=True)
+class _Turns:
+    """Replies to one question, in turn."""
+
+    replies: list[str]
+    next: int = 0
+
+    def take(self) -> str:
+        reply = self.replies[self.next % len(self.replies)]
+        self.next += 1
+        return reply
+
+
+@dataclass(slots=True)
+class TextStandIn:
+    """One instrument that speaks text.
+
+    Args:
+        driver: with the endings that hold where it is reached.
+        name: of the driver, for its serial number.
+    """
+
+    driver: TextDriver
+    name: str
+    left_out: list[str] = field(default_factory=list)
+    """What it cannot answer, in words."""
+    _fixed: dict[str, str] = field(default_factory=dict)
+    _asked: dict[tuple[str | None, str], _Turns] = field(default_factory=dict)
+    _owner: dict[tuple[str | None, str], str] = field(default_factory=dict)
+    _talks: dict[str, _Turns] = field(default_factory=dict)
+    _set: dict[str, str] = field(default_factory=dict)
+    _mode: str | None = None
+
+    def __post_init__(self) -> None:
+        """Gather what it can say."""
+        self._identify()
+        if self.driver.errors is not None:
+            self._fixed[self.driver.errors.ask] = self.driver.errors.none
+        for example in self.driver.examples:
+            if example.outcome is None:
+                self._learn(example.poll, example.settings, example.got)
+
+    # What it says -----------------------------------------------------------------------------------------------------
+
+    def answer(self, line: str) -> str | None:
+        """Answer one line, both without their endings; None where nothing is to be said."""
+        if line in self._fixed:
+            return self._fixed[line]
+        for mode in (self._mode, None, *self.driver.modes):
+            turns = self._asked.get((mode, line)) or self._by_pattern(mode, line)
+            if turns is not None:
+                return turns.take()
+        said = self._read_back(line)
+        if said is None:
+            self._take_command(line)
+        return said
+
+    def talk(self) -> list[str]:
+        """Return what it says unasked, a line each."""
+        return [turns.take() for turns in self._talks.values()]
+
+    def polls(self) -> dict[str, Mapping[str, object]]:
+        """Return the polls and streams that it answers so that they can be read -> the settings to ask them with."""
+        found: dict[str, Mapping[str, object]] = {stream: {} for stream in self._talks}
+        for example in self.driver.examples:
+            if example.poll in self.driver.polls and example.outcome is None and example.poll not in found:
+                try:
+                    plan = poll_plan(self.driver, example.poll, example.settings)
+                    if self._mode_of(example.poll) is not None:
+                        self._mode = self._mode_of(example.poll)
+                    got = [self.answer(self._text(step.ask)) or "" for step in replies(plan)]
+                    readings_of(plan, got, self.driver.link.eol.encode("latin-1"))
+                except (DaqError, ValueError):
+                    continue
+                found[example.poll] = dict(example.settings)
+        self._mode = None
+        return found
+
+    def says_who(self) -> bool:
+        """Whether its serial number says that it is simulated."""
+        return any("SIM-" in said for said in self._fixed.values())
+
+    # What it knows ----------------------------------------------------------------------------------------------------
+
+    def _learn(self, poll: str, settings: Mapping[str, object], got: Sequence[str]) -> None:
+        """Take the replies of an example. A question that polls share is the first one's."""
+        if poll in self.driver.streams:
+            self._talks.setdefault(poll, _Turns([])).replies.extend(got)
+            return
+        try:
+            steps = replies(poll_plan(self.driver, poll, settings))  # type: ignore[arg-type]
+        except DaqError:
+            return  # `daq driver test` says what is wrong
+        for step, said in zip(steps, got, strict=False):
+            key = (self._mode_of(poll), self._text(step.ask))
+            if self._owner.setdefault(key, poll) == poll:
+                self._asked.setdefault(key, _Turns([])).replies.append(said)
+
+    def _mode_of(self, poll: str) -> str | None:
+        return self.driver.polls[poll].mode
+
+    def _text(self, ask: bytes) -> str:
+        ending = self.driver.link.eol if self.driver.link.ask_eol is None else self.driver.link.ask_eol
+        return ask.decode("latin-1").removesuffix(ending)
+
+    def _by_pattern(self, mode: str | None, line: str) -> _Turns | None:
+        """Find a question that holds settings: the bench may ask it with others than the example."""
+        for name, poll in self.driver.polls.items():
+            if poll.mode != mode:
+                continue
+            for step in poll.steps or [TextStep(ask=poll.ask)]:
+                if step.ask is not None and names_in(step.ask) and _matches(step.ask, line) is not None:
+                    near = [key for key, owner in self._owner.items() if owner == name and _matches(step.ask, key[1])]
+                    return self._asked[near[0]] if near else None
+        return None
+
+    def _identify(self) -> None:
+        """Make up who it is, so that the driver's own check accepts it."""
+        identify = self.driver.identify
+        if identify is None:
+            return
+        steps = [*([TextStep(ask=identify.ask, reply=identify.reply)] if identify.ask else []), *(identify.steps or [])]
+        words = re.findall(r"[\w.-]*\w", f"{self.driver.title} {self.driver.notes or ''} {self.driver.source}")
+        fields = {"maker": words[0], "model": words[1] if len(words) > 1 else "x", "firmware": "1.0"}
+        fields["serial"] = serial_number(self.name)
+        fields |= {name: specimen(expression, words) for name, expression in identify.expect.items()}
+        for step in steps:
+            template = step.reply or (step.replies[0].match if step.replies else None)
+            if step.ask is None or template is None:
+                continue
+            try:
+                self._fixed[step.ask] = rendered(parse(template, self.driver.link.eol), fields)
+            except TemplateError as error:
+                self.left_out.append(f"identity: {error}")
+        self._check_identity()
+
+    def _check_identity(self) -> None:
+        plan = compiled(self.driver, entry(self.driver)).identify
+        assert plan is not None
+        ending = self.driver.link.eol.encode("latin-1")
+        answers: list[Answer] = []
+        try:
+            for step in plan.steps:
+                if not isinstance(step, RegisterStep) and step.reply is not None:
+                    said = self._fixed.get(self._text(step.ask), "").encode("latin-1") + ending
+                    answers.append(step.reply.match(said))
+            wrong = plan.check(plan.fields(answers))
+        except ReplyError as error:
+            wrong = str(error)
+        if wrong is not None:
+            self.left_out.append(f"identity: {wrong}")
+
+    # Settings ---------------------------------------------------------------------------------------------------------
+
+    def _settings(self) -> Iterator[tuple[str, Setting]]:
+        """Give all settings, those of the mode it is in first."""
+        if self._mode is not None:
+            yield from self.driver.modes[self._mode].settings.items()
+        yield from self.driver.settings.items()
+        for mode in self.driver.modes.values():
+            yield from mode.settings.items()
+
+    def _read_back(self, line: str) -> str | None:
+        for name, setting in self._settings():
+            if setting.get is not None and setting.get == line:
+                value = self._set.get(name) or _usual(setting)
+                number = setting.unit is not None or re.fullmatch(r"[+-]?[0-9.]+(E[+-]?[0-9]+)?", value)
+                template = setting.reply or f"{{value:{'nr' if number else 'text'}}}"
+                return rendered(parse(template, self.driver.link.eol), {"value": value})
+        return None
+
+    def _take_command(self, line: str) -> None:
+        """Remember what a command sets, and which mode it enters."""
+        for name, mode in self.driver.modes.items():
+            known = {**self.driver.settings, **mode.settings}
+            for command in mode.enter:
+                written = (known[command].set or "") if command in known else command
+                found = _matches(written, line)
+                if found is not None and all(_allowed(known.get(key), value) for key, value in found.items()):
+                    self._mode = name if command == mode.enter[0] else self._mode
+                    self._set |= found
+                    return
+        for setting in self.driver.settings.values():
+            self._set |= _matches(setting.set or "", line) or {}
+
+
+def _matches(written: str, line: str) -> dict[str, str] | None:
+    """Match a command as the driver writes it, {names} standing for anything; return what stands there."""
+    if not written:
+        return None
+    parts = re.split(r"\{([A-Za-z0-9_-]+)\}", written)
+    names = parts[1::2]
+    found = re.fullmatch("(.+?)".join(re.escape(part) for part in parts[::2]), line)
+    return None if found is None else dict(zip(names, found.groups(), strict=True))
+
+
+def _allowed(setting: Setting | None, value: str) -> bool:
+    return setting is None or setting.one_of is None or value in {str(one) for one in setting.one_of}
+
+
+def _usual(setting: Setting) -> str:
+    """Return what a setting reads that nobody has set."""
+    choices = [setting.default, *(setting.one_of or []), setting.min, "1"]
+    return str(next(each for each in choices if each is not None))
+
+
+# Registers ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class RegisterStandIn:
+    """One instrument that holds registers.
+
+    Args:
+        driver: whose examples it holds.
+        name: of the driver, for its serial number.
+    """
+
+    driver: RegisterDriver
+    name: str
+    left_out: list[str] = field(default_factory=list)
+    _held: dict[tuple[int, int], int] = field(default_factory=dict)
+    _turns: list[dict[tuple[int, int], int]] = field(default_factory=list)
+    _counts: dict[tuple[int, int, int], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Put everything into its registers; where examples differ they take turns, and the first fills the rest."""
+        self._turns = [register_memory(self.driver, example) for example in self.driver.examples]
+        for memory in reversed(self._turns):
+            self._held |= memory
+        identify = self.driver.identify
+        if identify is not None:
+            words = re.findall(r"[\w.-]*\w", self.driver.title)
+            for name, register in identify.read.items():
+                self._hold(register, self._identity(name, register, identify.expect.get(name), words))
+        if self.driver.verify is not None:
+            self._hold(self.driver.verify, self.driver.verify.content)
+
+    def _identity(self, name: str, register: Register, expected: str | None, words: list[str]) -> str:
+        if expected is not None:
+            return specimen(expected, words)
+        said = {"serial": serial_number(self.name), "model": words[-1], "firmware": "1.0"}.get(name, "x")
+        return said if register.type == "string" else "1"
+
+    def _hold(self, register: Register, text: str) -> None:
+        span = span_of(register, self.driver.addressing)
+        content = encoded(text, register)
+        for offset in range(span.count):
+            self._held[span.function, span.address + offset] = int.from_bytes(
+                content[2 * offset : 2 * offset + 2], "big"
+            )
+
+    def answer(self, function: int, address: int, count: int) -> bytes | None:
+        """Return what so many registers, or coils, hold; None where it has none of them."""
+        places = [(function, address + offset) for offset in range(count)]
+        if not any(place in self._held for place in places):
+            return None
+        turns = [memory for memory in self._turns if any(place in memory for place in places)]
+        key = (function, address, count)
+        number = self._counts.get(key, 0)
+        self._counts[key] = number + 1
+        over = turns[number % len(turns)] if turns else {}
+        words = [over.get(place, self._held.get(place, 0)) for place in places]
+        if function not in COILS:
+            return b"".join(word.to_bytes(2, "big") for word in words)
+        packed = sum(1 << offset for offset, bit in enumerate(words) if bit)
+        return packed.to_bytes(payload_length(function, count), "little")
+
+    def polls(self) -> dict[str, Mapping[str, object]]:
+        """Return the polls that have an example."""
+        return {example.poll: {} for example in self.driver.examples}
+
+    def says_who(self) -> bool:
+        """Whether its serial number says that it is simulated: only characters can."""
+        serial = self.driver.identify.read.get("serial") if self.driver.identify is not None else None
+        return serial is not None and serial.type == "string"
+
+
+StandIn = TextStandIn | RegisterStandIn
