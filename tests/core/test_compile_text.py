@@ -233,7 +233,7 @@ def test_a_list_from_a_setting_that_is_none_is_named():
 # Settings -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("given", "told"), [("auto", b"RANG:AUTO 1\n"), ("100 mV", b"RANG 0.1\n")])
+@pytest.mark.parametrize(("given", "told"), [("auto", b"RANG:AUTO 1\n"), ("100 mV", b"RANG 0.100\n")])
 def test_a_word_may_be_set_by_another_command(given, told):
     # Keithley 2000: a range is set by RANG, the choice of it by RANG:AUTO
     ranged = {
