@@ -62,8 +62,11 @@ class Feed(Protocol):
         """Wait for records committed since the feed was opened; at least one, at most `limit`, oldest first."""
         ...
 
-    async def backlog(self, after_row: int, limit: int) -> list[Record]:
-        """Return records from before the feed was opened that are not done, above `after_row`; [] when none is left."""
+    async def backlog(self, after_row: int, limit: int, infos: bool = False) -> list[Record]:
+        """Return records from before the feed was opened that are not done, above `after_row`; [] when none is left.
+
+        `infos` asks for information alone.
+        """
         ...
 
     async def backlog_size(self) -> int:

@@ -132,12 +132,13 @@ class Feed:
         self.position += len(page)
         return page
 
-    async def backlog(self, after_row: int, limit: int) -> list[Record]:
+    async def backlog(self, after_row: int, limit: int, infos: bool = False) -> list[Record]:
         """Return records from before the feed was opened that are not done, above `after_row`; [] when none is left.
 
         While the disk cannot be read it is [] too; what is there comes with the next feed.
         """
-        records: list[Record] = await self._ask(lambda: self._scribe.undone(self._sink, after_row, self._head, limit))
+        read = partial(self._scribe.undone, self._sink, after_row, self._head, limit, infos)
+        records: list[Record] = await self._ask(read)
         return records
 
     async def backlog_size(self) -> int:

@@ -25,7 +25,7 @@ from daq.core.message import Event
 from daq.core.numbering import Announce, Gap, Numbers, RowSet, Span, epoch_name, numbered
 from daq.core.record import Entry, Record
 from daq.journal.reading import Page, describe, export_page
-from daq.journal.schema import KINDS, PAGE, RECORDS, SCHEMA, check, is_corrupt, record_of, refuse_foreign
+from daq.journal.schema import BY_INFO, INFO, KINDS, PAGE, RECORDS, SCHEMA, check, is_corrupt, record_of, refuse_foreign
 from daq.journal.trimming import Bounds, Room, Victim, undelivered, used_bytes, weight
 
 log = logging.getLogger(__name__)
@@ -235,12 +235,13 @@ class JournalFile:
         """Return how many records a sink has not done."""
         return self.done[sink].missing(0, self.head)
 
-    def undone(self, sink: str, after: int, upto: int, limit: int) -> list[Record]:
+    def undone(self, sink: str, after: int, upto: int, limit: int, infos: bool = False) -> list[Record]:
         """Return the records between two rows (the first excluded) that a sink has not done, oldest first."""
         records: list[Record] = []
+        wanted = f"{BY_INFO} WHERE kind = {INFO} AND" if infos else f"{RECORDS} WHERE"
         for first, last in self.done[sink].holes(after + 1, min(upto, self.head)):
             rows = self._db.execute(
-                f"{RECORDS} WHERE row BETWEEN ? AND ? ORDER BY row LIMIT ?", (first, last, limit - len(records))
+                f"{wanted} row BETWEEN ? AND ? ORDER BY row LIMIT ?", (first, last, limit - len(records))
             )
             records.extend(map(record_of, rows))
             if len(records) >= limit:

@@ -311,9 +311,9 @@ class Scribe:
         moved = self._ring.mark_done(sink, [row for row in rows if row < 0])
         self._file.mark_done(sink, [*(row for row in rows if row > 0), *moved])
 
-    def undone(self, sink: str, after: int, upto: int, limit: int) -> list[Record]:
+    def undone(self, sink: str, after: int, upto: int, limit: int, infos: bool = False) -> list[Record]:
         """Return what a sink has not done between two rows; nothing where the disk cannot be read."""
-        return self._read(lambda: self._file.undone(sink, after, upto, limit), [])
+        return self._read(lambda: self._file.undone(sink, after, upto, limit, infos), [])
 
     def backlog(self, sink: str, upto: int) -> int:
         """Return how many records up to a row a sink has not done."""

@@ -37,6 +37,9 @@ from daq.sinks.retained import Retained
 WINDOW = 20
 """Messages in flight, at most: what brokers take by default (mosquitto's max_inflight_messages)."""
 
+BEFORE_ALL = -(1 << 63)
+"""Below the row of every record."""
+
 PAGE = 100
 """Records fetched at once."""
 
@@ -187,6 +190,7 @@ class Delivery:
             self._carried.retained.all_changed()
             await self._post_changed()
             await self._clear_suspects()
+            await self._tell_infos()
             late = group.create_task(self._late(), name="mqtt[late]")
             tasks += [
                 late,
@@ -220,10 +224,21 @@ class Delivery:
             await self._room.wait()
         self._live_waits = False
 
+    async def _tell_infos(self) -> None:
+        """Say first what live observations may cite: information from before the connection stood."""
+        after = BEFORE_ALL
+        while records := await self._feed.backlog(after, PAGE, infos=True):
+            for record in records:
+                after = record.row
+                if record.row not in self._delivered_late:
+                    await self._room_for_live()
+                    self._send(record, late=True)
+                    self._delivered_late.add(record.row)
+
     async def _late(self) -> None:
         """Deliver the backlog, oldest first, behind the live records."""
         share = max(1, self._window // 2)
-        after, due_ns = -(1 << 63), self._clock.now().mono_ns
+        after, due_ns = BEFORE_ALL, self._clock.now().mono_ns
         while records := await self._feed.backlog(after, PAGE):
             for record in records:
                 after = record.row

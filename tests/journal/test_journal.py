@@ -287,3 +287,16 @@ async def test_what_the_queue_cannot_hold_is_a_gap_with_its_numbers(bench, event
     assert [r.seq for r in records if r.kind == "obs"] == [1, *range(152, 252)]
     assert [read(r)["n"] for r in records if r.kind == "obs"][1:] == list(range(151, 251))
     assert lost == {"queue full": 150}
+
+
+async def test_information_of_the_backlog_can_be_asked_for_alone(bench):
+    async with bench.running() as journal:
+        for number in range(200):
+            journal.append(bench.entry("dmm1", kind="info") if number % 50 == 0 else bench.entry())
+        await journal.flush()
+        feed = await journal.feed("mqtt")
+        infos = await feed.backlog(0, 3, infos=True)
+        assert [record.row for record in infos] == [1, 51, 101]
+        await feed.done([101])
+        assert [record.row for record in await feed.backlog(51, 3, infos=True)] == [151]
+        assert [record.row for record in await feed.backlog(0, 2)] == [1, 2]

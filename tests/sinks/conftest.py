@@ -76,8 +76,8 @@ class MemoryFeed:
         self.next += len(found)
         return found
 
-    async def backlog(self, after_row: int, limit: int) -> list[Record]:
-        before = self.journal.rows[: self.start]
+    async def backlog(self, after_row: int, limit: int, infos: bool = False) -> list[Record]:
+        before = [row for row in self.journal.rows[: self.start] if not infos or row.kind == "info"]
         return [row for row in before if row.row > after_row and row.row not in self.journal.done][:limit]
 
     async def backlog_size(self) -> int:
