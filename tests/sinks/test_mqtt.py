@@ -68,6 +68,21 @@ async def test_events_and_infos_have_their_topics(any_broker, station, listening
         await listener.until(lambda: listener.on(topics.event()) and listener.on(topics.instrument_info("dmm1")))
 
 
+async def test_an_info_of_before_the_connection_comes_before_what_cites_it(
+    any_broker, station, listening, running, topics
+):
+    await station.journal.commit(*bodies(50))
+    await station.journal.commit(b"info", stream="dmm1", kind="info")
+    async with listening(any_broker.port) as listener, running(station.sink(any_broker.port)):
+        await station.journal.until(lambda: station.journal.opened)
+        await station.journal.commit(b"cites it")
+        await station.journal.all_done()
+        await listener.until(lambda: len(listener.on(topics.late("dmm1", "vref"))) == 50)
+    order = [each.payload for each in listener.heard]
+    assert order.index(b"info") < order.index(b"cites it")
+    assert order.count(b"info") == 1
+
+
 async def test_exchanges_can_stay_in_the_journal(any_broker, station, listening, running, topics):
     async with listening(any_broker.port) as listener, running(station.sink(any_broker.port, exchanges=False)):
         await station.journal.until(lambda: station.journal.opened)
