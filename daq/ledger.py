@@ -31,6 +31,11 @@ LOG_EVERY_NS = 60 * NS
 NOT_YET = Outcome(Status.DISCONNECTED, "not connected yet")
 
 
+def nothing_holds() -> str | None:
+    """Ask on."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Outlets:
     """Where a line's results go. None of these may block or raise.
@@ -42,6 +47,7 @@ class Outlets:
         verdict: instrument, its new state, for the retained status.
         context: what `daq mark` set last.
         clock_state: what is known of the clock.
+        held: why nothing is to be asked now, None where all is well; slots meanwhile are skipped ones.
     """
 
     emit: Callable[[Observation], None]
@@ -50,6 +56,7 @@ class Outlets:
     verdict: Callable[[str, Verdict], None]
     context: Callable[[], tuple[tuple[str, str], ...]]
     clock_state: Callable[[], ClockState]
+    held: Callable[[], str | None] = nothing_holds
 
 
 @dataclass(slots=True)
@@ -136,6 +143,7 @@ class Item:
         key: instrument/poll.
         breaker: a poll that makes the line lose track again and again is left alone, its neighbours are not.
         cause: how it failed last; None after a good one.
+        doubted: it was announced that the driver's time model is refuted.
     """
 
     key: str
@@ -143,6 +151,7 @@ class Item:
     plan: PollPlan
     breaker: Breaker
     cause: Outcome | None = None
+    doubted: bool = False
 
 
 RTU_SILENCE_NS = 1_750_000
@@ -182,6 +191,10 @@ class Ledger:
         counts.last_good[item.plan.name] = observation
         counts.rtt_s = _duration_s(exchanges)
         self._outlets.emit(observation)
+        if not outcome.claim_held and not item.doubted:
+            item.doubted = True
+            what = "answered faster than its driver says it can measure: the bound is wider, no aperture is given"
+            self.announce("time_claim", instrument=item.party.name, poll=item.plan.name, what=what)
 
     def remind(self) -> None:
         """Publish what has gathered in runs that were last told a minute ago."""

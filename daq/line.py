@@ -40,7 +40,7 @@ __all__ = ["Line", "Outlets"]
 
 log = logging.getLogger(__name__)
 
-LONGEST_SLEEP_NS = 10 * NS
+LONGEST_SLEEP_NS = NS
 """A line looks up at least so often: reminders of failures, and the watchdog."""
 
 TEARDOWN_NS = NS
@@ -78,6 +78,7 @@ class Line:
         self.parties = {session.plan.name: party(session, now, byte_ns) for session in sessions}
         self._items: dict[str, Item] = {}
         self._clock = clock
+        self._why_held = outlets.held
         self._stopping = asyncio.Event()
         self._listening: asyncio.Task[Any] | None = None
         self._wire = OpenWire(transport, clock, self._stopping, byte_ns)
@@ -237,7 +238,7 @@ class Line:
         if not item.party.ready:
             self._ledger.failed(item, item.party.cause, joined(turn.missed, turn.due_ns), item.party.cause_exchanges)
             return
-        resting = self._resting(item)
+        resting = self._held() or self._resting(item)
         if resting is not None:
             self._ledger.failed(item, resting, joined(turn.missed, turn.due_ns))
             return
@@ -249,6 +250,10 @@ class Line:
         except BaseException as error:
             self._ledger.failed(item, _inside(error), one_slot(turn.due_ns))
             raise
+
+    def _held(self) -> Outcome | None:
+        why = self._why_held()
+        return None if why is None else Outcome(Status.SKIPPED, why)
 
     def _resting(self, item: Item) -> Outcome | None:
         """Say why a poll of a ready party is left alone: it lost track too often, or the wire cannot afford it."""

@@ -62,6 +62,8 @@ TICK_NS = NS
 LOAD_NS = 30 * NS
 """For reading the files again: they may stand on a share that hangs."""
 
+FULL = "the journal is full of what was not delivered, and the bench file says when_full: stop_polling"
+
 STUCK_NS = 20 * NS
 """A line or a journal that is so long past its own next deadline is stuck; the watchdog is not fed then."""
 
@@ -141,6 +143,7 @@ class Station:
             verdict=self.recorder.fares,
             context=lambda: self.marks.pairs,
             clock_state=lambda: self.discipline.state,
+            held=lambda: FULL if self.journal.health.full else None,
         )
 
     # ------------------------------------------------------------ life

@@ -67,10 +67,13 @@ class Event(StrEnum):
     GAP = "gap"  # records were dropped before they were delivered
     CLOCK_STEP = "clock_step"
     DESYNC = "desync"  # a line lost track of which answer belongs to which question
+    TIME_CLAIM = "time_claim"  # an instrument answered faster than its driver says it can
+    WRONG_INSTRUMENT = "wrong_instrument"  # not read until the right one answers, or the bench file is mended
     IDENTITY_CHANGED = "identity_changed"
     REFUSED = "refused"  # the broker did not take a record
     RELOAD = "reload"
     JOURNAL = "journal"  # the disk: full, failing, well again, begun anew
+    INTERNAL = "internal"  # a part of the station failed inside and was started again
     MQTT = "mqtt"  # the broker: taken over by another client of the same name
 
 

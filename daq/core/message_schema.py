@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daq.core.message import LEVEL, VERSION
+from daq.core.message import LEVEL, VERSION, Event
 from daq.core.observation import Flag, Integrity, Kind, ReadingStatus, Status
 
 Schema = dict[str, Any]
@@ -184,7 +184,7 @@ def _event() -> dict[str, Schema]:
         **_numbered("events of the station"),
         "t": _time("When."),
         "boot": _text("Names the boot of the machine."),
-        "event": _text("gap, clock_step, desync, identity_changed, refused, reload, journal, mqtt, or a newer word."),
+        "event": _text(f"{', '.join(Event)}, or a newer word."),
         "instrument": _may(_name("The instrument concerned.")),
         "simulated": _may(_flag("It concerns simulated data.")),
         "details": _map("What is to be known, by event.", {}),

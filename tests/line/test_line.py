@@ -9,6 +9,7 @@ import pytest
 from daq.core.observation import NS, Status
 from daq.core.plan import Match, TextStep
 from daq.core.schedule import ClockWatch
+from daq.core.timing import Triggered
 from tests.line.wires import (
     MS,
     CountingInstrument,
@@ -275,6 +276,30 @@ async def test_slots_that_the_line_cannot_reach_are_missed_and_never_caught_up()
     asked = [seen for seen in bench.observations if seen.status is Status.OK]
     assert len(asked) < 30
     assert_answers_are_their_own(bench, counter)
+
+
+async def test_slots_while_the_station_holds_are_skipped_ones_and_nothing_is_asked():
+    clock, counter, transport = counting()
+    why = ["the journal is full"]
+    bench = room(transport, clock, held=lambda: why[0])
+    async with running(bench):
+        await clock.advance(5.5)
+        asked = len(counter.log)
+        why[0] = None
+        await clock.advance(3)
+    assert asked == 0
+    assert bench.statuses() == ["skipped", "skipped", "ok", "ok", "ok"]
+    assert bench.observations[0].detail == "the journal is full"
+    assert bench.slots() == 9
+
+
+async def test_an_instrument_faster_than_its_driver_says_is_announced_once():
+    clock, _, transport = counting()
+    bench = room(transport, clock, instrument(poll(time=Triggered(aperture_ns=100 * MS))))
+    async with running(bench):
+        await clock.advance(3.5)
+    assert [(event, details["poll"]) for event, details in bench.events] == [("time_claim", "n")]
+    assert [seen.timing.aperture_ns for seen in bench.observations] == [None] * 4
 
 
 async def test_one_bad_poll_does_not_take_its_neighbours_along():

@@ -251,7 +251,13 @@ class Room:
         return sum(seen.slots.count if seen.slots else 1 for seen in own)
 
 
-def room(transport: FakeTransport, clock: ManualClock, *plans: InstrumentPlan, **more: object) -> Room:
+def room(
+    transport: FakeTransport,
+    clock: ManualClock,
+    *plans: InstrumentPlan,
+    held: Callable[[], str | None] = lambda: None,
+    **more: object,
+) -> Room:
     observations: list[Observation] = []
     events: list[tuple[str, dict]] = []
     verdicts: list[tuple[str, object]] = []
@@ -262,6 +268,7 @@ def room(transport: FakeTransport, clock: ManualClock, *plans: InstrumentPlan, *
         verdict=lambda name, verdict: verdicts.append((name, verdict)),
         context=lambda: (),
         clock_state=lambda: ClockState("none", None),
+        held=held,
     )
     framing = None if all(plan.speaks == "text" for plan in plans) else "tcp" if more.get("numbered") else "rtu"
     sessions = [Session(plan, framing) for plan in plans or (instrument(),)]
