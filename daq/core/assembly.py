@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from itertools import product
-from typing import Literal
+from typing import Literal, TypeVar
+
+from pydantic import ValidationError
 
 from daq.core import driver as files
 from daq.core import timing
@@ -27,6 +29,8 @@ from daq.core.settings import as_number, setting_text
 from daq.core.units import QUANTITIES, UnitError, check_unit, symbol
 
 Path = tuple[str | int, ...]
+
+AnyChannel = TypeVar("AnyChannel", bound=Channel)
 
 SIMULATED = "SIM-"
 """Serial numbers of stand-ins begin so."""
@@ -201,6 +205,24 @@ class Assembly:
 
     # Channels ---------------------------------------------------------------------------------------------------------
 
+    def decided(self, channel: AnyChannel, values: Mapping[str, str], path: Path) -> AnyChannel:
+        """Return a channel with the values of settings put in where `set_by` says so; as written if one is wrong."""
+        for key, setting in channel.set_by.items():
+            if setting not in values or key not in type(channel).model_fields:
+                message = f"{key}: {setting} wants a key of channels, and a setting that has a value."
+                self.wrong_driver((*path, "set_by"), message)
+                return channel
+            wrong = _not_for(key, values[setting])
+            if wrong is None:
+                try:
+                    put_in = channel.model_dump(exclude_unset=True) | {key: values[setting]}
+                    channel = type(channel).model_validate(put_in)
+                except ValidationError as error:
+                    wrong = f"{values[setting]!r}: {error.errors()[0]['msg']}"
+            if wrong is not None:
+                self.wrong_bench(("settings", setting), wrong)
+        return channel
+
     def channel_plan(self, name: str, channel: Channel, path: Path) -> ChannelPlan:
         """Describe a channel as info publishes it, and note a wrong unit or quantity."""
         self.check_unit(channel.unit, (*path, "unit"))
@@ -338,6 +360,17 @@ def identity_check(entry: InstrumentFile, expect: Mapping[str, str]) -> Identity
             continue
     serial = None if entry.serial_number in {None, "any"} else entry.serial_number
     return IdentityCheck(entry.driver, patterns, serial, entry.simulated)
+
+
+def _not_for(key: str, value: str) -> str | None:
+    """Return why a setting's value is no unit or quantity; None where it is, or is for another key."""
+    if key == "quantity" and value not in QUANTITIES:
+        return f"no quantity {value!r}. {nearest(value, QUANTITIES)}"
+    try:
+        check_unit(value if key == "unit" else "1")
+    except UnitError as error:
+        return str(error)
+    return None
 
 
 def _autozero(written: bool | Literal["before", "after"]) -> timing.Autozero:

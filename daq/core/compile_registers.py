@@ -176,13 +176,15 @@ class RegisterCompiler:
     def _poll(self, wanted: Wanted) -> PollPlan:
         poll, path = self.driver.polls[wanted.source], ("polls", wanted.source)
         values = self.work.values(self.driver.settings, wanted, ("settings",))
-        channels = self._expanded(poll.channels, poll.for_each, path)
+        decided = {
+            key: self.work.decided(channel, values, (*path, "channels", key)) for key, channel in poll.channels.items()
+        }
+        channels = self._expanded(decided, poll.for_each, path)
         within_ns = poll.within or self.driver.link.max_latency
         registers: list[tuple[Register, Path]] = []
         for channel, where in channels.values():
             registers.append((channel, where))
-            if channel.scale_from is not None:
-                registers.append((channel.scale_from, (*where, "scale_from")))
+            registers.extend((power, (*where, key)) for key, power in _powers(channel))
         blocks = self._blocks(registers)
         self.blocks.extend(blocks)
         readers = {
@@ -266,11 +268,15 @@ class RegisterCompiler:
         self, name: str, channel: RegisterChannel, blocks: Sequence[Block], where: Path
     ) -> RegisterReader | None:
         layout = self._layout(channel, blocks)
-        exponent = None if channel.scale_from is None else self._layout(channel.scale_from, blocks)
-        if layout is None or (channel.scale_from is not None and exponent is None):
+        powers = _powers(channel)
+        exponents = [self._layout(power, blocks) for _, power in powers]
+        if layout is None or None in exponents:
             return None
-        if channel.scale_from is not None and channel.scale_from.type not in WORDS:
-            self.work.wrong_driver((*where, "scale_from"), "a power of ten is a number, such as int16.")
+        if len(powers) > 1:
+            self.work.wrong_driver((*where, "decimals_from"), "write either scale_from or decimals_from, not both.")
+        for key, power in powers:
+            if power.type not in WORDS:
+                self.work.wrong_driver((*where, key), "a power of ten is a number, such as int16.")
         if channel.kind == "number" and channel.type in {"string", "bits"} and not layout.coils:
             self.work.wrong_driver(
                 where, f"{channel.type} is no number. Write kind: {'word' if channel.type == 'string' else 'bits'}."
@@ -284,7 +290,8 @@ class RegisterCompiler:
             role=(override.role if override else None) or self.work.entry.role,
             codes=self._codes(channel, layout, where),
             scale=self.work.scale(channel, where),
-            exponent=exponent,
+            exponent=exponents[0] if exponents else None,
+            divides=channel.decimals_from is not None,
             enum=channel.enum or {},
             plausible=self.work.plausible(channel, where),
         )
@@ -356,6 +363,12 @@ class RegisterCompiler:
 def compile_registers(work: Assembly, driver: RegisterDriver, wire_gap_ns: int) -> InstrumentPlan:
     """Compile one instrument that holds registers; findings stand in work.problems."""
     return RegisterCompiler(work, driver).instrument(wire_gap_ns)
+
+
+def _powers(channel: RegisterChannel) -> list[tuple[str, Register]]:
+    """Return (key, register) of the powers of ten that a channel is scaled by."""
+    written = (("scale_from", channel.scale_from), ("decimals_from", channel.decimals_from))
+    return [(key, register) for key, register in written if register is not None]
 
 
 # What the plans call --------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from daq.core import driver as files
 from daq.core.assembly import Assembly, Path, Wanted, identity_check
-from daq.core.driver import Setting, TextDriver, TextPoll
+from daq.core.driver import Setting, TextChannel, TextDriver, TextPoll
 from daq.core.errors import nearest
 from daq.core.observation import Integrity
 from daq.core.plan import (
@@ -61,7 +61,7 @@ class TextCompiler:
         work.check_given(everywhere | driver.settings)
         values = work.values(driver.settings, None, ("settings",))
         polls = tuple(self._poll(wanted) for wanted in work.wanted())
-        identify = self._identify()
+        identify = self._identify(values)
         setup = self._commands(driver.setup, driver.settings, values, ("setup",))
         teardown = self._commands(driver.teardown, driver.settings, values, ("teardown",))
         if is_serial(work.entry):
@@ -73,7 +73,7 @@ class TextCompiler:
         for reply in self.exchanges.replies:
             reply.others.extend(other for other in self.exchanges.replies if names_its_question(other))
         work.check_overrides(channel.name for poll in polls for channel in poll.channels)
-        barrier = self._barrier()
+        barrier = self._barrier(values)
         if barrier is None:
             work.warnings.append(
                 f"{work.name}: no question of driver {work.entry.driver!r} has a reply that differs from every poll's; "
@@ -124,7 +124,7 @@ class TextCompiler:
         known = self.driver.settings | (mode.settings if mode else {})
         values = self.work.values(known, wanted, ("settings",))
         for_each = self._lists(wanted, poll, values, path)
-        channels = expanded_channels(poll.channels, for_each)
+        channels = self._channels(expanded_channels(poll.channels, for_each), values, path)
         steps = expanded_steps(self._steps(poll, path), for_each)
         self._check_effect(wanted, poll, mode, [step for step, _ in steps])
         within = poll.within or self.driver.link.max_latency
@@ -148,7 +148,7 @@ class TextCompiler:
     def _stream(self, wanted: Wanted, stream: files.Stream) -> PollPlan:
         path: Path = ("streams", wanted.source)
         values = self.work.values(self.driver.settings, wanted, ("settings",))
-        channels = expanded_channels(stream.channels, {})
+        channels = self._channels(expanded_channels(stream.channels, {}), values, path)
         step = files.TextStep(reply=stream.reply, replies=stream.replies)
         asked = self.exchanges.asked(step, values, channels, stream.quiet, path, listen=True)
         return PollPlan(
@@ -179,6 +179,15 @@ class TextCompiler:
             return []
         return [(files.TextStep(ask=poll.ask, reply=poll.reply, replies=poll.replies), ())]
 
+    def _channels(
+        self, channels: Mapping[str, tuple[str, TextChannel]], values: Mapping[str, str], path: Path
+    ) -> dict[str, tuple[str, TextChannel]]:
+        """Return the channels with what settings decide put in."""
+        return {
+            name: (key, self.work.decided(channel, values, (*path, "channels", key)))
+            for name, (key, channel) in channels.items()
+        }
+
     def _lists(
         self, wanted: Wanted, poll: TextPoll, values: Mapping[str, str], path: Path
     ) -> dict[str, list[files.Scalar]]:
@@ -206,6 +215,7 @@ class TextCompiler:
         written = [text for step in steps for text in (step.ask, step.tell) if text]
         written += mode.enter if mode else []
         used = {name for text in written for name in names_in(text)} | set(mode.enter if mode else [])
+        used |= {each for channel in poll.channels.values() for each in channel.set_by.values()}
         used |= self.work.names_in_time(poll.time) | {each for each in poll.for_each.values() if isinstance(each, str)}
         for key in wanted.settings:
             if key not in used and key in self.driver.settings:
@@ -284,7 +294,7 @@ class TextCompiler:
 
     # Identity, errors, barrier ----------------------------------------------------------------------------------------
 
-    def _identify(self) -> IdentifyPlan | None:
+    def _identify(self, values: Mapping[str, str]) -> IdentifyPlan | None:
         identify, path = self.driver.identify, ("identify",)
         if identify is None:
             self.work.check_serial_number(())
@@ -300,11 +310,11 @@ class TextCompiler:
         for step, where in written:
             here = (*path, *where)
             if step.tell is not None and step.ask is None:  # before it can answer, such as how messages are to end
-                told = self.exchanges.question(step.tell, {}, here)
+                told = self.exchanges.question(step.tell, values, here)
                 steps.append(self.exchanges.step(told, None, self.driver.link.max_latency, here))
                 continue
-            question = self.exchanges.question(step.ask, {}, here)
-            whole = self.exchanges.whole(step.ask or "", step, here)
+            question = self.exchanges.question(step.ask, values, here)
+            whole = self.exchanges.whole(step.ask or "", step, here, values=values)
             if whole is not None:
                 self.exchanges.replies.append(whole)
                 fields |= {each for shape in whole.shapes for each in shape.template.types}
@@ -324,7 +334,7 @@ class TextCompiler:
         )
         return ErrorQueuePlan(plan, IsNone(queue.none), queue.at_most)
 
-    def _barrier(self) -> TextStep | None:
+    def _barrier(self, values: Mapping[str, str]) -> TextStep | None:
         """Choose a question whose reply no poll's reply can be mistaken for, nor the other way round.
 
         First what identifies, then what reads a setting back, then polls of the driver that the bench file does not
@@ -341,7 +351,7 @@ class TextCompiler:
         ]
         written += [step for poll in self._unused_polls() for step, _ in self._steps(poll, ("polls",))[:1]]
         for step in written:
-            found = self._as_barrier(step)
+            found = self._as_barrier(step, values)
             if found is not None:
                 return found
         return None
@@ -354,12 +364,14 @@ class TextCompiler:
             if name not in used and poll.mode is None and not poll.for_each
         ]
 
-    def _as_barrier(self, step: files.TextStep) -> TextStep | None:
+    def _as_barrier(self, step: files.TextStep, values: Mapping[str, str]) -> TextStep | None:
         """Return a question as a barrier; None where its reply might be a poll's."""
-        if step.ask is None or names_in(step.ask) or any(one.asked == step.ask for one in self.exchanges.poll_replies):
+        if step.ask is None or set(names_in(step.ask)) - values.keys():
+            return None
+        if any(one.asked == step.ask for one in self.exchanges.poll_replies):
             return None
         apart = Assembly(self.driver, self.work.name, self.work.entry, self.work.station)  # findings were noted before
-        whole = Exchanges(apart, self.driver).whole(step.ask, step, ())
+        whole = Exchanges(apart, self.driver).whole(step.ask, step, (), values=values)
         if whole is None or not tells_something(whole):
             return None
         ending = to_bytes(self.driver.link.eol)
@@ -370,7 +382,8 @@ class TextCompiler:
         ):
             return None
         whole.strangers.extend(self.exchanges.poll_replies)
-        return self.exchanges.step(self.exchanges.question(step.ask, {}, ()), whole, self.driver.link.max_latency, ())
+        question = self.exchanges.question(step.ask, values, ())
+        return self.exchanges.step(question, whole, self.driver.link.max_latency, ())
 
 
 def compile_text(work: Assembly, driver: TextDriver, wire_gap_ns: int) -> InstrumentPlan:

@@ -165,6 +165,11 @@ class Channel(Model):
     scale: str | None = Field(
         default=None, description="Exact decimal factor, e.g. '0.1'; rarely needed by text drivers."
     )
+    set_by: dict[str, str] = Field(
+        default_factory=dict,
+        description="Key of this channel -> setting whose value takes its place, such as unit: unit; for drivers of "
+        "whatever speaks alike.",
+    )
 
 
 class TextChannel(Channel):
@@ -363,6 +368,10 @@ class RegisterChannel(Register, Channel):
     scale_from: Register | None = Field(
         default=None, description="Register that holds the decimal exponent: value times ten to its content."
     )
+    decimals_from: Register | None = Field(
+        default=None,
+        description="Register that holds how many decimals there are: value divided by ten to its content.",
+    )
     stride: int = Field(
         default=0,
         ge=0,
@@ -416,6 +425,7 @@ class RegisterExample(Model):
 
     poll: str = Field(description="Poll.")
     registers: dict[str, str] = Field(description="'input 0' -> hex words from there on, e.g. '4366 3333'.")
+    settings: dict[str, Scalar] = Field(default_factory=dict, description="Settings in force.")
     gives: dict[str, str] = Field(default_factory=dict, description="Channel -> value as published.")
     text: dict[str, str] = Field(default_factory=dict, description="Channel -> text, for words, enums, bits.")
     status: dict[str, ReadingStatus] = Field(default_factory=dict, description="Channel -> status that is not ok.")

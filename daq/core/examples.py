@@ -150,7 +150,7 @@ def _compare_units(readings: Mapping[str, Reading], units: Mapping[str, str]) ->
 
 def _run_registers(driver: Driver, example: RegisterExample) -> list[str]:
     assert isinstance(driver, RegisterDriver)
-    plan = _plan(driver, example.poll, {})
+    plan = _plan(driver, example.poll, example.settings)
     if isinstance(plan, list):
         return plan
     try:

@@ -104,7 +104,7 @@ class RegisterReader:
     Args:
         codes: raw content as an unsigned number -> status (not available, over range).
         scale: exact factor; None where there is none.
-        exponent: where the power of ten stands that the value is to be multiplied by.
+        exponent: where the power of ten stands that the value is to be multiplied by; divided by, if `divides`.
         enum: number -> meaning.
         plausible: [low, high] in the channel's unit, after scaling.
     """
@@ -117,6 +117,7 @@ class RegisterReader:
     codes: Mapping[int, ReadingStatus] = field(default_factory=dict)
     scale: Decimal | None = None
     exponent: Layout | None = None
+    divides: bool = False
     enum: Mapping[str, str] = field(default_factory=dict)
     plausible: tuple[Decimal, Decimal] | None = None
 
@@ -157,7 +158,7 @@ class RegisterReader:
         power = decoded(self.exponent.content(answers), self.exponent.type)
         if power is None or not -MAX_EXPONENT <= Decimal(power) <= MAX_EXPONENT:
             return None
-        return EXACT.scaleb(number, int(Decimal(power)))
+        return EXACT.scaleb(number, -int(Decimal(power)) if self.divides else int(Decimal(power)))
 
 
 # Decimals -------------------------------------------------------------------------------------------------------------

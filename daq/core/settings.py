@@ -16,7 +16,8 @@ from daq.core.driver import Scalar, Setting
 from daq.core.errors import nearest
 from daq.core.quantity import in_unit
 
-_PLACE = re.compile(r"\{([A-Za-z0-9_-]+)\}")
+_PLACE = re.compile(r"\{\{|\}\}|\{([A-Za-z0-9_-]+)\}")
+"""A brace of its own, or a name in braces."""
 
 SAME = Decimal("1e-6")
 """Relative difference below which a setting read back is the one that was set: instruments keep single floats."""
@@ -34,7 +35,7 @@ def setting_text(setting: Setting, given: Scalar, *, from_driver: bool = False) 
         ValueError: not allowed; the message says what is.
     """
     text = _plain(given)
-    if text in words_of(setting):
+    if text in words_of(setting) or _is_free(setting):
         return text
     number = _number(setting, given, from_driver=from_driver)
     if number is None:
@@ -47,6 +48,12 @@ def setting_text(setting: Setting, given: Scalar, *, from_driver: bool = False) 
     return format(number, "f")
 
 
+def _is_free(setting: Setting) -> bool:
+    """Whether the driver says nothing of what is allowed: then it is written as it was given, 01 as 01."""
+    limits = (setting.unit, setting.one_of, setting.min, setting.max)
+    return not (setting.words or setting.set_word or any(limit is not None for limit in limits))
+
+
 def words_of(setting: Setting) -> list[str]:
     """Return the words allowed in place of a number; a word that is the default is one of them."""
     default = setting.default
@@ -56,7 +63,7 @@ def words_of(setting: Setting) -> list[str]:
 
 
 def substitute(command: str, values: Mapping[str, str]) -> str:
-    """Put values in for {name}; anything else in braces stays.
+    """Put values in for {name}, and a brace for each {{ or }}; anything else in braces stays.
 
     Raises:
         ValueError: a name is not known; the message names the nearest.
@@ -64,17 +71,17 @@ def substitute(command: str, values: Mapping[str, str]) -> str:
     for name in names_in(command):
         if name not in values:
             raise ValueError(f"{command!r} needs the setting {name!r}, which has no value. {nearest(name, values)}")
-    return put_in(command, values)
+    return _PLACE.sub(lambda found: values[found[1]] if found[1] else found[0][0], command)
 
 
 def put_in(text: str, values: Mapping[str, str]) -> str:
-    """Put values in for the {name}s that are known; the others stay."""
-    return _PLACE.sub(lambda found: values.get(found[1], found[0]), text)
+    """Put values in for the {name}s that are known; the others stay, and so do {{ and }}."""
+    return _PLACE.sub(lambda found: values.get(found[1], found[0]) if found[1] else found[0], text)
 
 
 def names_in(text: str) -> list[str]:
     """Return the names that stand in braces, in order."""
-    return _PLACE.findall(text)
+    return [found for found in _PLACE.findall(text) if found]
 
 
 def as_number(value: Scalar) -> Decimal | None:
@@ -125,11 +132,9 @@ def _number(setting: Setting, given: Scalar, *, from_driver: bool) -> Decimal | 
 
 
 def _word(setting: Setting, text: str) -> str:
-    """Return a word that is allowed; any is, where the driver lists neither words nor numbers."""
+    """Return a word that is allowed."""
     choices = [*words_of(setting), *(_plain(one) for one in setting.one_of or [])]
     if text in choices:
-        return text
-    if setting.unit is None and not choices and setting.min is None and setting.max is None:
         return text
     raise ValueError(f"{text!r} is not allowed. {_near(text, choices)}{_allowed(setting)}")
 

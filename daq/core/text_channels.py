@@ -93,7 +93,7 @@ class ChannelCompiler:
         kinds = types_in(self.asked[step])[wanted]
         self._check_shapes(wanted, self.asked[step])
         self._check_kind(wanted, channel, kinds, path)
-        self._check_unit_in(channel, step, path)
+        unit_step = self._unit_step(channel, step, path)
         override = self.work.entry.channels.get(name)
         return TextChannelReader(
             name=name,
@@ -105,6 +105,7 @@ class ChannelCompiler:
             kind=Kind(channel.kind),
             role=(override.role if override else None) or self.work.entry.role,
             unit_field=channel.unit_in,
+            unit_step=unit_step,
             units={channel.unit: channel.unit, symbol(channel.unit): channel.unit, **channel.units},
             specials=self._specials(channel, path),
             words={
@@ -130,15 +131,19 @@ class ChannelCompiler:
             self.work.wrong_driver(path, f"no reply has a field {wanted!r}. {nearest(wanted, fields)}")
         return None
 
-    def _check_unit_in(self, channel: TextChannel, step: int, path: Path) -> None:
+    def _unit_step(self, channel: TextChannel, step: int, path: Path) -> int:
+        """Return the exchange whose reply prints the unit: the channel's own, or the one that has such a field."""
         for code in channel.units.values():
             self.work.check_unit(code, (*path, "units"))
         if channel.unit_in is None:
-            return
-        self.owned.add((step, channel.unit_in))
-        if channel.unit_in not in types_in(self.asked[step]):
+            return step
+        places = [number for number, one in enumerate(self.asked) if channel.unit_in in types_in(one)]
+        place = step if step in places or len(places) != 1 else places[0]
+        self.owned.add((place, channel.unit_in))
+        if place not in places:
             advice = nearest(channel.unit_in, types_in(self.asked[step]))
             self.work.wrong_driver((*path, "unit_in"), f"the reply has no field {channel.unit_in!r}. {advice}")
+        return place
 
     def _check_shapes(self, wanted: str, one: Asked) -> None:
         """Every shape holds the channel, or says its status."""

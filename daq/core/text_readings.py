@@ -157,7 +157,7 @@ class TextChannelReader:
     Args:
         step, field: where its characters stand; base 16 for fields of type hex, else 10.
         units: what the instrument may print for a unit -> UCUM code.
-        unit_field: field that prints the unit, in the same answer; None where it prints none.
+        unit_field: field that prints the unit; None where it prints none. unit_step: the answer it stands in.
         specials: numbers that mean a status; words: what is printed in place of a number and means one.
         enum: code -> meaning.
         plausible: [low, high] in `unit`; None where everything is.
@@ -172,6 +172,7 @@ class TextChannelReader:
     kind: Kind
     role: str | None
     unit_field: str | None = None
+    unit_step: int = 0
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     specials: Mapping[Decimal, ReadingStatus] = dataclasses.field(default_factory=dict)
     words: Mapping[str, ReadingStatus] = dataclasses.field(default_factory=dict)
@@ -191,7 +192,7 @@ class TextChannelReader:
         text = answer.fields.get(self.field)
         if text is None:
             return self._reading(None, answer.text, self.unit, answer.status or ReadingStatus.ABSENT, answer.flags)
-        unit = self._unit(answer)
+        unit = self._unit(answers)
         status = self._coded(answers)
         if self.kind is not Kind.NUMBER:
             return self._reading(None, self._meaning(text), unit, status, answer.flags)
@@ -207,7 +208,9 @@ class TextChannelReader:
     ) -> Reading:
         return Reading(value, text, unit, self.quantity, status, flags, self.kind, self.role)
 
-    def _unit(self, answer: Match) -> str:
+    def _unit(self, answers: Sequence[Answer]) -> str:
+        answer = answers[self.unit_step]
+        assert isinstance(answer, Match), "text steps bring matches"
         if self.unit_field is None or self.unit_field not in answer.fields:
             return self.unit
         printed = answer.fields[self.unit_field].strip()
