@@ -260,8 +260,16 @@ LOGGED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
 """Driver -> poll -> channel -> what the stand-in calls the same value in its log."""
 
 NOT_SIMULATED = {
-    ("keysight/34465a", "dci"),  # the stand-in measures no current
-    ("fluke/5730a", "current"),  # the stand-in gives volts
+    *(  # the stand-in measures DC volts and ohms, and has no switch
+        ("keysight/34465a", poll)
+        for poll in (
+            *("dci", "acv", "aci", "frequency", "period", "temperature", "capacitance", "continuity", "diode"),
+            "terminals",
+        )
+    ),
+    *(  # the stand-in gives volts
+        ("fluke/5730a", poll) for poll in ("current", "resistance", "adjusted_current", "adjusted_resistance")
+    ),
     ("fluke/1502a", "newest"),  # for a readout that does not talk by itself
     ("fluke/1502a", "newest_resistance"),
     ("fluke/1502a", "resistance"),  # the stand-in is set to degrees
