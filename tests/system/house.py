@@ -69,7 +69,7 @@ BENCH: dict[str, Any] = {
     "bench": 1,
     "station": {"site": "lab", "name": "b1"},
     "mqtt": {"url": "mqtt://127.0.0.1:1883"},
-    "wires": {"rs485a": {"serial": "/nowhere", "line": "9600/8n1", "gap": "5 ms"}},
+    "wires": {"rs485a": {"serial": "/nowhere/rs485a", "line": "9600/8n1", "gap": "5 ms"}},
     "instruments": {
         "dmm1": {
             "driver": "keysight/34465a",
@@ -81,38 +81,38 @@ BENCH: dict[str, Any] = {
         },
         "cal1": {
             "driver": "fluke/5730a",
-            "at": {"visa": "TCPIP0::127.0.0.1::hislip0,1::INSTR"},
+            "at": {"visa": "TCPIP0::127.0.0.1::hislip0,4::INSTR"},
             "serial_number": "SIM-CAL-1",
             "configure": "never",
             "poll": {"voltage": "500 ms"},
         },
         "balance1": {
             "driver": "mettler-toledo/mt-sics",
-            "at": {"serial": "/nowhere", "line": "9600/8n1"},
+            "at": {"serial": "/nowhere/balance1", "line": "9600/8n1"},
             "serial_number": "SIM-BAL-1",
             "poll": {"weight": "500 ms"},
         },
         "thermometer1": {
             "driver": "fluke/1502a",
-            "at": {"serial": "/nowhere", "line": "2400/8n1"},
+            "at": {"serial": "/nowhere/thermometer1", "line": "2400/8n1"},
             "serial_number": "SIM-THERM-1",
             "poll": {"measured": "unasked"},
         },
         "ambient1": {
             "driver": "vaisala/ptu300",
-            "at": {"serial": "/nowhere"},
+            "at": {"serial": "/nowhere/ambient1"},
             "serial_number": "SIM-PTU-1",
             "poll": {"ambient": "500 ms"},
         },
         "pressure1": {
             "driver": "druck/pace5000",
-            "at": {"tcp": "127.0.0.1:1"},
+            "at": {"tcp": "127.0.0.1:2"},
             "serial_number": "SIM-PACE-1",
             "poll": {"absolute": "500 ms"},
         },
         "meter1": _meter(4290000001, {"wire": "rs485a", "unit": 1}, "500 ms"),
         "meter2": _meter(4290000002, {"wire": "rs485a", "unit": 2}, "500 ms"),
-        "meter3": _meter(4290000003, {"modbus_tcp": "127.0.0.1:1", "unit": 1}, "500 ms"),
+        "meter3": _meter(4290000003, {"modbus_tcp": "127.0.0.1:3", "unit": 1}, "500 ms"),
     },
 }
 """The bench of that world; its addresses are put in when the stand-ins have said where they stand."""
@@ -305,8 +305,8 @@ class Ear:
         return self.obs(instrument, since, **wanted)
 
     def events(self, event: str, since: int = 0, **wanted: Any) -> list[Any]:
-        """Return events heard since a mark."""
-        told = [heard.json for heard in self.heard[since:] if heard.levels[-1] == "event"]
+        """Return events heard since a mark, their details among the other keys."""
+        told = [{**heard.json, **heard.json["details"]} for heard in self.heard[since:] if heard.levels[-1] == "event"]
         return [
             one for one in told if one["event"] == event and all(one.get(key) == value for key, value in wanted.items())
         ]
@@ -526,8 +526,7 @@ class House:
 
     def audit(self) -> Audit:
         """Compare every observation that was heard with what the stand-ins logged."""
-        bench = json.loads(self.daemon.bench.read_text())
-        places = {name: PLACES[entry["driver"]] for name, entry in bench["instruments"].items()}
+        places = {name: PLACES[entry["driver"]] for name, entry in BENCH["instruments"].items()}
         audit = Audit(Witness(self.world.witness()), places)
         for heard in self.ear.obs():
             audit.take(heard.payload, heard.arrived_ns)
