@@ -68,7 +68,7 @@ def entry(
     return made.model_copy(update={"poll": asked})
 
 
-def compiled(driver: Driver, wanted: InstrumentFile, name: str = "it") -> InstrumentPlan:
+def compiled(driver: Driver, wanted: InstrumentFile, name: str = "instrument") -> InstrumentPlan:
     """Compile the entry. Raises ConfigError with all that is wrong."""
     plan = compile_instrument(driver, name, wanted, STATION)
     if isinstance(plan, list):
@@ -86,7 +86,7 @@ def poll_plan(driver: Driver, poll: str, settings: Mapping[str, Scalar] | None =
     return next(each for each in plan.polls if each.source == poll)
 
 
-def wiring_of(driver: Driver, wanted: InstrumentFile, name: str = "it") -> Wiring:
+def wiring_of(driver: Driver, wanted: InstrumentFile, name: str = "instrument") -> Wiring:
     """Return the wire that an entry stands on."""
     bench = Bench.model_construct(bench=1, station=STATION, wires={}, instruments={name: wanted})
     (wiring,) = wirings(bench, {wanted.driver: driver})

@@ -1,0 +1,197 @@
+"""Asks a real instrument all that its driver knows, once, and keeps every byte.
+
+The conversation is that of every day (sessions, transports); only that nothing here gives up early: whoever tries a
+driver wants to see each poll, also when the identity is not what the driver expects. Without `configure` it only asks.
+
+    driver, Address -> [attempt] -> Attempt (who answers, each poll: bytes and readings) -> daq driver try, record
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from daq.clock import Clock
+from daq.core.bench import Address
+from daq.core.driver import Driver, Scalar
+from daq.core.errors import DaqError, LinkClosed, LinkError, nearest, quoted
+from daq.core.line_settings import line_settings
+from daq.core.modbus import Framing
+from daq.core.observation import Exchange, Reading, Status
+from daq.core.plan import InstrumentPlan, PollPlan
+from daq.openwire import OpenWire, Spoken
+from daq.session import Met, Outcome, Session, failure
+from daq.transports import OPENERS
+from daq.workshop.entry import compiled, entry, polls_of, streams_of, wiring_of
+
+TALKING = "it talks by itself: nothing can be asked meanwhile. Name the poll to ask it all the same."
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How one poll went.
+
+    Args:
+        poll: of the driver.
+        plan: as it was asked.
+        status: ok, or why not; `detail` in words.
+        exchanges: what was sent and what came, those that entered its mode included.
+    """
+
+    poll: str
+    plan: PollPlan
+    status: Status
+    detail: str | None
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    exchanges: tuple[Exchange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of trying a driver.
+
+    Args:
+        plan: what was asked.
+        met: what the instrument said of itself; None where it did not, or is another one.
+        refused: why it would not be read by a bench, in words; None where nothing stands against it.
+        exchanges: of the introduction.
+        tried: the polls, in the order of the driver.
+        settings: in force for the polls.
+        framing: of registers; None for text.
+    """
+
+    plan: InstrumentPlan
+    met: Met | None
+    refused: str | None
+    exchanges: tuple[Exchange, ...]
+    tried: tuple[Tried, ...]
+    settings: Mapping[str, Scalar] = field(default_factory=dict)
+    framing: Framing | None = None
+
+    @property
+    def all_ok(self) -> bool:
+        """Whether a bench could read it all; who talks cannot be asked, and says only one kind of line at a time."""
+        statuses = {one.status for one in self.tried}
+        return self.refused is None and Status.OK in statuses and statuses <= {Status.OK, Status.SKIPPED}
+
+
+async def attempt(
+    driver: Driver,
+    at: Address,
+    clock: Clock,
+    *,
+    configure: bool = False,
+    polls: Collection[str] | None = None,
+    settings: Mapping[str, Scalar] | None = None,
+) -> Attempt:
+    """Ask who answers, then each poll once.
+
+    Args:
+        driver: of the instrument.
+        at: where it is.
+        clock: time.
+        configure: also set it up, and enter the modes that polls need; else only ask.
+        polls: which; None for all.
+        settings: for the polls.
+
+    Raises:
+        ConfigError: driver, address and settings do not go together.
+        DaqError: the driver has no such poll.
+    """
+    for name in polls or ():
+        if name not in polls_of(driver):
+            raise DaqError(f"no poll {name!r}. {nearest(name, polls_of(driver))}")
+    wanted = entry(driver, at, polls=polls, settings=settings, configure="on_connect" if configure else "never")
+    plan = compiled(driver, wanted)
+    wiring = wiring_of(driver, wanted)
+    byte_ns = line_settings(wiring.wire.line).byte_ns if wiring.wire.line is not None else 0
+    wire = OpenWire(OPENERS[wiring.wire.kind](wiring.wire, clock), clock, asyncio.Event(), byte_ns)
+    talk = _Talk(wire, Session(plan, wiring.framing))
+    try:
+        await wire.open(banner=plan.banner, talks=bool(streams_of(driver)))
+        return replace(await talk.all(alone=polls is not None), settings=dict(settings or {}), framing=wiring.framing)
+    except LinkError as error:
+        return Attempt(plan, None, str(error), (), ())
+    finally:
+        await wire.close()
+
+
+class _Talk:
+    """The conversation with one instrument on a wire of its own."""
+
+    def __init__(self, wire: OpenWire, session: Session) -> None:
+        self._wire = wire
+        self._session = session
+        self._plan = session.plan
+
+    async def all(self, *, alone: bool) -> Attempt:
+        """Go through everything; `alone`: the polls were named, so they are asked even of one who talks."""
+        met = await self._wire.speak(self._session.connect(), gap_ns=self._plan.gap_ns, lenient=True)
+        await self._mend()
+        tried = []
+        if not isinstance(met.failed, LinkClosed):
+            tried = await self._listen()
+            talks = any(one.status is Status.OK for one in tried) and not alone
+            for poll in self._session.polls:
+                tried.append(Tried(poll.source, poll, Status.SKIPPED, TALKING) if talks else await self._ask(poll))
+            await self._wire.speak(self._session.teardown(), gap_ns=self._plan.gap_ns, lenient=True)
+        refused = None if met.failed is None else str(met.failed)
+        return Attempt(self._plan, met.result, refused, met.exchanges, tuple(tried))
+
+    async def _ask(self, poll: PollPlan) -> Tried:
+        try:
+            await self._reopen()
+        except LinkError as error:
+            return Tried(poll.source, poll, Status.DISCONNECTED, str(error))
+        spoken = await self._wire.speak(self._session.poll(poll), gap_ns=self._plan.gap_ns)
+        outcome = _outcome(spoken)
+        if outcome.lost_track:
+            self._wire.dirty = self._wire.dirty or outcome.detail
+        await self._mend()
+        return Tried(poll.source, poll, outcome.status, outcome.detail, outcome.readings, spoken.exchanges)
+
+    async def _listen(self) -> list[Tried]:
+        """Take as many lines as there are streams; a stream of which none came is skipped if another did."""
+        heard: dict[str, Tried] = {}
+        for _ in self._session.streams:
+            spoken = await self._wire.speak(self._session.listen(), gap_ns=0, lenient=True, leave_rest=True)
+            if spoken.result is not None:
+                stream, outcome = spoken.result
+                one = Tried(stream.source, stream, outcome.status, outcome.detail, outcome.readings, spoken.exchanges)
+                if stream.source not in heard or one.status is Status.OK:
+                    heard[stream.source] = one
+            if not self._wire.is_open or any(one.status is Status.TIMEOUT for one in heard.values()):
+                break
+        self._wire.dirty = None  # lines find back to each other by their endings
+        nothing = "no line of this kind came"
+        return [
+            heard.get(stream.source) or Tried(stream.source, stream, Status.SKIPPED, nothing)
+            for stream in self._session.streams
+        ]
+
+    async def _mend(self) -> None:
+        """Clean the wire where it lost track, so that the next poll is judged for itself."""
+        if self._wire.dirty is None or not self._wire.is_open:
+            return
+        try:
+            await self._wire.clean(self._plan.latency_ns)
+        except LinkError:
+            await self._wire.close()
+
+    async def _reopen(self) -> None:
+        if not self._wire.is_open:
+            self._session.forget()
+            await self._wire.open(banner=self._plan.banner)
+            self._wire.dirty = None
+
+
+def _outcome(spoken: Spoken[Outcome]) -> Outcome:
+    """Judge a poll with what lay behind its last answer."""
+    outcome = spoken.result
+    if outcome is None:
+        assert spoken.failed is not None, "a dialogue has a result or has failed"
+        return failure(spoken.failed)
+    if not spoken.extra or outcome.lost_track:
+        return outcome
+    return Outcome(Status.DESYNC, f"{quoted(spoken.extra)} came behind the answer", lost_track=True)

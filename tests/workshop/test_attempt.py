@@ -1,0 +1,206 @@
+"""`daq driver try` and `record` against the simulated instruments, which know nothing of our drivers."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from daq.load import load_driver
+from tests.workshop.conftest import ROOT
+
+DRIVERS = ROOT / "drivers"
+
+
+def at(stands, name):
+    (way, place), *_ = stands[name].items()
+    return ["--at", f"{way}={place}"]
+
+
+def tried(daq, stands, driver, name, *more):
+    said = daq("driver", "try", str(DRIVERS / f"{driver}.yaml"), *at(stands, name), *more, "--json")
+    return said.code, json.loads(said.out)
+
+
+def test_a_multimeter_is_only_asked(daq, stands):
+    code, found = tried(daq, stands, "keysight/34465a", "dmm1", "--poll", "dcv", "--poll", "ohm4w")
+    assert found["identity"]["serial"] == "SIM-34465A-0001"
+    assert found["simulated"]
+    sent = [each["ask"] for poll in found["polls"].values() for each in poll["exchanges"]]
+    assert sent
+    assert not [ask for ask in sent if not ask.endswith("?\n")], "something was set"
+    assert found["polls"]["dcv"]["status"] == "ok"
+    assert found["polls"]["ohm4w"]["status"] == "wrong_state"
+    assert code == 1
+
+
+def test_with_configure_every_mode_is_entered(daq, stands):
+    words = ["--poll", "dcv", "--poll", "ohm4w", "--setting", "nplc=1", "--configure"]
+    code, found = tried(daq, stands, "keysight/34465a", "dmm1", *words)
+    assert (code, found["refused"]) == (0, None)
+    ohms = found["polls"]["ohm4w"]
+    assert "FRES:NPLC 1\n" in [each["ask"] for each in ohms["exchanges"]]
+    reading = ohms["readings"]["ohm4w"]
+    assert ohms["exchanges"][-1] == {"ask": "READ?\n", "got": reading["text"] + "\n"}
+
+
+def test_bytes_and_readings_for_people(daq, stands):
+    said = daq("driver", "try", str(DRIVERS / "mettler-toledo/mt-sics.yaml"), *at(stands, "balance1"))
+    assert said.code == 0
+    assert "  > 'I4\\r\\n'\n  < 'I4 A \"SIM-XPR205-0001\"\\r\\n'" in said.out
+    weight = re.search(
+        r"weight: ok\n  > 'SI\\r\\n'\n  < 'S [SD] +([0-9.]+) g\\r\\n'.*\n  weight = ([0-9.]+) g", said.out
+    )
+    assert weight
+    assert weight[1] == weight[2]
+
+
+@pytest.mark.parametrize(("name", "way"), [("meter3", []), ("rs485a", ["--unit", "1"])])
+def test_registers_are_read_in_all_word_orders(daq, stands, name, way):
+    unit = way or ["--unit", str(stands[name]["unit"])]
+    code, found = tried(daq, stands, "eastron/sdm630", name, *unit, "--poll", "line_voltage")
+    assert code == 0
+    row = next(row for row in found["orders"] if row["channel"] == "u12")
+    assert (row["place"], row["order"]) == ("input 200", "ABCD")
+    assert row["values"]["ABCD"] == found["polls"]["line_voltage"]["readings"]["u12"]["value"]
+    high, low = row["raw"].split()
+    frame = found["polls"]["line_voltage"]["exchanges"][0]["got"].upper()
+    assert f"{high[:2]} {high[2:]} {low[:2]} {low[2:]}" in frame
+    assert len(set(row["values"].values())) == 4
+
+
+def test_a_wrong_order_stands_out_in_the_table(daq, stands, folder):
+    text = (DRIVERS / "eastron/sdm630.yaml").read_text()
+    wrong = text.replace('"u{n}": {at: 0, stride: 2,', '"u{n}": {at: 0, stride: 2, order: CDAB,')
+    assert wrong != text
+    Path("meter.yaml").write_text(wrong.split("examples:")[0])
+    unit = str(stands["meter3"]["unit"])
+    said = daq("driver", "try", "meter.yaml", *at(stands, "meter3"), "--unit", unit, "--poll", "power")
+    row = next(line for line in said.out.splitlines() if line.startswith("  u1  ") and "input 0" in line)
+    right, own, *_ = row.split()[5:]
+    assert 200 < float(right) < 260
+    assert own.endswith("*?")
+
+
+def test_one_who_talks_is_listened_to(daq, stands):
+    code, found = tried(daq, stands, "fluke/1502a", "thermometer1")
+    assert code == 0
+    assert found["polls"]["measured"]["status"] == "ok"
+    assert found["polls"]["newest"]["status"] == "skipped"
+
+
+def test_over_visa(daq, stands):
+    code, found = tried(daq, stands, "fluke/5730a", "cal1", "--poll", "voltage")
+    assert code == 0
+    assert found["polls"]["voltage"]["readings"]["voltage"]["unit"] == "V"
+
+
+def test_another_instrument_is_told_and_yet_asked(daq, stands, folder):
+    text = (DRIVERS / "keysight/34465a.yaml").read_text()
+    Path("other.yaml").write_text(text.replace('expect: {model: "', 'expect: {model: "X'))
+    said = daq(
+        "driver", "try", "other.yaml", *at(stands, "dmm1"), "--poll", "dcv", "--configure", "--setting", "nplc=1"
+    )
+    assert said.code == 1
+    assert "not as it should be: instrument: model is '34465A'" in said.out
+    assert "dcv: ok" in said.out
+
+
+def test_nobody_there(daq):
+    said = daq("driver", "try", str(DRIVERS / "druck/pace5000.yaml"), "--at", "tcp=127.0.0.1:1")
+    assert said.code == 1
+    assert "Connection refused" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--at", "tpc=127.0.0.1:1"], 2, "Nearest: 'tcp'"),
+        (["--at", "tcp=127.0.0.1"], 2, "Write the port behind a colon"),
+        (["--at", "tcp=127.0.0.1:1", "--line", "9600/8n1"], 2, "belongs to serial"),
+        (["--at", "tcp=127.0.0.1:1", "--setting", "range"], 2, "is no setting"),
+        (["--at", "tcp=127.0.0.1:1", "--poll", "dcw"], 1, "Nearest: 'dcv'"),
+        (["--at", "tcp=127.0.0.1:1", "--setting", "nplk=1"], 1, "Nearest: 'nplc'"),
+        (["--at", "modbus_tcp=127.0.0.1:1", "--unit", "1"], 1, "speaks text, not Modbus"),
+        ([], 2, "--at"),
+    ],
+)
+def test_used_wrongly(daq, words, code, told):
+    said = daq("driver", "try", str(DRIVERS / "keysight/34465a.yaml"), *words)
+    assert said.code == code
+    assert told in " ".join(said.err.split())
+
+
+# Kept as examples -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("driver", "name", "more"),
+    [
+        ("mettler-toledo/mt-sics", "balance1", []),
+        ("vaisala/ptu300", "ambient1", []),
+        ("eastron/sdm630", "meter3", ["--unit", "1"]),
+        ("fluke/1502a", "thermometer1", []),
+    ],
+)
+def test_what_was_answered_becomes_an_example_and_nothing_else_changes(daq, stands, folder, driver, name, more):
+    file = folder / "mine.yaml"
+    shutil.copy(DRIVERS / f"{driver}.yaml", file)
+    before = file.read_text()
+    said = daq("driver", "record", "mine.yaml", *at(stands, name), *more, "--append")
+    assert said.code == 0
+    after = file.read_text()
+    added = after.removeprefix(before.rstrip("\n")).strip("\n").splitlines()
+    assert after.startswith(before.rstrip("\n"))
+    assert added[0].startswith("  # recorded ")
+    assert said.out == f"mine.yaml: {len(added) - 1} example{'' if len(added) == 2 else 's'} more\n"
+    assert len(load_driver(file)[0].examples) == before.count("- {poll: ") + before.count("- poll: ") + len(added) - 1
+
+
+def test_examples_are_printed_to_be_pasted(daq, stands, folder):
+    file = folder / "mine.yaml"
+    text = (DRIVERS / "mettler-toledo/mt-sics.yaml").read_text()
+    file.write_text(text)
+    said = daq("driver", "record", "mine.yaml", *at(stands, "balance1"), "--poll", "weight")
+    assert file.read_text() == text
+    assert re.fullmatch(r"  # recorded .*, simulated\n  - \{poll: weight, got: \[\"S [SD] .*\n", said.out)
+    file.write_text(text.rstrip("\n") + "\n" + said.out)
+    load_driver(file)
+
+
+def test_examples_stand_behind_the_others_with_comments_kept(daq, stands, folder):
+    text = (DRIVERS / "mettler-toledo/mt-sics.yaml").read_text()
+    head, _, examples = text.partition("examples:\n")
+    file = folder / "mine.yaml"
+    file.write_text(f"{head}examples: # from the manual\n{examples}\n# how to leave\nteardown: [] # nothing\n")
+    assert daq("driver", "record", "mine.yaml", *at(stands, "balance1"), "--append").code == 0
+    after = file.read_text()
+    assert after.endswith("\n\n# how to leave\nteardown: [] # nothing\n")
+    assert "examples: # from the manual\n" in after
+    assert after.index("# recorded") < after.index("# how to leave")
+
+
+def test_a_driver_without_examples_gets_them(daq, stands, folder):
+    file = folder / "mine.yaml"
+    file.write_text((DRIVERS / "mettler-toledo/mt-sics.yaml").read_text().partition("examples:\n")[0])
+    assert daq("driver", "record", "mine.yaml", *at(stands, "balance1"), "--append").code == 0
+    assert len(load_driver(file)[0].examples) == 2
+
+
+def test_what_would_be_wrong_is_not_written(daq, stands, folder):
+    file = folder / "mine.yaml"
+    text = (DRIVERS / "mettler-toledo/mt-sics.yaml").read_text().partition("examples:\n")[0] + "examples: []\n"
+    file.write_text(text)
+    said = daq("driver", "record", "mine.yaml", *at(stands, "balance1"), "--append")
+    assert said.code == 1
+    assert "Write one a line" in said.err
+    assert file.read_text() == text
+
+
+def test_an_instrument_that_is_another_one_teaches_nothing(daq, stands, folder):
+    said = daq("driver", "record", str(DRIVERS / "druck/pace5000.yaml"), "--at", "tcp=127.0.0.1:1")
+    assert (said.code, said.out) == (1, "")
+    assert "nothing to keep." in said.err
