@@ -16,7 +16,6 @@ from daq.core import driver as files
 from daq.core.assembly import Assembly, Path, Wanted, identity_check
 from daq.core.driver import Setting, TextChannel, TextDriver, TextPoll
 from daq.core.errors import nearest
-from daq.core.observation import Integrity
 from daq.core.plan import (
     Answer,
     ErrorQueuePlan,
@@ -138,7 +137,7 @@ class TextCompiler:
             steps=tuple(one.plan for one in asked),
             readings=channel_readers(self.work, self.driver, channels, asked, path),
             time=self.work.time_model(poll.time, values, known, wanted, path),
-            integrity=integrity(asked, poll),
+            integrity=integrity(asked, poll.header),
             channels=tuple(
                 self.work.channel_plan(name, channel, (*path, "channels", key))
                 for name, (key, channel) in channels.items()
@@ -160,7 +159,7 @@ class TextCompiler:
             steps=(asked.plan,),
             readings=channel_readers(self.work, self.driver, channels, [asked], path),
             time=self.work.time_model(stream.time, values, self.driver.settings, wanted, path),
-            integrity=Integrity.NONE,
+            integrity=integrity([asked]),
             channels=tuple(
                 self.work.channel_plan(name, channel, (*path, "channels", key))
                 for name, (key, channel) in channels.items()

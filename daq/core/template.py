@@ -33,6 +33,8 @@ Types
             Numbers may also be one of the words listed in `special`, such as NAN or -----.
     bits    a decimal number that is a set of flags         hex     hexadecimal digits, perhaps after 0x or #H
     blanks  any number of blanks, none too; has no name: {:blanks}
+    sum2    the checksum of all characters before it: their sum in two hexadecimal digits; has no name: {:sum2}. The
+            same are sum4 (four digits), xor2 (all of them combined by exclusive or), crc4 (CRC-16 as Modbus has it).
 
 Matching takes time proportional to the reply's length: every part takes all it can and never gives back.
 """
@@ -43,6 +45,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+
+from daq.core.checksum import CHECKSUMS, printed
 
 MAX_TEXT = 4096
 """Characters in one text field, at most."""
@@ -68,7 +72,7 @@ _RUNNING = {  # what ends where the following literal begins: (first character, 
     "word": (r"!#-+\--:<-~\x80-\xff", r"!#-+\--:<-~\x80-\xff", 1, MAX_TEXT),
     "unit": (r"A-Za-z%\xa1-\xff", r"A-Za-z0-9%/.^*()_\xa1-\xff", 1, 16),
 }
-TYPES = frozenset({*_PATTERNS, *_RUNNING, "enum"})
+TYPES = frozenset({*_PATTERNS, *_RUNNING, *CHECKSUMS, "enum"})
 NUMBERS = frozenset({"nr1", "nr2", "nr3", "nr", "snr"})
 
 _SAMPLES = {
@@ -126,6 +130,7 @@ class Template:
         types: field -> type.
         shape: the template without names; equal shapes cannot be told apart.
         length: characters of every reply without its ending; None where they vary.
+        checksums: group of the pattern, type.
     """
 
     source: str
@@ -135,6 +140,7 @@ class Template:
     length: int | None
     pattern: re.Pattern[str]
     insides: tuple[tuple[str | None, int, re.Pattern[str] | None], ...]
+    checksums: tuple[tuple[int, str], ...] = ()
 
     def fields(self, reply: bytes) -> dict[str, str] | None:
         """Return field -> characters as printed, without padding and quotes; None where the whole does not match."""
@@ -151,21 +157,28 @@ class Template:
                 text = padded[1]
             if name is not None:
                 fields[name] = _content_of(text, self.types[name])
+        if any(printed(kind, reply[: found.start(group)]) != found[group].upper() for group, kind in self.checksums):
+            return None
         return fields
 
     def sample(self, codes: Mapping[str, Sequence[str]] | None = None) -> str:
         """Return a reply, without ending, that this template matches; `codes`: field -> codes of an enum."""
-        return "".join(
-            part.text if isinstance(part, Literal) else _sample(part, (codes or {}).get(part.name or "", ()))
-            for part in self.parts
-        )
+        whole = ""
+        for part in self.parts:
+            if isinstance(part, Literal):
+                whole += part.text
+            elif part.type in CHECKSUMS:
+                whole += printed(part.type, whole.encode("latin-1"))
+            else:
+                whole += _sample(part, (codes or {}).get(part.name or "", ()))
+        return whole
 
 
-def _content_of(printed: str, kind: str) -> str:
+def _content_of(text: str, kind: str) -> str:
     """Take away what the type puts around its content: quotes, and blanks behind a sign."""
     if kind == "quoted":
-        return printed[1:-1].replace('""', '"')
-    return printed.replace(" ", "") if kind == "snr" else printed
+        return text[1:-1].replace('""', '"')
+    return text.replace(" ", "") if kind == "snr" else text
 
 
 def parse(source: str, eol: str, codes: Mapping[str, Sequence[str]] | None = None) -> Template:
@@ -197,6 +210,7 @@ def parse(source: str, eol: str, codes: Mapping[str, Sequence[str]] | None = Non
             for number, field in enumerate(fields, 1)
             if field.name is not None or field.width is not None
         ),
+        checksums=tuple((number, field.type) for number, field in enumerate(fields, 1) if field.type in CHECKSUMS),
     )
 
 
@@ -246,8 +260,10 @@ def _fields(inside: str, source: str) -> list[Literal | Field]:
     names, kind, width, separator = found.groups()
     if kind not in TYPES:
         raise TemplateError(f"{source!r}: no type {kind!r}. Types: {', '.join(sorted(TYPES))}")
-    if kind == "blanks" and (names or width):
-        raise TemplateError(f"{source!r}: blanks have neither name nor width. Write '{{:blanks}}'")
+    if (kind == "blanks" or kind in CHECKSUMS) and (names or width):
+        raise TemplateError(f"{source!r}: {kind} has neither name nor width. Write '{{:{kind}}}'")
+    if kind in CHECKSUMS:
+        return [Field(None, kind, CHECKSUMS[kind][0])]
     if width is not None and not 1 <= int(width) <= MAX_TEXT:
         raise TemplateError(f"{source!r}: a width is 1 to {MAX_TEXT}, not {width}")
     fields: list[Literal | Field] = []
@@ -346,10 +362,12 @@ def _literal(text: str, *, exact_end: bool) -> str:
 def _content(field: Field, after: Literal | Field | None, codes: Mapping[str, Sequence[str]]) -> str:
     """Return the pattern of what a field may print, `after` being what follows it."""
     if field.type == "enum":
-        printed = sorted(codes.get(field.name or "", ()), key=len, reverse=True)
-        if not printed:
+        listed = sorted(codes.get(field.name or "", ()), key=len, reverse=True)
+        if not listed:
             raise TemplateError(f"the field {field.name!r} is an enum, but no channel of that field lists its codes")
-        return "(?:" + "|".join(re.escape(_latin1(code)) for code in printed) + ")"
+        return "(?:" + "|".join(re.escape(_latin1(code)) for code in listed) + ")"
+    if field.type in CHECKSUMS:
+        return f"[0-9A-Fa-f]{{{field.width}}}"
     if field.type not in _RUNNING:
         words = sorted(codes.get(field.name or "", ()), key=len, reverse=True) if field.type in NUMBERS else []
         return "|".join([_PATTERNS[field.type], *(re.escape(_latin1(word)) for word in words)])

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from daq.core import driver as files
 from daq.core.assembly import Assembly, Path
-from daq.core.driver import TextChannel, TextDriver, TextPoll
+from daq.core.checksum import with_checksums
+from daq.core.driver import TextChannel, TextDriver
 from daq.core.observation import Integrity
 from daq.core.plan import TextStep
 from daq.core.settings import is_word, put_in, substitute
@@ -97,7 +98,8 @@ class Exchanges:
             self.work.wrong_driver(path, "a step asks or tells something: give ask and reply, or tell.")
             return b""
         try:
-            return to_bytes(substitute(text, values) + (link.eol if link.ask_eol is None else link.ask_eol))
+            asked = with_checksums(substitute(text, values))
+            return to_bytes(asked + (link.eol if link.ask_eol is None else link.ask_eol))
         except ValueError as error:
             self.work.wrong_driver(path, str(error))
             return b""
@@ -147,11 +149,14 @@ def tells_something(whole: WholeReply) -> bool:
     return not any(re.fullmatch(r"\{(text|word)\}", shape.template.shape) for shape in whole.shapes)
 
 
-def integrity(asked: Sequence[Asked], poll: TextPoll) -> Integrity:
-    """Tagged, where every reply names its question."""
-    if poll.header is not None:
-        return Integrity.TAGGED
+def integrity(asked: Sequence[Asked], header: str | None = None) -> Integrity:
+    """Checksum, where every reply has one; else tagged, where every reply names its question."""
     answered = [one for one in asked if one.whole is not None]
+    shapes = [shape for one in answered for shape in (one.whole.shapes if one.whole else ())]
+    if shapes and all(shape.template.checksums for shape in shapes):
+        return Integrity.CHECKSUM
+    if header is not None:
+        return Integrity.TAGGED
     tagged = answered and all(_echoes(one) for one in answered)
     return Integrity.TAGGED if tagged else Integrity.NONE
 
