@@ -132,9 +132,10 @@ def _broker_command(folder: Path, port: int) -> tuple[str | Path, ...]:
     if mosquitto is None:
         return sys.executable, "-m", "daq.demo.broker", str(port)
     config = folder / "mosquitto.conf"
-    config.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\n", encoding="utf-8"
-    )
+    lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "persistence false", "max_queued_messages 0"]
+    if os.geteuid() == 0:
+        lines.append("user root")  # changing its user, it would forget to end with us (PR_SET_PDEATHSIG, prctl(2))
+    config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return mosquitto, "-c", config
 
 

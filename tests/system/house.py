@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -128,6 +128,26 @@ def eventually(question: Callable[[], Any], what: str) -> Any:
         assert time.monotonic() < deadline, f"never came: {what}"
         time.sleep(0.01)
     return answer
+
+
+def family(pid: int) -> list[int]:
+    """Return this process and all below it."""
+    found = [pid]
+    for one in found:
+        for children in Path(f"/proc/{one}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, children.read_text().split())
+    return found
+
+
+def living(pids: Iterable[int]) -> list[int]:
+    """Return those that live; one that has ended and that nobody waited for does not."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            found += [pid] if state != "Z" else []
+    return found
 
 
 # ---------------------------------------------------------------- stand-ins
@@ -417,15 +437,7 @@ class Daemon:
     def family(self) -> list[int]:
         """Return the process ids of the daemon and all below it."""
         assert self.process is not None
-        found = [self.process.pid]
-        for pid in found:
-            for children in Path(f"/proc/{pid}/task").glob("*/children"):
-                found += map(int, children.read_text().split())
-        return found
-
-    @staticmethod
-    def alive(pid: int) -> bool:
-        return Path(f"/proc/{pid}").exists()
+        return family(self.process.pid)
 
     def verb(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run another verb of the command line, as the same user with the same state."""

@@ -9,7 +9,7 @@ import json
 import jsonschema
 import pytest
 
-from tests.system.house import ROOT, WORLD, retained
+from tests.system.house import ROOT, WORLD, living, retained
 
 SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "schemas" / "messages").glob("*.json")}
 
@@ -194,7 +194,7 @@ def test_stopped_it_says_so_leaves_the_journal_readable_and_nothing_else(running
     assert running.daemon.stop() == 0
     running.ear.until(lambda: running.ear.status() == "offline", "offline")
     assert retained(running.broker.port, "bench/v1/lab/b1/status")["bench/v1/lab/b1/status"]["why"] == "stopped"
-    assert not any(running.daemon.alive(pid) for pid in pids)
+    assert not living(pids)
     assert not (running.daemon.state / "control.sock").exists()
     heard = {message.payload.decode() for message in running.ear.obs()}
     assert heard == {line for line in exported(running.daemon).splitlines() if '"readings"' in line}

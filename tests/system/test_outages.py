@@ -7,7 +7,7 @@ import re
 import signal
 from collections import defaultdict
 
-from tests.system.house import WORLD, Daemon, eventually
+from tests.system.house import WORLD, eventually, living
 
 SMALL = ("dmm1", "pressure1", "meter3")
 """Three wires are enough where it is about the broker."""
@@ -143,7 +143,7 @@ def test_a_daemon_that_is_killed_goes_on_where_it_was(empty):
         family = empty.daemon.family()
         empty.daemon.kill()
         empty.ear.until(lambda: empty.ear.status() == "offline", "the will")
-        eventually(lambda family=family: not any(map(Daemon.alive, family)), "the end of its children")
+        eventually(lambda family=family: not living(family), "the end of its children")
         mark = empty.ear.mark()
         empty.daemon.start()
         for name in SMALL:
