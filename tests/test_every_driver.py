@@ -106,6 +106,7 @@ def test_every_channel_has_an_example_that_gives_it(driver):
 def test_no_template_takes_two_replies_for_one(driver):
     known = [
         "'{state:bits}'",  # a register alone in its reply: the protocol gives nothing to hold on to
+        "'{:blanks}{state:bits}'",
         "'Output format{:blanks}: {format:text}'",  # free text to the end, and no number in it
         "'-{:nr1} {:text}'",  # an alarm in words: an error of the instrument, however long
         "'mc:{calibrated:word}'",  # a date, printed with or without a blank before it
