@@ -39,9 +39,11 @@ async def _watch(settings: MqttSettings, topic: str, seconds: float | None, as_j
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, over.set)
     board = Board()
-    footer = ["Ctrl-C ends the watching, not the station."]
+    calm = "Ctrl-C ends the watching, not the station."
+    footer = [calm]
 
     def take(message: Message) -> None:
+        footer[:] = [calm]
         board.take(message.topic, message.payload)
         if as_json:
             typer.echo(f'{{"topic":"{message.topic}","payload":{message.payload.decode() or "null"}}}')

@@ -104,5 +104,6 @@ class Board:
 
     def _event(self, message: dict[str, Any]) -> None:
         where = f"{message['instrument']}: " if "instrument" in message else ""
-        self.events.append(f"{message['t'][11:19]} {where}{message['event']} {message['details']}")
+        details = ", ".join(f"{key} {value}" for key, value in message["details"].items())
+        self.events.append(f"{message['t'][11:19]} {where}{message['event']}: {details}")
         del self.events[:-5]

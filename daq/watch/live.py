@@ -28,7 +28,7 @@ async def draw(board: Board, footer: Callable[[], str], over: asyncio.Event, con
     """Redraw the table until it is over."""
     with Live(console=console, auto_refresh=False) as live:
         while not over.is_set():
-            live.update(drawn(board, time.time(), footer(), console.height), refresh=True)
+            live.update(drawn(board, time.time(), footer(), console.height, console.width), refresh=True)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REDRAW_S):
                     await over.wait()

@@ -27,7 +27,7 @@ def observation(**changes):
 
 def shown(board, height=0, width=120):
     console = Console(file=io.StringIO(), width=width, height=height or 60)
-    console.print(drawn(board, 1_795_336_801.0, "footer", height))
+    console.print(drawn(board, 1_795_336_801.0, "footer", height, width))
     return console.file.getvalue()
 
 
@@ -93,6 +93,28 @@ def test_many_channels_leave_room_for_all_instruments():
     assert len(lines) < 24
     assert all(any(name in line for line in lines) for name in ("meter1", "meter2", "meter3"))
     assert sum("more" in line for line in lines) == 3
+    assert not any("…" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_no_terminal_is_so_narrow_that_a_number_is_cut(board, width):
+    readings = {
+        "long-channel": {"value": 1, "text": "+1.00000140E+01", "unit": "V", "status": "ok", "role": "reference"}
+    }
+    board.take(f"{TOPIC}/obs/vref", observation(readings=readings, status="ok"))
+    lines = shown(board, width=width).splitlines()
+    assert any(all(part in line for part in ("+1.00000140E+01", "V", "ok")) for line in lines)
+    assert not any("+1.0" in line and "+1.00000140E+01" not in line for line in lines)
+    assert ("reference" in shown(board, width=width)) is (width == 200)
+
+
+def test_an_instrument_that_never_answered_is_there_with_the_reason(board):
+    board.take(
+        "bench/v1/lab/bench1/meter1/status",
+        b'{"status":"lost","since":"2026-11-22T08:40:00.0Z","why":"power: timeout"}',
+    )
+    assert "meter1 lost: power: timeout" in shown(board)
+    assert any(line.startswith("meter1") and "lost" in line for line in shown(board).splitlines())
 
 
 def test_a_picture_asks_nobody_for_fonts(board, tmp_path):
