@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import sys
 import tempfile
@@ -95,7 +96,7 @@ async def demonstrate(seconds: float | None, watch: bool, console: Console, pict
     with tempfile.TemporaryDirectory(prefix="bench-daq-demo-") as name:
         folder = Path(name)
         shown = Shown(picture=picture)
-        loaded = await _observe(folder, shown, stop, seconds, _live(shown, console) if watch else _nothing)
+        loaded = await _observe(folder, shown, stop, seconds, _live(shown, console, folder) if watch else _nothing)
         named = loaded.bench.station
         kept = records(state_folder(named.site, named.name, _environ(folder)))
         return _report(folder / "witness.jsonl", loaded, shown, kept)
@@ -183,13 +184,17 @@ async def _nothing(over: asyncio.Event) -> None:
     await over.wait()
 
 
-def _live(shown: Shown, console: Console) -> Callable[[asyncio.Event], Any]:
+def _live(shown: Shown, console: Console, folder: Path) -> Callable[[asyncio.Event], Any]:
     """Make what redraws the table until it is over."""
+    daq = Path(sys.prefix) / "bin" / "daq"
 
     def footer() -> str:
+        heard = f"mosquitto_sub -V 5 -p {shown.port} -t 'bench/v1/+/+/+/obs/#' -v"
+        if shutil.which("mosquitto_sub") is None:
+            heard = f"{daq} watch {folder / 'demo.yaml'} --json"
         return (
             f"All simulated, on this machine alone; broker: {broker_name()}. Ctrl-C ends it. In another terminal:\n"
-            f"mosquitto_sub -V 5 -h 127.0.0.1 -p {shown.port} -t 'bench/v1/+/+/+/obs/#' -v"
+            f"{heard}\nexport XDG_STATE_HOME={folder}; {daq} status; {daq} tap dmm1"
         )
 
     return lambda over: draw(shown.board, footer, over, console)
