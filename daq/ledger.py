@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 DESYNC_EVERY_NS = 60 * NS
 """An instrument that makes its line lose track again and again is announced once in this time."""
 
+CLAIM_EVERY_NS = 60 * NS
+"""A poll that is answered faster than it can be measured is announced once in this time."""
+
 LOG_EVERY_NS = 60 * NS
 """An instrument that goes to and fro between ok and degraded is logged once in this time; a lost one always."""
 
@@ -143,7 +146,7 @@ class Item:
         key: instrument/poll.
         breaker: a poll that makes the line lose track again and again is left alone, its neighbours are not.
         cause: how it failed last; None after a good one.
-        doubted: it was announced that the driver's time model is refuted.
+        doubted_ns: when it was last announced that it was answered too fast; None if never.
     """
 
     key: str
@@ -151,7 +154,7 @@ class Item:
     plan: PollPlan
     breaker: Breaker
     cause: Outcome | None = None
-    doubted: bool = False
+    doubted_ns: int | None = None
 
 
 RTU_SILENCE_NS = 1_750_000
@@ -191,10 +194,20 @@ class Ledger:
         counts.last_good[item.plan.name] = observation
         counts.rtt_s = _duration_s(exchanges)
         self._outlets.emit(observation)
-        if not outcome.claim_held and not item.doubted:
-            item.doubted = True
-            what = "answered faster than its driver says it can measure: the bound is wider, no aperture is given"
-            self.announce("time_claim", instrument=item.party.name, poll=item.plan.name, what=what)
+        if not outcome.claim_held:
+            self._doubt(item)
+
+    def _doubt(self, item: Item) -> None:
+        """Announce that a poll was answered too fast, at most once a minute."""
+        now_ns = self._clock.now().mono_ns
+        if item.doubted_ns is not None and now_ns - item.doubted_ns < CLAIM_EVERY_NS:
+            return
+        item.doubted_ns = now_ns
+        what = (
+            "answered faster than its driver says it can measure: its readings are suspect, their bound is wider, no "
+            "aperture is given. Did somebody change its settings?"
+        )
+        self.announce("time_claim", instrument=item.party.name, poll=item.plan.name, what=what)
 
     def remind(self) -> None:
         """Publish what has gathered in runs that were last told a minute ago."""

@@ -271,7 +271,7 @@ class Line:
         counts.lateness_s = max(0, begun.utc_ns - due_ns) / NS
         counts.largest_lateness_s = max(counts.largest_lateness_s, counts.lateness_s)
         spoken = await self._wire.speak(
-            item.party.session.poll(item.plan), gap_ns=item.party.gap_ns, lenient=self._numbered
+            item.party.session.poll(item.plan, begun.mono_ns), gap_ns=item.party.gap_ns, lenient=self._numbered
         )
         outcome = _outcome(spoken)
         self._ledger.describe(item.party)

@@ -31,7 +31,7 @@ from daq.core.errors import (
     quoted,
 )
 from daq.core.modbus import Framing, RefusedBlock
-from daq.core.observation import Identity, Reading, Stamp, Status, Timing
+from daq.core.observation import NS, Flag, Identity, Reading, Stamp, Status, Timing
 from daq.core.plan import Answer, InstrumentPlan, Match, ModePlan, PollPlan, ReadBack, RegisterStep, Step, TextStep
 from daq.core.timing import Seen, bound
 
@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 MOST_DISCARDED = 64
 """Replies thrown away while waiting for the one to a barrier; an instrument owes far fewer."""
+
+RECHECK_NS = 60 * NS
+"""The settings of a mode are read back again after so long: a hand at the front panel does not tell us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Outcome:
 
     Args:
         lost_track: an answer may still be on its way, or was not the answer to the question: the wire is dirty.
-        claim_held: False where the answer came faster than the driver's time model allows.
+        claim_held: False where the answer came faster than the driver's time model allows; its readings are suspect.
     """
 
     status: Status
@@ -98,6 +101,7 @@ class Session:
         self.framing = framing
         self.met: Met | None = None
         self._mode: ModePlan | None = None  # None: unknown
+        self._mode_seen_ns = 0  # when it was entered or last read back
         self._joined = False  # a talker's line is known to begin where the next byte is
         self._transaction = 0
         self._split: dict[RegisterStep, tuple[RegisterStep, ...]] = {}  # blocks it refused as a whole
@@ -172,18 +176,28 @@ class Session:
             raise WrongInstrument(f"{self.plan.name}: {wrong}")
         return fields
 
-    def _read_back(self, readbacks: Sequence[ReadBack]) -> Dialogue[dict[str, str]]:
-        """Read settings back; return them as the instrument says them. Raises WrongState at the first that differs."""
+    def _read_back(self, readbacks: Sequence[ReadBack], *, again: bool = False) -> Dialogue[dict[str, str]]:
+        """Read settings back; return them as the instrument says them.
+
+        Args:
+            readbacks: what to ask, and what was wanted.
+            again: they have read back right before.
+
+        Raises:
+            WrongState: at the first that differs.
+        """
         values: dict[str, str] = {}
         for readback in readbacks:
             match, _ = yield from self._text(readback.step)
             values[readback.setting] = readback.value(match)
             if not readback.agrees(match):
-                raise WrongState(self._disagreement(readback, values[readback.setting]))
+                raise WrongState(self._disagreement(readback, values[readback.setting], again=again))
         return values
 
-    def _disagreement(self, readback: ReadBack, value: str) -> str:
+    def _disagreement(self, readback: ReadBack, value: str, *, again: bool) -> str:
         mend = "It was set and reads back otherwise: is the value allowed?"
+        if again:
+            mend = "It was right before: somebody changed it. It is set anew before the next reading."
         if not self.plan.configure:
             mend = "configure: never leaves it so: set it at the front panel, or put the bench file right."
         return f"{self.plan.name}: {readback.setting} is {quoted(value)}, wanted {quoted(readback.wanted)}. {mend}"
@@ -224,10 +238,15 @@ class Session:
 
     # ------------------------------------------------------------ polls
 
-    def poll(self, poll: PollPlan) -> Dialogue[Outcome]:
-        """Ask one poll. Never raises a DaqError: whatever happens is an outcome."""
+    def poll(self, poll: PollPlan, now_ns: int = 0) -> Dialogue[Outcome]:
+        """Ask one poll. Never raises a DaqError: whatever happens is an outcome.
+
+        Args:
+            poll: one of the plan's.
+            now_ns: monotonic; says when a mode must be read back again.
+        """
         try:
-            yield from self._be_in_mode(poll)
+            yield from self._be_in_mode(poll, now_ns)
             answers, seen = yield from self._steps(poll)
             return self._judged(poll, answers, seen)
         except (RefusedReply, UnreadableReply) as error:
@@ -250,6 +269,9 @@ class Session:
         except Exception as error:  # noqa: BLE001  a fault of ours in one poll; its neighbours go on
             return self._broken(poll, error)
         bounded = bound(poll.time, seen)
+        if not bounded.claim_held:
+            self._mode = None  # somebody may have changed it
+            readings = {name: replace(each, flags=(*each.flags, Flag.SUSPECT)) for name, each in readings.items()}
         return Outcome(Status.OK, None, readings, bounded.timing, claim_held=bounded.claim_held)
 
     def _broken(self, poll: PollPlan, error: Exception) -> Outcome:
@@ -269,23 +291,29 @@ class Session:
             return outcome
         return replace(outcome, detail=f"{outcome.detail}; its error queue says {', '.join(errors)}")
 
-    def _be_in_mode(self, poll: PollPlan) -> Dialogue[None]:
-        """Enter the poll's mode where the instrument is in another one; with configure: never, see that it is in it."""
+    def _be_in_mode(self, poll: PollPlan, now_ns: int) -> Dialogue[None]:
+        """Enter the poll's mode where the instrument is in another one, and now and then see that it still is in it.
+
+        With configure: never it is not entered, and looked at before every poll.
+        """
         mode = poll.mode
-        if mode is None or mode == self._mode:
+        if mode is None:
             return
-        if self.plan.configure:
-            self._mode = None
+        entered = mode == self._mode
+        if entered and now_ns - self._mode_seen_ns < RECHECK_NS:
+            return
+        self._mode = None
+        if self.plan.configure and not entered:
             for command in mode.enter:
                 yield from tell(Tell(command, self.plan.latency_ns))
             if mode.settle_ns:
                 yield Pause(mode.settle_ns)
             for _ in range(mode.discard):
                 yield from self._steps(poll)
-        values = yield from self._read_back(mode.readbacks)
+        values = yield from self._read_back(mode.readbacks, again=entered)
         self._note_settings(poll, values)
         if self.plan.configure:
-            self._mode = mode
+            self._mode, self._mode_seen_ns = mode, now_ns
 
     def _note_settings(self, poll: PollPlan, values: dict[str, str]) -> None:
         if self.met is not None and self.met.poll_settings.get(poll.name) != values:

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from daq.core.observation import NS, Status
-from daq.core.plan import Match, TextStep
+from daq.core.observation import NS, Flag, Status
+from daq.core.plan import Match, ModePlan, ReadBack, TextStep
 from daq.core.schedule import ClockWatch
 from daq.core.timing import Triggered
 from tests.line.wires import (
@@ -18,6 +18,7 @@ from tests.line.wires import (
     addressed,
     assert_answers_are_their_own,
     instrument,
+    number_form,
     poll,
     room,
     running,
@@ -293,13 +294,41 @@ async def test_slots_while_the_station_holds_are_skipped_ones_and_nothing_is_ask
     assert bench.slots() == 9
 
 
-async def test_an_instrument_faster_than_its_driver_says_is_announced_once():
+async def test_an_instrument_faster_than_its_driver_says_is_suspect_and_announced_once_a_minute():
     clock, _, transport = counting()
     bench = room(transport, clock, instrument(poll(time=Triggered(aperture_ns=100 * MS))))
     async with running(bench):
-        await clock.advance(3.5)
-    assert [(event, details["poll"]) for event, details in bench.events] == [("time_claim", "n")]
-    assert [seen.timing.aperture_ns for seen in bench.observations] == [None] * 4
+        await clock.advance(59.5)
+        assert [(event, details["poll"]) for event, details in bench.events] == [("time_claim", "n")]
+        await clock.advance(60)
+    assert [event for event, _ in bench.events] == ["time_claim"] * 2
+    assert {seen.timing.aperture_ns for seen in bench.observations} == {None}
+    assert {seen.readings["n"].flags for seen in bench.observations} == {(Flag.SUSPECT,)}
+
+
+async def test_a_mode_that_somebody_changes_is_found_within_a_minute_and_entered_anew():
+    clock, panel = ManualClock(), {"range": b"10"}
+
+    def answer(data: bytes, _now: int) -> list[tuple[int, bytes]]:
+        if data.startswith(b"RANGE "):
+            panel["range"] = data.removeprefix(b"RANGE ").strip()
+            return []
+        said = {b"IDN?\n": b"COUNTER,S1", b"N?\n": b"1.0", b"RANGE?\n": panel["range"]}[data]
+        return [(10 * MS, said + b"\n")]
+
+    step = TextStep(b"RANGE?\n", number_form(), NS)
+    readback = ReadBack("range", step, "10", lambda match: match.fields["n"] == "10", lambda match: match.fields["n"])
+    mode = ModePlan("dcv", (b"RANGE 10\n",), (readback,), 0, 0)
+    bench = room(FakeTransport(clock, answer), clock, instrument(poll(mode=mode)))
+    async with running(bench):
+        await clock.advance(30.5)
+        panel["range"] = b"100"
+        await clock.advance(60)
+    assert bench.statuses().count("wrong_state") == 1
+    changed = next(seen for seen in bench.observations if seen.status == "wrong_state")
+    assert "somebody changed it" in changed.detail
+    assert panel["range"] == b"10"
+    assert bench.statuses()[-1] == "ok"
 
 
 async def test_one_bad_poll_does_not_take_its_neighbours_along():

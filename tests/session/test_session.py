@@ -8,6 +8,7 @@ from daq.core.bench import InstrumentFile, StationName
 from daq.core.compile import compile_instrument
 from daq.core.driver import TextDriver
 from daq.core.errors import LinkDesync, LinkTimeout, UnreadableReply, WrongInstrument, WrongState
+from daq.core.observation import NS, Flag
 from daq.core.plan import InstrumentPlan
 from daq.session import Session
 from tests.session.script import MS, Line, Script
@@ -95,8 +96,8 @@ def connected(configure: str = "on_connect") -> Session:
     return talk
 
 
-def poll(talk: Session, name: str, *lines: Line):
-    return Script(*lines).play(talk.poll(next(each for each in talk.plan.polls if each.name == name)))
+def poll(talk: Session, name: str, *lines: Line, now_s: int = 0):
+    return Script(*lines).play(talk.poll(next(each for each in talk.plan.polls if each.name == name), now_s * NS))
 
 
 # Connecting -----------------------------------------------------------------------------------------------------------
@@ -223,6 +224,23 @@ def test_with_configure_never_a_poll_is_asked_only_while_the_instrument_is_as_it
     assert poll(talk, "v", *right).status == "ok"
 
 
+def test_what_a_mode_has_set_is_read_back_again_after_a_minute():
+    talk = connected()
+    poll(talk, "v", *ENTER_DCV, (b"READ?\n", b"+1.0E+00\n"), now_s=100)
+    poll(talk, "v", (b"READ?\n", b"+1.0E+00\n"), now_s=159)
+    poll(talk, "v", (b"RANG?\n", b"10\n"), (b"READ?\n", b"+1.0E+00\n"), now_s=160)
+    assert poll(talk, "v", (b"READ?\n", b"+1.0E+00\n"), now_s=219).status == "ok"
+
+
+def test_a_setting_that_somebody_changed_is_the_wrong_state_and_is_set_anew():
+    talk = connected()
+    poll(talk, "v", *ENTER_DCV, (b"READ?\n", b"+1.0E+00\n"))
+    wrong = poll(talk, "v", (b"RANG?\n", b"100\n"), now_s=60)
+    assert (wrong.status, wrong.lost_track, wrong.readings) == ("wrong_state", False, {})
+    assert "range is '100', wanted '10'. It was right before: somebody changed it." in wrong.detail
+    assert poll(talk, "v", *ENTER_DCV, (b"READ?\n", b"+1.0E+00\n"), now_s=61).status == "ok"
+
+
 def test_an_unreadable_answer_loses_track_and_is_explained_by_the_error_queue():
     talk = connected()
     bad = poll(
@@ -256,7 +274,7 @@ def test_an_identity_in_place_of_a_reading_is_another_questions_answer():
     assert (bad.status, bad.lost_track) == ("mismatch", True)
 
 
-def test_an_answer_faster_than_the_drivers_time_model_is_bounded_all_the_same():
+def too_fast():
     slow = DRIVER["polls"]["dcv"] | {"time": {"model": "triggered", "aperture": "1 s"}}
     driver = TextDriver.model_validate(DRIVER | {"polls": DRIVER["polls"] | {"dcv": slow}})
     entry = InstrumentFile.model_validate(
@@ -264,5 +282,15 @@ def test_an_answer_faster_than_the_drivers_time_model_is_bounded_all_the_same():
     )
     talk = Session(compile_instrument(driver, "dmm", entry, StationName(site="s", name="n")))
     Script(*CONNECT).play(talk.connect())
-    seen = poll(talk, "v", *ENTER_DCV, (b"READ?\n", b"+1.0E+00\n"))
+    return talk, poll(talk, "v", *ENTER_DCV, (b"READ?\n", b"+1.0E+00\n"))
+
+
+def test_an_answer_faster_than_the_drivers_time_model_is_bounded_all_the_same():
+    _, seen = too_fast()
     assert (seen.status, seen.claim_held, seen.timing.aperture_ns) == ("ok", False, None)
+
+
+def test_an_answer_faster_than_the_drivers_time_model_is_suspect_and_its_mode_is_entered_anew():
+    talk, seen = too_fast()
+    assert seen.readings["dcv"].flags == (Flag.SUSPECT,)
+    assert poll(talk, "v", *ENTER_DCV, (b"READ?\n", b"+1.0E+00\n")).status == "ok"
