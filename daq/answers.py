@@ -150,6 +150,7 @@ def _instrument(running: Running, name: str) -> Words:
         "why": verdict.why,
         "since": rfc3339(verdict.since_utc_ns),
         "wire": running.wiring.name,
+        "address": running.wiring.wire.address,
         "interface": running.wiring.interface,
         "asked": counts.asked,
         "good": good,

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from daq import build
+from daq import build, control, state
 from daq.clock import Clock, Discipline, SystemClock
+from daq.core.errors import DaqError
 from daq.core.health import Verdict
 from daq.core.observation import NS, Observation, Status
 from daq.core.wiring import Wiring, wirings
@@ -46,6 +47,31 @@ class Found:
     def all_ok(self) -> bool:
         """Whether every poll was answered."""
         return all(obs.status is Status.OK for obs in self.observations)
+
+
+def refuse_what_is_held(loaded: Loaded, only: str | None) -> None:
+    """Keep off instruments that a running station measures: a second hand would change its settings unseen.
+
+    Raises:
+        DaqError: one of the addresses is held; says by whom.
+    """
+    wanted = {
+        wiring.wire.address
+        for wiring in wirings(loaded.bench, loaded.drivers)
+        if only is None or only in wiring.instruments
+    }
+    for path in state.sockets():
+        try:
+            told = next(control.ask(path, {"do": "status"}))
+        except DaqError:
+            continue  # it has just ended, or is not ours to ask
+        for name, each in told["instruments"].items():
+            if each["address"] in wanted:
+                station = f"{told['station']['site']}/{told['station']['name']}, pid {told['station']['pid']}"
+                raise DaqError(
+                    f"{each['address']} is {name} of a running station ({station}): asking it from here could change "
+                    f"what that station measures. Look with daq watch or daq status, or stop it first."
+                )
 
 
 async def read_once(loaded: Loaded, only: str | None, clock: Clock) -> Found:
@@ -84,8 +110,10 @@ def probed(bench: Path) -> list[str]:
     """
     if "bench" not in read_yaml(bench, str(bench)).data:
         return []
+    loaded = load_bench(bench)
+    refuse_what_is_held(loaded, None)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        found = runner.run(read_once(load_bench(bench), None, SystemClock()))
+        found = runner.run(read_once(loaded, None, SystemClock()))
     failed = [obs for obs in found.observations if obs.status is not Status.OK]
     return [
         *(f"instruments.{obs.instrument}.poll.{obs.poll}: {obs.status}: {obs.detail}" for obs in failed),

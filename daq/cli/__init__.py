@@ -9,6 +9,8 @@ and a row in VERBS.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -65,6 +67,9 @@ def app(verb: str | None) -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb that the arguments (else sys.argv) name; leaves with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without ± shall not end the program
     verb = next((word for word in words if not word.startswith("-")), None)
     try:
         app(verb)(words, prog_name="daq")
@@ -72,6 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say(error.problems)
     except DaqError as error:
         _say([str(error)])
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read has seen enough
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _say([f"{where}{error.strerror}. Is the path right, may you write there, and is there room?"])
 
 
 def _say(problems: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import orjson
@@ -12,6 +13,9 @@ from rich.table import Table
 from daq.core.driver import Driver, RegisterDriver, TextDriver
 from daq.core.errors import ConfigError
 from daq.load import Shelf, load_driver
+
+WIDE = 300
+"""Columns where nobody looks but grep: every row on a line of its own."""
 
 
 def drivers(
@@ -24,7 +28,7 @@ def drivers(
     if as_json:
         typer.echo(orjson.dumps(rows).decode())
     else:
-        Console(soft_wrap=False).print(_table(rows))
+        Console(width=None if sys.stdout.isatty() else WIDE).print(_table(rows))
     for problem in wrong:
         typer.echo(problem, err=True)
     if words and not rows:
@@ -76,7 +80,7 @@ def _table(rows: dict[str, dict[str, Any]]) -> Table:
     table = Table("driver", "instrument", "speaks", "quantities", "verified", box=None, pad_edge=False)
     for name, row in rows.items():
         table.add_row(name, row["title"], row["speaks"], ", ".join(row["quantities"]), row["verified"])
+    for column in table.columns:
+        column.overflow = "fold"
     table.columns[0].no_wrap = True
-    table.columns[3].overflow = "fold"
-    table.columns[3].min_width = 20
     return table

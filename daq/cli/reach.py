@@ -17,7 +17,13 @@ from daq.load import load_bench
 
 Bench = Annotated[
     Path | None,
-    typer.Option("--bench", help="Bench file of the station; needed only where several stations run.", metavar="FILE"),
+    typer.Option(
+        "--bench",
+        help="Bench file of the station; needed only where several stations run.",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+    ),
 ]
 
 

@@ -17,12 +17,12 @@ from daq.core.message import StationName, observation_payload
 from daq.core.observation import NS, Observation
 from daq.load import Loaded, load_bench
 from daq.loop import new_event_loop
-from daq.once import Found, read_once
+from daq.once import Found, read_once, refuse_what_is_held
 from daq.watch.table import printable
 
 
 def read(
-    bench: Annotated[Path, typer.Argument(help="Bench file.")],
+    bench: Annotated[Path, typer.Argument(help="Bench file.", exists=True, dir_okay=False)],
     instrument: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One observation a line, as it would be published.")] = False,
 ) -> None:
@@ -33,6 +33,7 @@ def read(
     loaded = load_bench(bench)
     if instrument is not None and instrument not in loaded.plans:
         raise DaqError(f"{bench}: no instrument {instrument!r}. {nearest(instrument, loaded.plans)}")
+    refuse_what_is_held(loaded, instrument)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         found = runner.run(read_once(loaded, instrument, SystemClock()))
     if as_json:

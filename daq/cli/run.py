@@ -16,7 +16,7 @@ LogLevel = Literal["debug", "info", "warning"]
 
 
 def run(
-    bench: Annotated[Path, typer.Argument(help="Bench file, such as configs/demo.yaml.")],
+    bench: Annotated[Path, typer.Argument(help="Bench file, such as configs/demo.yaml.", exists=True, dir_okay=False)],
     log_level: Annotated[
         Literal["debug", "info", "warning"], typer.Option(help="How much is told on stderr.")
     ] = "info",

@@ -18,6 +18,9 @@ RULES = "60-bench-daq.rules"
 PACKAGED = "/opt/bench-daq/bin/daq"
 """What the unit file as shipped starts; replaced by the program that installs it."""
 
+HIDDEN = ("/home", "/root", "/tmp", "/var/tmp")  # noqa: S108  named, not used
+"""What a hardened service does not see."""
+
 Program = Annotated[Path | None, typer.Option(help="The daq to start; else this one.")]
 
 
@@ -50,6 +53,9 @@ def install(
             f"{error.filename}: {error.strerror}. Installing needs root: sudo daq service install"
         ) from error
     typer.echo(_next_steps(root))
+    started = program or Path(sys.prefix) / "bin" / "daq"
+    if any(Path(hidden) in started.parents for hidden in HIDDEN):
+        typer.echo(f"{started} stands where the unit cannot look (ProtectHome, PrivateTmp). Use /opt.", err=True)
 
 
 def _unit(program: Path | None) -> str:

@@ -12,9 +12,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from daq.cli import reach
+from daq.core.message import rfc3339
 
 UNBOUNDED = 4096
 """Columns of a file or a pipe, which has no edge to cut words at."""
+
+COLUMNS = ("instrument", "status", "since", "wire", "good", "failed", "resyncs", "why")
 
 _COLOURS = {"ok": "green", "degraded": "yellow", "lost": "red"}
 
@@ -39,7 +42,7 @@ def status(
 def _show(answer: dict[str, Any]) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=UNBOUNDED, soft_wrap=True)
     console.print(_heading(answer))
-    table = Table(Column("instrument", no_wrap=True), "status", "since", "wire", "good", "failed", "resyncs", "why")
+    table = Table(*(Column(name, overflow="fold") for name in COLUMNS), box=None)
     for name, each in answer["instruments"].items():
         table.add_row(
             name,
@@ -67,4 +70,15 @@ def _heading(answer: dict[str, Any]) -> Text:
 
 
 def _pairs(name: str, values: dict[str, Any]) -> Text:
-    return Text(f"{name}: " + ", ".join(f"{key} {value}" for key, value in values.items() if value is not None))
+    told = (
+        f"{key.removesuffix('_ns')} {_readable(key, each)}" for key, each in values.items() if each not in (None, {})
+    )
+    return Text(f"{name}: " + ", ".join(told))
+
+
+def _readable(key: str, value: Any) -> str:
+    if key.endswith("_ns"):
+        return rfc3339(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(f"{name} {count}" for name, count in value.items()) if isinstance(value, dict) else str(value)

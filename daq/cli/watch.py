@@ -21,7 +21,7 @@ from daq.watch.live import draw, hear
 
 
 def watch(
-    bench: Annotated[Path, typer.Argument(help="Bench file: names the broker and the station.")],
+    bench: Annotated[Path, typer.Argument(help="Bench file: names the broker and the station.", exists=True)],
     seconds: Annotated[float | None, typer.Option(help="End after so long; else Ctrl-C ends it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The messages themselves, one a line, no table.")] = False,
 ) -> None:
