@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import orjson
 import typer
@@ -40,6 +41,54 @@ Configure = Annotated[
     bool, typer.Option("--configure", help="Also set it up and enter modes; without, the front panel is left alone.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(help="Driver file to write, such as drivers/acme/dmm.yaml.", metavar="FILE")],
+    similar: Annotated[
+        str | None, typer.Option("--from", help="Begin from this driver: its name, or its file.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Maker and models.")] = None,
+    source: Annotated[str | None, typer.Option(help="Manual, edition, pages.")] = None,
+    speaks: Annotated[Literal["text", "registers"] | None, typer.Option(help="Lines of text, or Modbus.")] = None,
+    eol: Annotated[Literal["LF", "CRLF", "CR"] | None, typer.Option(help="How lines of text end.")] = None,
+    line: Annotated[str | None, typer.Option(help="Serial settings as delivered, such as 9600/8n1.")] = None,
+    who: Annotated[str | None, typer.Option(help="Text: the reply to *IDN? as printed.")] = None,
+    poll: Annotated[str | None, typer.Option(help="A name for the first poll.")] = None,
+    ask: Annotated[str | None, typer.Option(help="Text: its question.")] = None,
+    got: Annotated[str | None, typer.Option(help="Text: its reply as the manual prints it.")] = None,
+    channel: Annotated[list[str] | None, typer.Option(help="Name of a number in the reply; again for more.")] = None,
+    quantity: Annotated[list[str] | None, typer.Option(help="What it is, such as voltage.dc.")] = None,
+    unit: Annotated[list[str] | None, typer.Option(help="Its unit, a UCUM code such as V.")] = None,
+    age: Annotated[str | None, typer.Option(help="Longest age of an answer, such as '500 ms'.")] = None,
+    addressing: Annotated[Literal["pdu", "plc"] | None, typer.Option(help="Registers: counted from 0, or 1.")] = None,
+    address: Annotated[str | None, typer.Option(help="Registers: address of the first number.")] = None,
+    table: Annotated[Literal["input", "holding"] | None, typer.Option(help="Registers: which table.")] = None,
+    kind: Annotated[str | None, typer.Option("--type", help="Registers: int16, uint32, float32 ...")] = None,
+    words: Annotated[str | None, typer.Option(help="Registers: an example, such as '4366 3334'.")] = None,
+    value: Annotated[str | None, typer.Option(help="Registers: what that example reads.")] = None,
+) -> None:
+    """Begin a driver: write a commented skeleton, never over a file that is there.
+
+    At a terminal it asks what was not given; an empty answer leaves a TODO. A reply as the manual prints it becomes a
+    template and an example. `daq driver test` names the TODO lines that are left.
+    """
+    from daq.workshop.asking import asked  # noqa: PLC0415  only this verb needs it
+    from daq.workshop.beginning import begin  # noqa: PLC0415
+
+    given = {
+        "title": title, "source": source, "speaks": speaks, "eol": eol, "line": line, "who": who, "poll": poll,
+        "ask": ask, "got": got, "channels": channel, "quantities": quantity, "units": unit, "age": age,
+        "addressing": addressing, "address": address, "table": table, "type": kind, "words": words, "value": value,
+    }  # fmt: skip
+    question = _question if sys.stdin.isatty() else None
+    begin(file, asked({key: each for key, each in given.items() if each}, question, copy=similar is not None), similar)
+    typer.echo(f"{file}: begun. Fill in what says TODO, then: daq driver test {file}")
+
+
+def _question(text: str) -> str:
+    return str(typer.prompt(text, default="", show_default=False))
 
 
 @app.command("test")

@@ -48,11 +48,17 @@ def examined(path: Path) -> Examined:
     driver, source, problems = judge_driver(path)
     if source is None:
         return Examined(0, problems, [])
-    todo = [] if source.faults else list(_todos(source))
-    told = {problem.split(": ", 1)[0] for problem in problems}
-    problems += [line for line in _lines(source, todo) if line.split(": ", 1)[0] not in told]
+    told = {_row(problem) for problem in problems}
+    for line in [] if source.faults else _lines(source, _todos(source)):
+        if _row(line) not in told:  # one finding is enough to send its author to a line
+            told.add(_row(line))
+            problems.append(line)
     warnings = [] if driver is None else _lines(source, _warnings(driver))
     return Examined(0 if driver is None else len(driver.examples), problems, warnings)
+
+
+def _row(finding: str) -> str:
+    return re.sub(r":\d+: .*", "", finding, flags=re.DOTALL)
 
 
 def _lines(source: Source, found: Iterable[Found]) -> list[str]:

@@ -1,0 +1,191 @@
+"""`daq driver new`: a skeleton that names what is left to do, and is right once that is filled in."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daq.load import load_driver
+from daq.workshop.asking import asked
+from daq.workshop.new import sample
+from tests.workshop.conftest import LIMIT_S, ROOT
+
+TEXT = {
+    "--title": "Acme 100 thermometer",
+    "--source": "Acme manual, edition 3, page 7",
+    "--who": "ACME,100-B,12345,1.0",
+    "--poll": "probe",
+    "--ask": "MEAS?",
+    "--got": "T=  23.415 C",
+    "--quantity": "temperature",
+    "--unit": "Cel",
+    "--age": "500 ms",
+    "--eol": "CRLF",
+    "--line": "9600/8n1",
+}
+METER = {
+    "--speaks": "registers",
+    "--title": "Acme meter",
+    "--source": "Acme manual, page 3",
+    "--poll": "volts",
+    "--channel": "u1",
+    "--quantity": "voltage.phase",
+    "--unit": "V",
+    "--address": "30001",
+    "--addressing": "plc",
+    "--words": "4366 3334",
+    "--value": "230.20001",
+    "--age": "1 s",
+}
+
+
+def words(given):
+    return [word for pair in given.items() for word in pair]
+
+
+@pytest.mark.parametrize(("given", "poll"), [(TEXT, "probe"), (METER, "volts")], ids=["text", "registers"])
+def test_a_driver_of_which_all_is_known_is_right_at_once(daq, given, poll):
+    assert daq("driver", "new", "acme/mine.yaml", *words(given)).code == 0
+    driver, _ = load_driver("acme/mine.yaml")
+    assert poll in driver.polls
+    assert len(driver.examples) == 1
+    assert daq("check", "acme/mine.yaml").code == 0
+    assert daq("driver", "test", "acme/mine.yaml").code == 0
+    assert Path("acme/mine.yaml").read_text().count("#") > 5
+
+
+@pytest.mark.parametrize("speaks", ["text", "registers"])
+def test_what_is_not_known_is_named_line_by_line_and_right_when_filled_in(daq, speaks):
+    assert daq("driver", "new", "mine.yaml", "--speaks", speaks).code == 0
+    text = Path("mine.yaml").read_text()
+    todo = [number for number, line in enumerate(text.splitlines(), 1) if "TODO" in line]
+    said = daq("driver", "test", "mine.yaml")
+    named = [int(found) for found in re.findall(r"^mine\.yaml:(\d+):", said.out, re.MULTILINE)]
+    assert said.code == 1
+    assert sorted(set(named)) == todo
+    known = TEXT if speaks == "text" else METER
+    for pattern, filled in {
+        r"title: TODO.*": f"title: {known['--title']}",
+        r"source: TODO.*": f"source: {known['--source']}",
+        r'"TODO the models"': '"100-B"',
+        r'"TODO the question"': '"MEAS?"',
+        r'"TODO the reply as printed[^"]*"': '"T= {probe:nr2} C"',
+        r"TODO such as voltage.dc": "temperature",
+        r'"TODO UCUM, such as V"': "Cel",
+        r"TODO longest age|TODO how often it renews them": "500 ms",
+        r"TODO a reply as printed": "T=  23.415 C",
+        r"TODO its number|TODO what it reads": "23.415" if speaks == "text" else "230.20001",
+        r"TODO its words[^\"]*": "4366 3334",
+        r"TODO address": "0",
+        r"TODO": "probe",
+    }.items():
+        text = re.sub(pattern, filled, text)
+    Path("mine.yaml").write_text(text)
+    assert daq("driver", "test", "mine.yaml").out.splitlines()[-1].startswith("mine.yaml: 1 example: fine")
+
+
+def test_a_file_that_is_there_is_never_written_over(daq):
+    Path("mine.yaml").write_text("mine")
+    said = daq("driver", "new", "mine.yaml", *words(TEXT))
+    assert said.code == 1
+    assert "mine.yaml: is there already" in said.err
+    assert Path("mine.yaml").read_text() == "mine"
+
+
+def test_beginning_from_a_similar_one(daq):
+    assert daq("driver", "new", "mine.yaml", "--from", "mettler-toledo/mt-sics", "--title", "Other balance").code == 0
+    text = Path("mine.yaml").read_text()
+    assert "# Begun from mettler-toledo/mt-sics" in text
+    assert "\ntitle: Other balance\n" in text
+    assert "# at once, at rest or not" in text
+    said = daq("driver", "test", "mine.yaml")
+    assert said.code == 1
+    assert re.match(r"mine\.yaml:\d+:\d+: source: ", said.out)
+    Path("mine.yaml").write_text(re.sub("source: TODO.*", "source: my manual", text))
+    assert daq("driver", "test", "mine.yaml").code == 0
+
+
+def test_a_similar_one_that_nobody_has(daq):
+    said = daq("driver", "new", "mine.yaml", "--from", "mettler/mt-sics")
+    assert said.code == 1
+    assert "Nearest: 'mettler-toledo/mt-sics'." in said.err
+    assert not Path("mine.yaml").exists()
+
+
+def test_the_schema_is_named_as_seen_from_the_file(daq):
+    daq("driver", "new", "mine.yaml", *words(TEXT))
+    first = Path("mine.yaml").read_text().splitlines()[0]
+    schema = first.removeprefix("# yaml-language-server: $schema=")
+    assert Path(schema).samefile(ROOT / "schemas" / "driver.json")
+
+
+@pytest.mark.parametrize(
+    ("reply", "names", "template", "values"),
+    [
+        ("+1.23E-03,V", ["u"], "{u:nr3},V", {"u": "+1.23E-03"}),
+        ("S S     100.00 g", ["weight"], "S S     {weight:nr2} g", {"weight": "100.00"}),
+        ("1.5,-2", ["a", "b"], "{a:nr2},{b:nr1}", {"a": "1.5", "b": "-2"}),
+        ("1.5 2.5", ["t"], "{t1:nr2} {t2:nr2}", {"t1": "1.5", "t2": "2.5"}),
+        ("CH1 25.0C {ok}", ["t"], "CH1 {t:nr2}C {{ok}}", {"t": "25.0"}),
+        ("VOLT", ["function"], "{function:text}", {"function": "VOLT"}),
+    ],
+)
+def test_a_reply_becomes_a_template(reply, names, template, values):
+    found = sample(reply, names)
+    assert (found.template, found.values) == (template, values)
+
+
+def test_the_author_is_asked_for_what_was_not_said():
+    script = {
+        "Maker": "Acme 100",
+        "Manual": "page 7",
+        "Does it speak": "",
+        "Lines end": "CRLF",
+        "Serial": "",
+        "The reply to": "ACME,100,1,1",
+        "A name for the first": "probe",
+        "Its question": "MEAS?",
+        "Its reply": "23.415 C, 45.1 %",
+        "Longest": "500 ms",
+        "23.415: A name": "t",
+        "23.415: What": "temprature",
+        "  no such": "temperature",
+        "23.415: Its": "Cel",
+        "45.1: A name": "rh",
+        "45.1: What": "humidity.relative",
+        "45.1: Its": "%{RH}",
+    }
+    left = list(script.items())
+
+    def question(text):
+        begins, answer = left.pop(0)
+        assert text.startswith(begins)
+        return answer
+
+    wish = asked({}, question)
+    assert left == []
+    assert (wish.title, wish.eol, wish.line, list(wish.channels)) == ("Acme 100", "\r\n", None, ["t", "rh"])
+    assert list(wish.quantities) == ["temperature", "humidity.relative"]
+
+
+def test_at_a_terminal(folder):
+    near, far = os.openpty()
+    given = {key: word for key, word in TEXT.items() if key != "--title"} | {"--channel": "t", "--speaks": "text"}
+    command = [sys.executable, "-m", "daq", "driver", "new", "mine.yaml", *words(given)]
+    try:
+        os.write(near, "Nhiệt kế Acme\n".encode())
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+        run = subprocess.run(
+            command, stdin=far, capture_output=True, text=True, timeout=LIMIT_S, env=environment, check=False
+        )
+    finally:
+        os.close(near)
+        os.close(far)
+    assert run.returncode == 0, run.stderr
+    assert "Maker and models" in run.stdout
+    assert load_driver("mine.yaml")[0].title == "Nhiệt kế Acme"
