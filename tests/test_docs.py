@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from daq.cli import VERBS
+from daq.export import COLUMNS
 from daq.load import load_bench, load_driver
 
 ROOT = Path(__file__).parents[1]
@@ -55,3 +56,9 @@ def test_every_yaml_snippet_that_is_a_whole_file_loads(name, text, tmp_path, mon
 def test_every_verb_that_is_named_exists(page):
     named = set(re.findall(r"(?:`|^\s*|\$ )(?:sudo )?daq ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
     assert named <= set(VERBS)
+
+
+def test_every_column_of_the_table_is_explained():
+    page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))))
+    assert explained == set(COLUMNS)
