@@ -109,6 +109,7 @@ def test_no_template_takes_two_replies_for_one(driver):
         "'{:blanks}{state:bits}'",
         "'Output format{:blanks}: {format:text}'",  # free text to the end, and no number in it
         "'-{:nr1} {:text}'",  # an alarm in words: an error of the instrument, however long
+        "'E{:blanks}{unit:unit}'",  # a unit that stands twice is in no list of units
         "'mc:{calibrated:word}'",  # a date, printed with or without a blank before it
     ]
     twice = [line for line in lint(driver) if "stands twice" in line]
