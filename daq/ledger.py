@@ -11,11 +11,11 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from daq.clock import Clock
-from daq.core.health import Breaker, Emission, InstrumentHealth, Runs, State, Verdict, one_slot
+from daq.core.health import ANSWERS_AGAIN, Breaker, Emission, InstrumentHealth, Runs, State, Verdict, one_slot
 from daq.core.observation import NS, ClockState, Exchange, Identity, Observation, Slots, Stamp, Status, Timing
 from daq.core.plan import PollPlan
 from daq.session import Met, Outcome, Session
@@ -29,7 +29,7 @@ CLAIM_EVERY_NS = 60 * NS
 """A poll that is answered faster than it can be measured is announced once in this time."""
 
 LOG_EVERY_NS = 60 * NS
-"""An instrument that goes to and fro between ok and degraded is logged once in this time; a lost one always."""
+"""An instrument that goes to and fro is logged as degraded once in this time; as lost, and as ok again, always."""
 
 NOT_YET = Outcome(Status.DISCONNECTED, "not connected yet")
 
@@ -96,7 +96,8 @@ class Party:
         suspect: must pass its barrier before anything it says is believed.
         info: hash of the info that describes it now, made from `described`.
         known: who it was when it was last connected; None before.
-        logged_ns: when its state was last logged; None while it never was.
+        logged: its state as the log has it; None while it never was logged.
+        logged_ns: when that was.
         announced_ns: when it was last announced as having lost track; None if never.
     """
 
@@ -111,7 +112,8 @@ class Party:
     info: str = ""
     described: Met | None = None
     known: Identity | None = None
-    logged_ns: int | None = None
+    logged: Verdict | None = None
+    logged_ns: int = 0
     announced_ns: int | None = None
     counts: Counts = field(default_factory=Counts)
 
@@ -221,30 +223,37 @@ class Ledger:
 
     def judge(self, party: Party, poll: str, outcome: Outcome) -> None:
         """Let an outcome count for the instrument's state."""
-        before = party.health.verdict
-        self._tell(party, before, party.health.outcome(poll, outcome.status, outcome.detail, self._clock.now()))
+        why = None if outcome.status is not Status.WRONG_INSTRUMENT else str(outcome.status)  # an event says which
+        self._tell(party, party.health.outcome(poll, outcome.status, outcome.detail, self._clock.now()), why)
 
     def forgive(self, party: Party, poll: str) -> None:
         """Let it count no longer."""
-        before = party.health.verdict
-        self._tell(party, before, party.health.forget(poll, self._clock.now()))
+        self._tell(party, party.health.forget(poll, self._clock.now()))
 
-    def _tell(self, party: Party, before: Verdict, verdict: Verdict | None) -> None:
-        """Pass a new verdict on; log the first, then lost once, and back once, with how long."""
-        if verdict is None:
+    def _tell(self, party: Party, verdict: Verdict | None, why: str | None = None) -> None:
+        """Pass a new verdict on, and have the log keep up with it; `why` in the log where it is not the verdict's."""
+        if verdict is not None:
+            self._outlets.verdict(party.name, verdict)
+        if verdict is not None or party.logged is not None:
+            self._log(party, party.health.verdict, why)
+
+    def _log(self, party: Party, verdict: Verdict, why: str | None) -> None:
+        """Log the first state and each that differs from what the log says; its last word is what is so.
+
+        One that was lost answers again; what of it still fails is told if it lasts.
+        """
+        now_ns, before = self._clock.now().mono_ns, party.logged
+        back = before is not None and before.state is State.LOST
+        if before is not None and not _worth_a_line(verdict, before, now_ns - party.logged_ns):
             return
-        self._outlets.verdict(party.name, verdict)
-        now_ns, logged_ns = self._clock.now().mono_ns, party.logged_ns
-        if logged_ns is not None:
-            if verdict.state is before.state:
-                return
-            if State.LOST not in (verdict.state, before.state) and now_ns - logged_ns < LOG_EVERY_NS:
-                return
-        party.logged_ns = now_ns
-        better = verdict.state is State.OK or (before.state is State.LOST and logged_ns is not None)
-        told = f"{verdict.state}" if verdict.why is None else f"{verdict.state} ({verdict.why})"
-        if better and logged_ns is not None:
+        if back and verdict.state is State.DEGRADED:
+            verdict, told = replace(verdict, why=ANSWERS_AGAIN), ANSWERS_AGAIN
+        else:
+            told = str(verdict.state) if verdict.why is None else f"{verdict.state} ({why or verdict.why})"
+        better = back or verdict.state is State.OK
+        if better and before is not None and before.why != ANSWERS_AGAIN:
             told += f", after {(verdict.since_utc_ns - before.since_utc_ns) / NS:.0f} s {before.state} ({before.why})"
+        party.logged, party.logged_ns = verdict, now_ns
         log.log(logging.INFO if better else logging.WARNING, "%s: %s", party.name, told)
 
     def describe(self, party: Party) -> None:
@@ -310,6 +319,14 @@ class Ledger:
 def _duration_s(exchanges: tuple[Exchange, ...]) -> float | None:
     ends = [exchange.at_s + exchange.rtt_s for exchange in exchanges if exchange.rtt_s is not None]
     return max(ends, default=None)
+
+
+def _worth_a_line(verdict: Verdict, logged: Verdict, since_ns: int) -> bool:
+    """Say whether a state is news to the log, since_ns after it was told another; degraded waits its minute."""
+    if verdict.state is State.DEGRADED and logged.state is not State.LOST:
+        told = logged.state is State.DEGRADED and (logged.why != ANSWERS_AGAIN or verdict.why == ANSWERS_AGAIN)
+        return not told and since_ns >= LOG_EVERY_NS
+    return verdict.state is not logged.state
 
 
 def joined(missed: Slots | None, due_ns: int) -> Slots:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ async def read_once(loaded: Loaded, only: str | None, clock: Clock) -> Found:
     await discipline.refresh()
     outlets = Outlets(
         emit=found.observations.append,
-        announce=lambda event, details: found.events.append((str(details.get("instrument")), _words(event, details))),
+        announce=partial(_heard, found),
         describe=lambda instrument, met: _note(found, instrument, met),
         verdict=_nothing,
         context=tuple,
@@ -142,8 +143,12 @@ def _note(found: Found, instrument: str, met: Met | None) -> str:
     return ""
 
 
-def _words(event: str, details: Mapping[str, Any]) -> str:
-    return f"{event}: " + ", ".join(f"{key} {value}" for key, value in details.items() if key != "instrument")
+def _heard(found: Found, event: str, details: Mapping[str, Any]) -> None:
+    """Keep an event in words, but for what the observations say themselves."""
+    if event == "wrong_instrument":
+        return
+    said = [str(value) if key == "why" else f"{key} {value}" for key, value in details.items() if key != "instrument"]
+    found.events.append((str(details.get("instrument")), f"{event}: {', '.join(said)}"))
 
 
 def _nothing(_: str, __: Verdict) -> None:

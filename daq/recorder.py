@@ -97,7 +97,8 @@ class Recorder:
         """Keep an event, and say it in the log; the detail `instrument` names the one it concerns."""
         instrument = details.pop("instrument", None)
         where = f"{instrument}: " if instrument else ""
-        log.warning("%s%s: %s", where, event, ", ".join(f"{key}={value}" for key, value in details.items()))
+        said = (str(value) if key == "why" else f"{key}={value}" for key, value in details.items())
+        log.warning("%s%s: %s", where, event, ", ".join(said))
         self._append(self.event_entry(event, details, instrument))
 
     def event_entry(self, event: str, details: Mapping[str, Any], instrument: str | None = None) -> Entry:

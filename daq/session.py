@@ -173,7 +173,7 @@ class Session:
         fields = identify.fields(answers)
         wrong = identify.check(fields)
         if wrong is not None:
-            raise WrongInstrument(f"{self.plan.name}: {wrong}")
+            raise WrongInstrument(wrong)
         return fields
 
     def _read_back(self, readbacks: Sequence[ReadBack], *, again: bool = False) -> Dialogue[dict[str, str]]:
@@ -200,7 +200,7 @@ class Session:
             mend = "It was right before: somebody changed it. It is set anew before the next reading."
         if not self.plan.configure:
             mend = "configure: never leaves it so: set it at the front panel, or put the bench file right."
-        return f"{self.plan.name}: {readback.setting} is {quoted(value)}, wanted {quoted(readback.wanted)}. {mend}"
+        return f"{readback.setting} is {quoted(value)}, wanted {quoted(readback.wanted)}. {mend}"
 
     def _drain_errors(self) -> Dialogue[tuple[str, ...]]:
         """Take the errors out of the instrument's queue and return them, quoted; () with configure: never."""
@@ -223,7 +223,7 @@ class Session:
         content, _ = yield from self._one(verify.step)
         wrong = verify.check(content) if isinstance(content, bytes) else None
         if wrong is not None:
-            raise WrongInstrument(f"{self.plan.name}: {wrong}")
+            raise WrongInstrument(wrong)
 
     def barrier(self) -> Dialogue[None]:
         """Ask what only one reply can answer, and throw away whatever else comes before it. Raises LinkError."""

@@ -223,6 +223,9 @@ CALM_COUNT = 3
 CALM_NS = 10 * NS
 """`ok` comes back after so many good polls in a row, or so long without a bad one: a loose plug must not flicker."""
 
+ANSWERS_AGAIN = "answers again"
+"""Why an instrument is degraded of which nothing is known to fail: it has to prove itself."""
+
 _AWAY = {Status.DISCONNECTED, Status.WRONG_INSTRUMENT}
 _SILENT = {Status.TIMEOUT, Status.DESYNC}
 _ANSWERED = set(Status) - _AWAY - _SILENT - {Status.MISSED, Status.SKIPPED, Status.INTERNAL}
@@ -311,7 +314,7 @@ class InstrumentHealth:
             return State.DEGRADED, next(iter(self._failing.values()))[1]
         if self._good >= CALM_COUNT or mono_ns - self._bad_mono_ns >= CALM_NS:
             return State.OK, None
-        return State.DEGRADED, "answers again"
+        return State.DEGRADED, ANSWERS_AGAIN
 
 
 def _tells_little(failure: tuple[Status, str]) -> int:

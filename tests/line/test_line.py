@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -447,6 +448,53 @@ async def test_the_log_says_once_that_an_instrument_is_absent_from_the_start_and
         await clock.advance(100)
     assert len(caplog.records) == 2
     assert caplog.records[1].message.startswith("dmm: ok, after ")
+
+
+async def test_the_log_says_that_a_lost_instrument_answers_again_and_in_the_end_that_it_is_ok(caplog):
+    caplog.set_level("INFO", "daq.ledger")
+    clock, _, transport = counting()
+    async with running(room(transport, clock)):
+        await clock.advance(2.5)
+        transport.absent = "connection refused"
+        transport.hang_up()
+        await clock.advance(18)
+        transport.absent = None
+        await clock.advance(40)
+    said = [re.sub(r"\d+ s", "N s", record.message) for record in caplog.records]
+    assert said == [
+        "dmm: ok",
+        "dmm: lost (n: disconnected: nobody is there)",
+        "dmm: answers again, after N s lost (n: disconnected: nobody is there)",
+        "dmm: ok",
+    ]
+
+
+async def test_the_logs_last_word_is_what_is_so_however_often_it_changed_before(caplog):
+    caplog.set_level("INFO", "daq.ledger")
+    clock, counter, transport = counting()
+    bench = room(transport, clock, instrument(poll("n", NS), poll("x", 7 * NS, ask=b"X?\n")))
+    async with running(bench):
+        for spoilt in (True, False, True, False, True):
+            counter.spoilt = b"X?\n" if spoilt else b""
+            await clock.advance(21)
+        await clock.advance(60)
+        assert caplog.records[-1].message.startswith("dmm: degraded (x: protocol")
+        counter.spoilt = b""
+        await clock.advance(30)
+        assert caplog.records[-1].message.startswith("dmm: ok, after ")
+    assert len(caplog.records) <= 7
+
+
+async def test_the_log_says_once_what_the_wrong_instrument_is(caplog):
+    caplog.set_level("INFO", "daq.ledger")
+    clock, counter, transport = counting()
+    counter.serial = "S2"
+    bench = room(transport, clock, instrument(serial="S1"))
+    async with running(bench):
+        await clock.advance(5)
+    assert bench.events == [("wrong_instrument", {"instrument": "dmm", "why": "serial number S2"})]
+    assert bench.observations[0].detail == "serial number S2"
+    assert [record.message for record in caplog.records] == ["dmm: lost (wrong_instrument)"]
 
 
 async def test_once_says_what_is_wrong_with_an_absent_instrument():

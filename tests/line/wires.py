@@ -130,6 +130,7 @@ class CountingInstrument:
     log: dict[int, str] = field(default_factory=dict)  # when it was asked -> what it answers
     number: int = 0
     free_ns: int = 0
+    spoilt: bytes = b""  # the question that is answered with what cannot be read
 
     def __call__(self, data: bytes, now_ns: int) -> list[tuple[int, bytes]]:
         if not data.endswith(b"?\n"):
@@ -143,6 +144,8 @@ class CountingInstrument:
     def _say(self, data: bytes, now_ns: int) -> bytes:
         if data == b"IDN?\n":
             return f"COUNTER,{self.serial}\n".encode()
+        if data == self.spoilt:
+            return b"oops\n"
         self.number += 1
         self.log[now_ns] = f"{self.number}.0"
         return f"{self.number}.0\n".encode()
