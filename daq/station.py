@@ -204,6 +204,8 @@ class Station:
 
     def _start_lines(self, loaded: Loaded, phases: build.Phases, kept: Iterable[str] = ()) -> None:
         self.phases = dict(phases)
+        for each in loaded.overfull:
+            log.warning("%s", each)
         for name, planned in build.planned(loaded, phases).items():
             if name in kept:
                 continue

@@ -3,12 +3,12 @@
 An estimate from below: bytes at the line's speed, pauses, apertures and settling are known; how long an instrument
 thinks beside them is not. Replies in text are taken to be as long as the driver's examples show them.
 
-    Wiring, InstrumentPlan, Driver -> [costs] -> Cost -> `daq plan`
+    Wiring, InstrumentPlan, Driver -> [costs] -> Cost -> `daq plan`;  [overfull] -> warnings
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -70,6 +70,19 @@ def costs(wiring: Wiring, plans: Mapping[str, InstrumentPlan], drivers: Mapping[
                 entering_ns = poll.mode.settle_ns + poll.mode.discard * takes
                 takes += round(entering_ns * _entered(poll, plan.polls))
             yield Cost(name, poll.name, poll.every_ns, tuple(_shown(step) for step in poll.steps), takes)
+
+
+def overfull(
+    wirings: Iterable[Wiring], plans: Mapping[str, InstrumentPlan], drivers: Mapping[str, Driver]
+) -> Iterator[str]:
+    """Say of each wire that is to do more than it can how much that is."""
+    for wiring in wirings:
+        load = sum(cost.load for cost in costs(wiring, plans, drivers))
+        if load > 1:
+            yield (
+                f"wire {wiring.name}: its polls take {load:.0%} of its time at least, so slots will be missed. Make "
+                "intervals longer or apertures shorter; daq plan shows what each takes."
+            )
 
 
 def _entered(poll: PollPlan, polls: Sequence[PollPlan]) -> Fraction:

@@ -14,12 +14,13 @@ from pydantic import ValidationError
 
 from daq.core import explain
 from daq.core.bench import Bench
+from daq.core.budget import overfull
 from daq.core.compile import compile_instrument
 from daq.core.driver import Driver, RegisterDriver, TextDriver
 from daq.core.errors import ConfigError, quoted
 from daq.core.examples import compile_problems, lint, run_examples
 from daq.core.plan import InstrumentPlan, Problem
-from daq.core.wiring import wiring_problems
+from daq.core.wiring import wiring_problems, wirings
 from daq.core.written import Keys, Place, Source, dotted
 from daq.load.shelf import Shelf
 from daq.load.source import FileProblem, read_yaml
@@ -49,6 +50,12 @@ class Loaded:
     def bench_hash(self) -> str:
         """Of the bench file, 12 hexadecimal digits."""
         return self.source.hash
+
+    @property
+    def overfull(self) -> list[str]:
+        """Wires that are to do more than they can, in words."""
+        drivers = {name: self.drivers[entry.driver] for name, entry in self.bench.instruments.items()}
+        return list(overfull(wirings(self.bench, self.drivers), self.plans, drivers))
 
     @property
     def driver_hashes(self) -> dict[str, str]:
@@ -130,8 +137,9 @@ def check_file(path: str | Path) -> list[str]:
     if "driver" in keys or "speaks" in keys:
         return lint(load_driver(path)[0])
     if "bench" in keys or ("instruments" in keys and "world" not in keys):
-        plans = load_bench(path).plans
-        return [f"instruments.{name}: {warning}" for name, plan in plans.items() for warning in plan.warnings]
+        loaded = load_bench(path)
+        warnings = [f"instruments.{name}: {told}" for name, plan in loaded.plans.items() for told in plan.warnings]
+        return [*warnings, *loaded.overfull]
     found.add(source, (), "neither a bench nor a driver. A bench begins with 'bench: 1', a driver with 'driver: 1'.")
     raise found.error()
 

@@ -8,10 +8,16 @@ import pytest
 
 from daq.core.budget import Cost, costs
 from daq.core.wiring import wirings
-from daq.load import load_bench
+from daq.load import check_file, load_bench
 
 CASES = Path(__file__).parent.parent / "cases" / "bad"
 MS = 10**6
+
+
+def bench(folder: Path, instruments: str, wires: str = "{}") -> Path:
+    head = f"bench: 1\nstation: {{site: lab, name: bench1}}\nwires: {wires}\ninstruments:\n"
+    (folder / "bench.yaml").write_text(head + instruments)
+    return folder / "bench.yaml"
 
 
 @pytest.fixture
@@ -19,9 +25,7 @@ def reckon(tmp_path: Path):
     (tmp_path / "drivers").symlink_to(CASES / "drivers")
 
     def of(instruments: str, wires: str = "{}") -> list[Cost]:
-        head = f"bench: 1\nstation: {{site: lab, name: bench1}}\nwires: {wires}\ninstruments:\n"
-        (tmp_path / "bench.yaml").write_text(head + instruments)
-        loaded = load_bench(tmp_path / "bench.yaml")
+        loaded = load_bench(bench(tmp_path, instruments, wires))
         drivers = {name: loaded.drivers[each.driver] for name, each in loaded.bench.instruments.items()}
         return [
             cost for wiring in wirings(loaded.bench, loaded.drivers) for cost in costs(wiring, loaded.plans, drivers)
@@ -52,6 +56,17 @@ def test_modes_are_entered_as_often_as_the_rarer_poll_wants(reckon, tmp_path: Pa
     assert fast.takes_ns == 200 * MS + (500 + 200) * MS // 10
     assert slow.takes_ns == 200 * MS + (500 + 200) * MS
     assert fast.load == pytest.approx(0.27)
+
+
+def test_a_wire_that_is_to_do_more_than_it_can_is_warned_of(tmp_path: Path):
+    (tmp_path / "drivers").symlink_to(CASES / "drivers")
+    of = '  dmm1: {driver: acme/settling, at: {tcp: "h:1"}, poll: {fast: %s, slow: 10 s}}\n'
+    # fast: 200 ms and a fiftieth of 700 ms in 200 ms; slow: 900 ms in 10 s
+    warned = check_file(bench(tmp_path, of % "200 ms"))
+    assert [line.partition(", so")[0] for line in warned if "wire" in line] == [
+        "wire h:1: its polls take 116% of its time at least"
+    ]
+    assert not any("wire h:1" in line for line in check_file(bench(tmp_path, of % "500 ms")))
 
 
 def test_one_mode_alone_is_entered_once_and_costs_nothing(reckon):
