@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 import signal
 import sys
@@ -73,7 +74,7 @@ class Shown:
             if message.topic.split("/")[-2] in {"obs", "late"}:
                 self.arrived.append((message.payload, message.arrived_ns))
                 self.first.set()
-            elif self.board.online == "offline" and self.arrived:
+            elif self.board.online == "offline":
                 self.offline.set()
 
 
@@ -128,7 +129,7 @@ async def _observe(
         if code != 0:
             raise DaqError(f"The daemon left with exit code {code}:\n{(folder / 'daemon.log').read_text()}")
         with contextlib.suppress(TimeoutError):  # the audit tells what did not come
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(5 if shown.board.online == "online" else 0):  # else it was stopped before
                 await shown.offline.wait()
         return loaded
 
@@ -205,7 +206,7 @@ def _bench_file(folder: Path, instruments: Any, wires: Any, port: int) -> Loaded
     source = data_path("configs") / "demo.yaml"
     here = placed(read_yaml(source, str(source)).data, instruments, wires, port)
     path = folder / "demo.yaml"
-    path.write_bytes(orjson.dumps(here, option=orjson.OPT_INDENT_2))
+    path.write_text(json.dumps(here, indent=2), encoding="utf-8")
     return load_bench(path)
 
 
