@@ -274,6 +274,9 @@ NOT_SIMULATED = {
     ),
     ("fluke/1502a", "newest"),  # for a readout that does not talk by itself
     ("fluke/1502a", "newest_resistance"),
+    ("mettler-toledo/mt-sics", "tare"),  # the stand-in has no tare
+    ("vaisala/ptu300", "checked"),  # the stand-in sends no checksum
+    ("eastron/sdm630", "angles"),  # the stand-in holds zeros there
     ("fluke/1502a", "resistance"),  # the stand-in is set to degrees
 }
 
