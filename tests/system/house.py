@@ -77,20 +77,20 @@ BENCH: dict[str, Any] = {
             "asset": "A-1",
             "serial_number": "SIM-DMM-1",
             "role": "reference",
-            "poll": {"vref": {"ask": "dcv", "every": "500 ms", "settings": {"range": "100 V", "nplc": 1}}},
+            "poll": {"vref": {"ask": "dcv", "every": "250 ms", "settings": {"range": "100 V", "nplc": 1}}},
         },
         "cal1": {
             "driver": "fluke/5730a",
             "at": {"visa": "TCPIP0::127.0.0.1::hislip0,4::INSTR"},
             "serial_number": "SIM-CAL-1",
             "configure": "never",
-            "poll": {"voltage": "500 ms"},
+            "poll": {"voltage": "250 ms"},
         },
         "balance1": {
             "driver": "mettler-toledo/mt-sics",
             "at": {"serial": "/nowhere/balance1", "line": "9600/8n1"},
             "serial_number": "SIM-BAL-1",
-            "poll": {"weight": "500 ms"},
+            "poll": {"weight": "250 ms"},
         },
         "thermometer1": {
             "driver": "fluke/1502a",
@@ -102,17 +102,17 @@ BENCH: dict[str, Any] = {
             "driver": "vaisala/ptu300",
             "at": {"serial": "/nowhere/ambient1"},
             "serial_number": "SIM-PTU-1",
-            "poll": {"ambient": "500 ms"},
+            "poll": {"ambient": "250 ms"},
         },
         "pressure1": {
             "driver": "druck/pace5000",
             "at": {"tcp": "127.0.0.1:2"},
             "serial_number": "SIM-PACE-1",
-            "poll": {"absolute": "500 ms"},
+            "poll": {"absolute": "250 ms"},
         },
-        "meter1": _meter(4290000001, {"wire": "rs485a", "unit": 1}, "500 ms"),
-        "meter2": _meter(4290000002, {"wire": "rs485a", "unit": 2}, "500 ms"),
-        "meter3": _meter(4290000003, {"modbus_tcp": "127.0.0.1:3", "unit": 1}, "500 ms"),
+        "meter1": _meter(4290000001, {"wire": "rs485a", "unit": 1}, "250 ms"),
+        "meter2": _meter(4290000002, {"wire": "rs485a", "unit": 2}, "250 ms"),
+        "meter3": _meter(4290000003, {"modbus_tcp": "127.0.0.1:3", "unit": 1}, "250 ms"),
     },
 }
 """The bench of that world; its addresses are put in when the stand-ins have said where they stand."""
@@ -289,6 +289,9 @@ class Ear:
             self.heard.append(heard)
             self._changed.notify_all()
 
+    def say(self, topic: str) -> None:
+        self._client.publish(topic, b"{}", 1)
+
     def until(self, question: Callable[[], Any], what: str) -> Any:
         """Return the answer once it is true; it is asked again after each message."""
         with self._changed:
@@ -393,6 +396,7 @@ class Daemon:
     environ: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = (sys.executable, "-m", "daq")
     process: subprocess.Popen[bytes] | None = None
+    log_begins: int = 0
 
     @property
     def env(self) -> dict[str, str]:
@@ -401,6 +405,7 @@ class Daemon:
 
     def start(self) -> None:
         with (self.folder / "daemon.log").open("ab") as said:
+            self.log_begins = said.tell()
             self.process = subprocess.Popen(
                 [*self.command, "run", str(self.bench)],
                 cwd=self.folder,
@@ -410,7 +415,8 @@ class Daemon:
             )
 
     def log(self) -> str:
-        return (self.folder / "daemon.log").read_text(errors="replace")
+        """Return what it has said since it was started last."""
+        return (self.folder / "daemon.log").read_bytes()[self.log_begins :].decode(errors="replace")
 
     def said(self, words: str) -> str:
         """Wait until the log holds it."""
@@ -535,6 +541,15 @@ class House:
             for name, plan in loaded.plans.items()
             for poll in plan.polls
         }
+
+    def kill_broker(self) -> None:
+        """Kill the broker when the ear has all that it took: what it acknowledged it may lose, and that is its own."""
+        with self.daemon.frozen():
+            for number in range(2):  # what came before the first is read before the second
+                self.ear.say(f"ear/{number}")
+                self.ear.until(lambda number=number: self.ear.heard[-1].topic == f"ear/{number}", "the ear's own word")
+            self.broker.kill()
+            self.ear.deaf()
 
     def audit(self) -> Audit:
         """Compare every observation that was heard with what the stand-ins logged."""

@@ -42,13 +42,16 @@ def complete(house, since):
             f"live {name}",
         )
 
-    def no_gap():
+    def missing():
         streams = defaultdict(set)
         for instrument, poll, _, seq in numbered(house):
             streams[instrument, poll].add(seq)
-        return all(len(seqs) == max(seqs) for seqs in streams.values())
+        return {name: gap for name, seqs in streams.items() if (gap := set(range(1, max(seqs))) - seqs)}
 
-    house.ear.until(no_gap, "every number up to the highest")
+    try:
+        house.ear.until(lambda: not missing(), "every number up to the highest")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {missing()}\n{house.daemon.log()}") from None
 
 
 def test_nothing_is_there_at_the_start_and_all_of_it_comes(empty):
@@ -110,28 +113,26 @@ def test_a_name_that_does_not_resolve_stops_nobody(empty):
 
 def test_a_broker_that_is_killed_and_comes_back_gets_everything(empty):
     empty.start(only=SMALL)
-    for _ in range(2):
-        mark = empty.ear.mark()
-        empty.ear.next("dmm1", mark, count=2)
-        empty.broker.kill()
-        empty.ear.deaf()
-        before = empty.daemon.ask(do="status")[0]["instruments"]["dmm1"]["good"]
-        eventually(
-            lambda before=before: empty.daemon.ask(do="status")[0]["instruments"]["dmm1"]["good"] > before + 3,
-            "values while nobody hears them",
-        )
-        with empty.daemon.frozen():
-            empty.broker.start()
-            empty.ear.listening()
-        complete(empty, empty.ear.mark())
+    mark = empty.ear.mark()
+    empty.ear.next("dmm1", mark, count=2)
+    empty.kill_broker()
+    before = empty.daemon.ask(do="status")[0]["instruments"]["dmm1"]["good"]
+    eventually(
+        lambda: empty.daemon.ask(do="status")[0]["instruments"]["dmm1"]["good"] > before + 3,
+        "values while nobody hears them",
+    )
+    with empty.daemon.frozen():
+        empty.broker.start()
+        empty.ear.listening()
+    complete(empty, empty.ear.mark())
     without_a_gap_and_never_two_under_one_number(empty)
     assert empty.ear.status() == "online"
     assert any(heard.is_late for heard in empty.ear.obs("dmm1"))
     audit = empty.audit()
     assert (audit.wrong, audit.outside) == (0, 0), audit.told
     log = empty.daemon.log()
-    assert log.count(": connected") == 3
-    assert log.count("The journal keeps what is not delivered") <= 4  # once for each thing that was seen
+    assert log.count(": connected") == 2
+    assert log.count("The journal keeps what is not delivered") <= 2  # once for each thing that was seen
 
 
 def test_a_daemon_that_is_killed_goes_on_where_it_was(empty):
@@ -157,8 +158,7 @@ def test_a_daemon_that_is_killed_goes_on_where_it_was(empty):
 
 def test_killed_while_the_broker_is_away_it_delivers_what_it_had_kept(empty):
     empty.start(only=SMALL)
-    empty.broker.kill()
-    empty.ear.deaf()
+    empty.kill_broker()
     before = empty.daemon.ask(do="journal_info")[0]["journal"]["streams"]["dmm1/vref"]
     eventually(
         lambda: empty.daemon.ask(do="journal_info")[0]["journal"]["streams"]["dmm1/vref"] > before + 3, "more records"
@@ -173,11 +173,7 @@ def test_killed_while_the_broker_is_away_it_delivers_what_it_had_kept(empty):
     without_a_gap_and_never_two_under_one_number(empty)
     kept = [heard.json["seq"] for heard in empty.ear.obs("dmm1") if heard.is_late]
     assert set(range(before + 1, before + 4)) <= set(kept)
-
-
-def test_interrupted_at_the_keyboard_it_ends_as_when_told_to(empty):
-    empty.start(only=SMALL)
-    empty.daemon.send(signal.SIGINT)
+    empty.daemon.send(signal.SIGINT)  # as Ctrl-C does
     assert empty.daemon.ended() == 0
     empty.ear.until(lambda: empty.ear.status() == "offline", "offline")
     assert "Traceback" not in empty.daemon.log()

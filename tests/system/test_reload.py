@@ -92,14 +92,14 @@ def test_what_a_reload_changes_and_what_it_leaves_alone(empty):
 def test_a_wrong_bench_does_not_start(empty):
     bench = {
         **BENCH,
-        "instruments": {"dmm1": {**BENCH["instruments"]["dmm1"], "driver": "keysight/34470"}},
+        "instruments": {"dmm1": {**BENCH["instruments"]["dmm1"], "driver": "keysight/34465"}},
         "wires": {},
     }
     empty.write(bench)
     run = empty.daemon.verb("run", str(empty.daemon.bench))
     assert run.returncode == 1
     assert run.stderr.startswith("bench.yaml:")
-    assert "instruments.dmm1.driver: no driver 'keysight/34470'. Nearest: 'keysight/34465a'" in run.stderr
+    assert "instruments.dmm1.driver: no driver 'keysight/34465'. Nearest: 'keysight/34465a'" in run.stderr
     assert "Traceback" not in run.stderr
     assert not empty.daemon.state.exists()
     run = empty.daemon.verb("run", str(empty.folder / "nothing.yaml"))
