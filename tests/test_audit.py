@@ -118,6 +118,14 @@ def test_one_answer_serves_one_observation():
     assert audit(twice).wrong == 1
 
 
+def test_an_answer_that_drips_is_not_taken_for_the_one_before_it():
+    """Its last byte came long after the first, which bounds the time; the same digits had been sent just before."""
+    before, dripping = published(1, ASKED_S - 0.25), published(2)
+    dripping["exchanges"][0]["rtt"] = 0.45
+    lines = [logged(ASKED_S - 0.25), logged(answered_mono_ns=int((ASKED_S + 0.45) * NS))]
+    assert audit([before, dripping], *lines).wrong == 0
+
+
 def test_the_same_message_again_is_a_duplicate_and_another_under_its_id_is_wrong():
     found = audit([published(), published()])
     assert (found.duplicates, faults(found)) == (1, {})

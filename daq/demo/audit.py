@@ -163,8 +163,8 @@ class Audit:
         """Yield the logged answer to this very question: the same was asked and answered many times.
 
         The last byte of an observation came after the end of its bounds, so that its questions were asked no earlier
-        than is reckoned back from there: the first such question is its own, for a wire asks one at a time. What came
-        unasked was sent before it was seen, and is the last such.
+        than is reckoned back from there: the first such question is its own, for a wire asks one at a time; of an answer
+        that dripped, the first that no other observation cites. What came unasked was sent before it was seen, and is the last such.
         """
         if exchange["rtt"] is None:
             return
@@ -174,7 +174,8 @@ class Audit:
         given = self.witness.answers(instrument, exchange)
         if exchange["ask"]:
             found = [answer for answer in given if answer.asked_ns >= asked_ns]
-            yield from sorted(found, key=lambda answer: answer.asked_ns)[:1]
+            free = [answer for answer in found if self._cited.get(answer, message["id"]) == message["id"]]
+            yield from sorted(free or found, key=lambda answer: answer.asked_ns)[:1]
         else:
             found = [answer for answer in given if answer.answered_ns <= ended_ns + ROUNDED_NS]
             yield from sorted(found, key=lambda answer: answer.answered_ns)[-1:]

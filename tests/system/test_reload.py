@@ -103,5 +103,5 @@ def test_a_wrong_bench_does_not_start(empty):
     assert "Traceback" not in run.stderr
     assert not empty.daemon.state.exists()
     run = empty.daemon.verb("run", str(empty.folder / "nothing.yaml"))
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert "nothing.yaml" in run.stderr
