@@ -163,8 +163,9 @@ class Audit:
         """Yield the logged answer to this very question: the same was asked and answered many times.
 
         The last byte of an observation came after the end of its bounds, so that its questions were asked no earlier
-        than is reckoned back from there: the first such question is its own, for a wire asks one at a time; of an answer
-        that dripped, the first that no other observation cites. What came unasked was sent before it was seen, and is the last such.
+        than is reckoned back from there: the first such question is its own, for a wire asks one at a time; of an
+        answer that dripped, the first that no other observation cites. What came unasked was sent before it was seen,
+        and is the last such.
         """
         if exchange["rtt"] is None:
             return
