@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check schemas lock clean
+.PHONY: demo test bench check schemas lock clean
 
 demo: .venv/ready
 	@exec $(BIN)/daq demo $(ARGS)
 
 test: .venv/ready
 	$(BIN)/python -m pytest $(ARGS)
+
+# What the daemon costs beside what one would otherwise use; says what is missing, installs nothing.
+bench: .venv/ready
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 check: .venv/ready
 	$(BIN)/ruff check .
