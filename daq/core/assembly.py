@@ -26,7 +26,7 @@ from daq.core.formula import names, span_ns
 from daq.core.plan import ChannelPlan, Problem
 from daq.core.quantity import duration_ns, in_unit
 from daq.core.settings import as_number, setting_text
-from daq.core.units import QUANTITIES, UnitError, check_unit, symbol
+from daq.core.units import QUANTITIES, UnitError, check_fits, check_unit, symbol
 
 Path = tuple[str | int, ...]
 
@@ -229,6 +229,8 @@ class Assembly:
         if channel.quantity not in QUANTITIES:
             message = f"no quantity {channel.quantity!r}. {nearest(channel.quantity, QUANTITIES)}"
             self.wrong_driver((*path, "quantity"), message)
+        elif channel.kind == "number":
+            self._check_fits(channel, path)
         if channel.kind == "enum" and not channel.enum:
             self.wrong_driver(path, "kind enum needs the meaning of each code: enum: {'0': off, '1': on}.")
         override = self.entry.channels.get(name)
@@ -242,6 +244,25 @@ class Assembly:
             asset=override.asset if override else None,
             label=(override.label if override else None) or channel.label,
         )
+
+    def _check_fits(self, channel: Channel, path: Path) -> None:
+        """Note a unit that is none of the quantity; where settings decide, the bench file has it wrong."""
+        printed = getattr(channel, "units", {})
+        if printed and "quantity" in channel.set_by:
+            return  # the reply says which of many units it is, and the bench file what is measured
+        decides = channel.set_by.get("unit") or channel.set_by.get("quantity")
+        for unit, key in ((channel.unit, "unit"), *((each, "units") for each in printed.values())):
+            try:
+                check_unit(unit)
+            except UnitError:
+                continue  # told before
+            try:
+                check_fits(channel.quantity, unit)
+            except UnitError as error:
+                if decides and key == "unit":
+                    self.wrong_bench(("settings", decides), str(error))
+                else:
+                    self.wrong_driver((*path, key), str(error))
 
     def check_unit(self, unit: str, path: Path) -> None:
         """Note a unit that is no UCUM code."""

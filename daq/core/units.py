@@ -3,12 +3,14 @@
 UCUM (ucum.org, version 2.1) is large; here stands the part that a calibration laboratory uses, checked by its grammar:
 atoms with metric prefixes, exponents, `.`, `/`, annotations in braces. Nothing is converted. Pure.
 
-    driver (unit, quantity) -> [check_unit, symbol] -> plan -> info
+    driver (unit, quantity) -> [check_unit, check_fits, symbol] -> plan -> info
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 
 from daq.core.errors import nearest
@@ -78,102 +80,140 @@ _SYMBOLS = {  # whole codes that people write otherwise
     "dB{mW}": "dBm",
 }
 
+_MADE_OF = {  # atom -> what it is made of, factors left out; those not here are made of themselves
+    **dict.fromkeys(("%", "[ppth]", "[ppm]", "[ppb]", "[pi]", "10*", "10^", "[pH]"), "1"),
+    **dict.fromkeys(("deg", "'", "''"), "rad"),
+    **dict.fromkeys(("min", "h", "d", "a", "wk"), "s"),
+    **dict.fromkeys(("t", "u", "[lb_av]", "[oz_av]", "[gr]", "[car_m]"), "g"),
+    **dict.fromkeys(("[in_i]", "[ft_i]"), "m"),
+    **dict.fromkeys(("Cel", "[degF]", "[degR]"), "K"),
+    **dict.fromkeys(("bar", "atm", "[psi]", "m[Hg]", "m[H2O]", "[in_i'Hg]", "[in_i'H2O]"), "Pa"),
+    **dict.fromkeys(("L", "l"), "m3"),
+    "[g]": "m/s2",
+    "N": "g.m/s2",
+    "[lbf_av]": "N",
+    "Pa": "N/m2",
+    "J": "N.m",
+    "eV": "J",
+    "W": "J/s",
+    "C": "A.s",
+    "V": "W/A",
+    "Ohm": "V/A",
+    "S": "A/V",
+    "F": "C/V",
+    "Wb": "V.s",
+    "H": "Wb/A",
+    "T": "Wb/m2",
+    "G": "T",
+    "Hz": "/s",
+    "Bq": "/s",
+    "sr": "rad2",
+    "lm": "cd.sr",
+    "lx": "lm/m2",
+    "Gy": "J/g",
+    "Sv": "J/g",
+}
+
+_NAMES = {"C": "coulomb", "F": "farad", "G": "gauss", "H": "henry", "N": "newton", "S": "siemens", "T": "tesla"}
+"""Letters that people take for degrees, seconds, grams and the like."""
+
 _SUPERSCRIPT = str.maketrans("+-0123456789", "⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _COMPONENT = re.compile(
     r"(?P<atom>10[*^]|(?:[A-Za-z%']|\[[^\]\s]*\])+|[1-9][0-9]*)?(?P<power>[+-]?[0-9]+)?(?P<note>\{[^{}\s]+\})?"
 )
 
-QUANTITIES = frozenset(
-    (
-        "acceleration",
-        "angle.phase",
-        "angle.plane",
-        "capacitance",
-        "charge",
-        "concentration",
-        "conductance",
-        "conductivity",
-        "count",
-        "current.ac",
-        "current.dc",
-        "current.demand",
-        "current.setpoint",
-        "current.thd",
-        "density",
-        "dewpoint",
-        "dissipation_factor",
-        "distortion",
-        "energy",
-        "energy.active",
-        "energy.apparent",
-        "energy.reactive",
-        "flow.mass",
-        "flow.volume",
-        "force",
-        "frequency",
-        "frequency.setpoint",
-        "gain",
-        "humidity.absolute",
-        "humidity.relative",
-        "illuminance",
-        "impedance",
-        "inductance",
-        "length",
-        "level.power",
-        "level.sound",
-        "level.voltage",
-        "magnetic_flux_density",
-        "mass",
-        "mass.net",
-        "mass.tare",
-        "period",
-        "ph",
-        "phase",
-        "power.active",
-        "power.apparent",
-        "power.dc",
-        "power.demand",
-        "power.factor",
-        "power.reactive",
-        "power.rf",
-        "power.thermal",
-        "pressure.absolute",
-        "pressure.barometric",
-        "pressure.differential",
-        "pressure.gauge",
-        "pressure.setpoint",
-        "rate.pressure",
-        "rate.temperature",
-        "ratio",
-        "reactance",
-        "resistance.2wire",
-        "resistance.4wire",
-        "resistance.setpoint",
-        "rotation",
-        "speed",
-        "state",
-        "status",
-        "strain",
-        "temperature",
-        "temperature.air",
-        "temperature.dewpoint",
-        "temperature.setpoint",
-        "temperature.surface",
-        "time",
-        "time.interval",
-        "torque",
-        "vacuum",
-        "velocity",
-        "voltage.ac",
-        "voltage.dc",
-        "voltage.line",
-        "voltage.phase",
-        "voltage.setpoint",
-        "voltage.thd",
-        "volume",
-    )
-)
-"""What can be measured: general to special, so that a reader may ask for all voltages. New names are added here."""
+QUANTITIES: Mapping[str, tuple[str, ...]] = {
+    "acceleration": ("m/s2", "[g]"),
+    "angle.phase": ("deg", "rad"),
+    "angle.plane": ("deg", "rad"),
+    "capacitance": ("F",),
+    "charge": ("C", "A.h"),
+    "concentration": ("[ppm]", "mol/L", "g/L", "/m3"),
+    "conductance": ("S",),
+    "conductivity": ("S/m",),
+    "count": ("1",),
+    "current.ac": ("A",),
+    "current.dc": ("A",),
+    "current.demand": ("A",),
+    "current.setpoint": ("A",),
+    "current.thd": ("%", "dB"),
+    "density": ("kg/m3",),
+    "dewpoint": ("Cel", "K", "[degF]"),
+    "dissipation_factor": ("1", "%"),
+    "distortion": ("%", "dB"),
+    "energy": ("J", "W.h"),
+    "energy.active": ("W.h", "J"),
+    "energy.apparent": ("V.A.h",),
+    "energy.reactive": ("V.A{reactive}.h",),
+    "flow.mass": ("kg/h", "g/s"),
+    "flow.volume": ("L/min", "m3/h"),
+    "force": ("N", "[lbf_av]"),
+    "frequency": ("Hz",),
+    "frequency.setpoint": ("Hz",),
+    "gain": ("dB", "1"),
+    "humidity.absolute": ("g/m3", "g/kg"),
+    "humidity.relative": ("%{RH}", "1"),
+    "illuminance": ("lx",),
+    "impedance": ("Ohm",),
+    "inductance": ("H",),
+    "length": ("m", "mm", "[in_i]"),
+    "level.power": ("dB{mW}",),
+    "level.sound": ("dB",),
+    "level.voltage": ("dB{V}", "dB{uV}"),
+    "magnetic_flux_density": ("T", "G"),
+    "mass": ("g", "kg", "[lb_av]"),
+    "mass.net": ("g", "kg", "[lb_av]"),
+    "mass.tare": ("g", "kg", "[lb_av]"),
+    "period": ("s",),
+    "ph": ("[pH]",),
+    "phase": ("deg", "rad"),
+    "power.active": ("W",),
+    "power.apparent": ("V.A",),
+    "power.dc": ("W",),
+    "power.demand": ("W", "V.A"),
+    "power.factor": ("1", "%"),
+    "power.reactive": ("V.A{reactive}",),
+    "power.rf": ("W", "dB{mW}"),
+    "power.thermal": ("W",),
+    "pressure.absolute": ("Pa", "bar", "mm[Hg]", "[psi]"),
+    "pressure.barometric": ("hPa", "mbar", "mm[Hg]", "[in_i'Hg]"),
+    "pressure.differential": ("Pa", "bar", "mm[Hg]", "[psi]"),
+    "pressure.gauge": ("Pa", "bar", "mm[Hg]", "[psi]"),
+    "pressure.setpoint": ("Pa", "bar", "mm[Hg]", "[psi]"),
+    "rate.pressure": ("Pa/s", "bar/min", "[psi]/s"),
+    "rate.temperature": ("K/s", "Cel/min", "[degF]/min"),
+    "ratio": ("1", "%", "[ppm]"),
+    "reactance": ("Ohm",),
+    "resistance.2wire": ("Ohm",),
+    "resistance.4wire": ("Ohm",),
+    "resistance.setpoint": ("Ohm",),
+    "rotation": ("/min", "Hz", "deg/s"),
+    "speed": ("m/s", "/min"),
+    "state": ("1",),
+    "status": ("1",),
+    "strain": ("um/m", "1"),
+    "temperature": ("Cel", "K", "[degF]"),
+    "temperature.air": ("Cel", "K", "[degF]"),
+    "temperature.dewpoint": ("Cel", "K", "[degF]"),
+    "temperature.setpoint": ("Cel", "K", "[degF]"),
+    "temperature.surface": ("Cel", "K", "[degF]"),
+    "time": ("s", "h"),
+    "time.interval": ("s",),
+    "torque": ("N.m",),
+    "vacuum": ("Pa", "mbar", "mm[Hg]"),
+    "velocity": ("m/s",),
+    "voltage.ac": ("V",),
+    "voltage.dc": ("V",),
+    "voltage.line": ("V",),
+    "voltage.phase": ("V",),
+    "voltage.setpoint": ("V",),
+    "voltage.thd": ("%", "dB"),
+    "volume": ("L", "m3"),
+}
+"""What can be measured: general to special, so that a reader may ask for all voltages. New names are added here.
+
+Beside each, units that fit: another of the same dimension fits as well, with whatever prefix.
+"""
 
 
 class UnitError(ValueError):
@@ -188,6 +228,52 @@ def check_unit(code: str) -> None:
     """
     for part in _components(code):
         _printed(part, code)
+
+
+def check_fits(quantity: str, unit: str) -> None:
+    """Refuse a unit that is none of this quantity, such as coulomb of temperature.
+
+    Args:
+        quantity: from the list.
+        unit: a UCUM code.
+
+    Raises:
+        UnitError: it has another dimension; the message names some that fit. Or it is no UCUM code.
+    """
+    fitting = QUANTITIES[quantity]
+    if dimension(unit) not in {dimension(each) for each in fitting}:
+        name = f" ({_NAMES[unit]})" if unit in _NAMES else ""
+        raise UnitError(f"{unit!r}{name} is no unit of {quantity}. Units that fit: {', '.join(fitting)}.")
+
+
+@lru_cache(maxsize=1024)
+def dimension(code: str) -> frozenset[tuple[str, int]]:
+    """Return what a unit is made of: base units with their exponents, prefixes and factors aside.
+
+    Raises:
+        UnitError: it is no UCUM code that is known here.
+    """
+    check_unit(code)
+    powers: Counter[str] = Counter()
+    sign = 1
+    for piece in re.split("([./])", _without_dots(code)):
+        if piece in (".", "/"):
+            sign = 1 if piece == "." else -1
+        elif piece:
+            for base, power in _dimension_of(_restored(piece)):
+                powers[base] += sign * power
+    return frozenset((base, power) for base, power in powers.items() if power)
+
+
+def _dimension_of(part: str) -> list[tuple[str, int]]:
+    """Return the dimension of one component: atom with prefix, exponent, annotation."""
+    found = _COMPONENT.fullmatch(part)
+    assert found is not None, "it was checked before"
+    if found["atom"] is None or found["atom"].isdigit():
+        return []
+    _, atom = _split_atom(found["atom"], part)
+    made_of = dimension(_MADE_OF[atom]) if atom in _MADE_OF else {(atom, 1)}
+    return [(base, power * int(found["power"] or 1)) for base, power in made_of]
 
 
 @lru_cache(maxsize=256)
@@ -234,13 +320,17 @@ def _printed(part: str, code: str) -> str:
 def _printed_atom(atom: str, code: str) -> str:
     if atom.isdigit():
         return atom
-    if atom in _PLAIN:
-        return _PLAIN[atom]
-    if atom in _METRIC:
-        return _METRIC[atom]
+    prefix, bare = _split_atom(atom, code)
+    return _PREFIXES.get(prefix, "") + (_PLAIN.get(bare) or _METRIC[bare])
+
+
+def _split_atom(atom: str, code: str) -> tuple[str, str]:
+    """Return the prefix ("" where there is none) and the atom without it."""
+    if atom in _PLAIN or atom in _METRIC:
+        return "", atom
     for length in (1, 2):
         if atom[:length] in _PREFIXES and atom[length:] in _METRIC:
-            return _PREFIXES[atom[:length]] + _METRIC[atom[length:]]
+            return atom[:length], atom[length:]
     raise UnitError(f"{code!r}: {atom!r} is no UCUM unit known here. {_advice(atom)}")
 
 

@@ -83,6 +83,7 @@ TIMES = {
     [
         ({"unit": "volt"}, "Nearest: 'V'"),
         ({"quantity": "masse"}, "no quantity 'masse'"),
+        ({"unit": "V"}, "'V' is no unit of ratio"),
     ],
 )
 def test_what_a_setting_says_wrongly_is_told_of_the_bench_file(given, words):
@@ -91,6 +92,14 @@ def test_what_a_setting_says_wrongly_is_told_of_the_bench_file(given, words):
     assert file == "bench"
     assert path.endswith(f"settings.{next(iter(given))}")
     assert words in message
+
+
+def test_a_unit_that_is_set_and_none_of_the_quantity_that_is_set_is_told_of_the_bench_file():
+    driver = text_driver(settings=SETTINGS, **TIMES)
+    given = {"quantity": "temperature", "unit": "C"}
+    ((file, path, message),) = problems(driver, {"p": "1 s"}, settings=given)
+    assert (file, path) == ("bench", "instruments.box.settings.unit")
+    assert "'C' (coulomb) is no unit of temperature. Units that fit: Cel, K, [degF]." in message
 
 
 def test_a_key_that_no_channel_has_is_told_of_the_driver_file():

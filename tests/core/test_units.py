@@ -1,7 +1,7 @@
 import pytest
 
 from daq.core.formula import span_ns
-from daq.core.units import QUANTITIES, UnitError, check_unit, symbol
+from daq.core.units import QUANTITIES, UnitError, check_fits, check_unit, dimension, symbol
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,63 @@ def test_what_is_no_unit_is_refused_with_the_nearest(code, words):
     with pytest.raises(UnitError) as caught:
         check_unit(code)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "units"),
+    [
+        ("voltage.dc", ["V", "mV", "uV", "kV", "W/A"]),
+        ("resistance.4wire", ["Ohm", "kOhm", "MOhm", "V/A"]),
+        ("temperature", ["Cel", "K", "[degF]", "[degR]", "mK"]),
+        ("pressure.gauge", ["Pa", "hPa", "mbar", "[psi]", "mm[Hg]", "[in_i'H2O]", "atm", "N/m2", "kg/m/s2"]),
+        ("ratio", ["1", "%", "[ppm]", "uV/V", "10*-6", "V/V", "g/kg", "{events}"]),
+        ("humidity.relative", ["%{RH}", "%"]),
+        ("power.reactive", ["V.A{reactive}", "kV.A{reactive}"]),
+        ("energy.active", ["kW.h", "W.h", "J", "MJ"]),
+        ("charge", ["C", "A.h", "mA.h"]),
+        ("flow.volume", ["L/min", "m3/h", "mL/min"]),
+        ("rotation", ["/min", "Hz", "deg/s", "{turns}/min"]),
+        ("acceleration", ["m/s2", "m.s-2", "[g]"]),
+        ("conductivity", ["S/m", "uS/cm"]),
+        ("illuminance", ["lx", "lm/m2"]),
+        ("level.power", ["dB{mW}"]),
+        ("torque", ["N.m", "[lbf_av].[ft_i]"]),
+        ("angle.plane", ["deg", "'", "''", "mrad"]),
+        ("time", ["s", "min", "h", "d", "ms"]),
+    ],
+)
+def test_units_of_a_quantitys_dimension_fit_it(quantity, units):
+    for unit in units:
+        check_fits(quantity, unit)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "words"),
+    [
+        ("temperature", "C", "'C' (coulomb) is no unit of temperature. Units that fit: Cel, K, [degF]."),
+        ("voltage.dc", "A", "'A' is no unit of voltage.dc. Units that fit: V."),
+        ("resistance.2wire", "V", "Units that fit: Ohm."),
+        ("pressure.gauge", "N", "Units that fit: Pa, bar, mm[Hg], [psi]."),
+        ("capacitance", "C", "Units that fit: F."),
+        ("time", "S", "'S' (siemens) is no unit of time."),
+        ("state", "V", "Units that fit: 1."),
+        ("voltage.dc", "1", "Units that fit: V."),
+        ("mass", "kN", "Units that fit: g, kg, [lb_av]."),
+        ("level.power", "W", "Units that fit: dB{mW}."),
+        ("angle.plane", "%", "Units that fit: deg, rad."),
+        ("frequency", "s", "Units that fit: Hz."),
+    ],
+)
+def test_a_unit_of_another_dimension_is_refused_with_those_that_fit(quantity, unit, words):
+    with pytest.raises(UnitError) as caught:
+        check_fits(quantity, unit)
+    assert words in str(caught.value)
+
+
+def test_every_quantity_has_units_and_no_two_notations_of_one_dimension_part():
+    assert all(units for units in QUANTITIES.values())
+    assert dimension("kg.m2.s-3.A-1") == dimension("mV")
+    assert dimension("1") == frozenset()
 
 
 def test_quantities_are_dotted_words():
