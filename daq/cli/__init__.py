@@ -28,6 +28,7 @@ VERBS = {
     "plan": "Show what a bench will ask, and how busy each wire will be.",
     "drivers": "List the instruments that have a driver.",
     "driver": "Make a driver: begin, try, record, test.",
+    "scan": "Look which instruments answer, and propose the bench lines for them.",
     "read": "Ask the instruments of a bench once, to the terminal.",
     "watch": "Show what a station publishes, live.",
     "status": "Show how a running station fares.",

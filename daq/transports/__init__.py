@@ -16,9 +16,9 @@ from daq.core.line_settings import line_settings
 from daq.transports.seam import MAX_REPLY, Now, Received, Transport
 from daq.transports.serial import Serial
 from daq.transports.tcp import Tcp
-from daq.transports.visa import Visa
+from daq.transports.visa import Visa, visa_resources
 
-__all__ = ["MAX_REPLY", "OPENERS", "Received", "Transport"]
+__all__ = ["MAX_REPLY", "OPENERS", "Received", "Transport", "visa_resources"]
 
 USUAL_LINE = "9600/8n1"
 """Serial settings where neither the bench file nor the driver names any."""

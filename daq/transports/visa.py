@@ -27,6 +27,19 @@ _CLOSING_S: Final = 1.0
 _numbers = itertools.count(1)
 
 
+async def visa_resources(backend: str, deadline_ns: int) -> list[str]:
+    """Return the names of what a VISA library finds; nothing is opened. Raises LinkError."""
+    owner = acquire(backend, "*")
+    try:
+        answer = await owner.ask({"op": "list", "link": 0}, b"", deadline_ns)
+    finally:
+        await release(owner)
+    if answer.head["outcome"] != "done":
+        raise LinkClosed(f"VISA library {backend}: {answer.head['text']}")
+    found: list[str] = answer.head["resources"]
+    return found
+
+
 class Visa:
     """The Transport of `visa:` addresses.
 

@@ -81,6 +81,7 @@ class _Board:
             "read": self._read,
             "clear": self._clear,
             "close": self._close,
+            "list": self._list,
         }
 
     def answer(self, head: Head, body: bytes) -> bytes:
@@ -151,6 +152,11 @@ class _Board:
     def _close(self, head: Head, _: bytes) -> tuple[Head, bytes]:
         self._drop(head["link"])
         return {}, b""
+
+    def _list(self, _: Head, __: bytes) -> tuple[Head, bytes]:
+        if self._manager is None:
+            self._manager = pyvisa.ResourceManager(self._backend)
+        return {"resources": list(self._manager.list_resources())}, b""
 
     def watch_for_ends(self) -> None:
         """Close the sockets that have come to their end, so that a call that waits through it fails at once."""

@@ -1,13 +1,13 @@
-"""Writes the lines of a bench file for one instrument, to be pasted under `instruments:`. Pure.
+"""Writes the lines of a bench file for instruments that were found or are simulated, to be pasted. Pure.
 
-driver, address, polls -> [bench_lines] -> YAML
+driver, address, polls -> [bench_lines] -> entry; entries -> [pasted] -> YAML
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daq.core.bench import Address
@@ -50,6 +50,14 @@ def bench_lines(
     lines.append("    poll:")
     lines += [f"      {_poll(poll, settings)}" for poll, settings in polls.items()]
     return "\n".join(lines) + "\n"
+
+
+def pasted(entries: Sequence[str], wires: Mapping[str, Address] | None = None) -> str:
+    """Return entries below their headings, with the wires that they share; "" where there are none."""
+    if not entries:
+        return ""
+    lines = [f"  {name}: {_flow(at.model_dump(exclude_none=True))}\n" for name, at in (wires or {}).items()]
+    return "".join([*(["wires:\n", *lines] if lines else []), "instruments:\n", *entries])
 
 
 def _poll(poll: str, settings: Mapping[str, object] | None) -> str:

@@ -16,7 +16,7 @@ from daq.core.driver import Driver, RegisterDriver
 from daq.core.errors import DaqError
 from daq.core.reached import as_reached
 from daq.load import Shelf, load_driver
-from daq.workshop.bench_lines import bench_lines, instrument_name
+from daq.workshop.bench_lines import bench_lines, instrument_name, pasted
 from daq.workshop.entry import entry, streams_of
 from daq.workshop.made_up import serial_number
 from daq.workshop.serve import UNIT, on_pty, on_socket
@@ -80,7 +80,7 @@ async def _served(instrument: StandIn, name: str, port: int | None, seconds: flo
     async with place as where:
         at = address(instrument, where, serial=port is None)
         say(json.dumps({"instruments": {instrument_name(name): at.model_dump(exclude_none=True)}}))
-        say(lines_for(instrument, name, at))
+        say(lines_for(instrument, name, at).rstrip())
         for words in instrument.left_out:
             say(f"left out: {words}", error=True)
         try:
@@ -105,11 +105,5 @@ def lines_for(instrument: StandIn, name: str, at: Address) -> str:
     if unasked:  # a talker has the wire for itself
         polls = {poll: None for poll in polls if poll in unasked}
     told = instrument.says_who()
-    return bench_lines(
-        instrument_name(name),
-        name,
-        at,
-        polls,
-        serial_number=serial_number(name) if told else None,
-        simulated=not told,
-    )
+    serial = serial_number(name) if told else None
+    return pasted([bench_lines(instrument_name(name), name, at, polls, serial_number=serial, simulated=not told)])

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from daq.cli import main
+from daq.core.driver import Driver
+from daq.workshop.places import all_drivers
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 30.0
@@ -112,3 +114,9 @@ def stands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[
     with beside(["simulators", "configs/demo-world.yaml", "--log", str(log)]) as (_, ready):
         told = json.loads(ready)
         yield {**told["instruments"], **told["wires"]}
+
+
+@pytest.fixture(scope="session")
+def shipped() -> dict[str, Driver]:
+    """Every driver that is shipped, read once."""
+    return all_drivers()

@@ -12,22 +12,20 @@ import pytest
 from daq.clock import SystemClock
 from daq.core.driver import RegisterDriver
 from daq.core.observation import Status
-from daq.load import load_bench, load_driver
+from daq.load import load_bench
 from daq.once import read_once
 from daq.workshop.made_up import encoded, specimen
 from daq.workshop.serve import on_pty, on_socket
 from daq.workshop.simulate import address, lines_for, stand_in_for
-from tests.workshop.conftest import LIMIT_S, ROOT, beside
+from tests.workshop.conftest import LIMIT_S, beside
 
-FOLDER = ROOT / "drivers"
-NAMES = sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.rglob("*.yaml"))
 ON_LINES = ["eastron/sdm630", "fluke/1502a", "mettler-toledo/mt-sics", "vaisala/ptu300"]
-HEAD = "bench: 1\nstation: {site: lab, name: bench1}\ninstruments:\n"
+HEAD = "bench: 1\nstation: {site: lab, name: bench1}\n"
 
 
-async def asked_once(name, folder, *, serial):
+async def asked_once(name, driver, folder, *, serial):
     """Serve a driver's stand-in, ask it by a bench made of the lines that were printed, return what came."""
-    instrument = stand_in_for(name, load_driver(FOLDER / f"{name}.yaml")[0], serial=serial)
+    instrument = stand_in_for(name, driver, serial=serial)
     assert instrument.left_out == []
     async with on_pty(instrument) if serial else on_socket(instrument, 0) as where:
         lines = lines_for(instrument, name, address(instrument, where, serial=serial))
@@ -38,16 +36,15 @@ async def asked_once(name, folder, *, serial):
     return loaded, found
 
 
-async def asked_all(names, folder, *, serial):
+async def asked_all(names, shipped, folder, *, serial):
     async with asyncio.timeout(3 * LIMIT_S), asyncio.TaskGroup() as group:
-        tasks = {name: group.create_task(asked_once(name, folder, serial=serial)) for name in names}
+        tasks = {name: group.create_task(asked_once(name, shipped[name], folder, serial=serial)) for name in names}
     return {name: task.result() for name, task in tasks.items()}
 
 
-@pytest.mark.parametrize(("names", "serial"), [(NAMES, False), (ON_LINES, True)], ids=["socket", "pty"])
-async def test_every_poll_that_the_bench_lines_name_is_answered(tmp_path, names, serial):
-    drivers = {name: load_driver(FOLDER / f"{name}.yaml")[0] for name in names}
-    found = await asked_all(names, tmp_path, serial=serial)
+@pytest.mark.parametrize(("names", "serial"), [((), False), (ON_LINES, True)], ids=["socket", "pty"])
+async def test_every_poll_that_the_bench_lines_name_is_answered(tmp_path, shipped, names, serial):
+    found = await asked_all(names or list(shipped), shipped, tmp_path, serial=serial)
     for name, (loaded, one) in found.items():
         (plan,) = loaded.plans.values()
         assert plan.polls, name
@@ -56,15 +53,13 @@ async def test_every_poll_that_the_bench_lines_name_is_answered(tmp_path, names,
         for obs in one.observations:
             assert obs.status is Status.OK, f"{name}/{obs.poll}: {obs.detail}"
             assert obs.simulated, name
-            given = {value for each in drivers[name].examples for value in each.gives.values()}
+            given = {value for each in shipped[name].examples for value in each.gives.values()}
             numbers = {its.value for its in obs.readings.values() if its.value is not None}
-            assert numbers <= given or isinstance(drivers[name], RegisterDriver), f"{name}/{obs.poll}"
+            assert numbers <= given or isinstance(shipped[name], RegisterDriver), f"{name}/{obs.poll}"
 
 
-async def test_replies_come_in_turn(tmp_path):
-    instrument = stand_in_for(
-        "mettler-toledo/mt-sics", load_driver(FOLDER / "mettler-toledo/mt-sics.yaml")[0], serial=False
-    )
+async def test_replies_come_in_turn(shipped):
+    instrument = stand_in_for("mettler-toledo/mt-sics", shipped["mettler-toledo/mt-sics"], serial=False)
     said = [instrument.answer("SI") for _ in range(6)]
     assert said[:3] == ["S S     100.00 g", "S D     129.07 g", "S S   -0.12345 kg"]
     assert said[5] == said[0]
@@ -72,8 +67,8 @@ async def test_replies_come_in_turn(tmp_path):
     assert instrument.answer("no such question") is None
 
 
-def test_a_setting_reads_back_as_it_was_set():
-    instrument = stand_in_for("keysight/34465a", load_driver(FOLDER / "keysight/34465a.yaml")[0], serial=False)
+def test_a_setting_reads_back_as_it_was_set(shipped):
+    instrument = stand_in_for("keysight/34465a", shipped["keysight/34465a"], serial=False)
     for command in ("CONF:FRES 10000", "FRES:NPLC 100"):
         assert instrument.answer(command) is None
     assert instrument.answer("FRES:NPLC?") == "100"
@@ -102,7 +97,7 @@ def test_the_program_says_where_it_stands_and_ends_when_told():
     with beside(["daq", "simulate", "--driver", "eastron/sdm630"]) as (process, ready):
         place = json.loads(ready)["instruments"]["sdm630"]
         assert place["unit"] == 1
-        assert process.stdout.readline() == "  sdm630:\n"
+        assert process.stdout.readline() == "instruments:\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT_S) == 0
 
@@ -130,8 +125,8 @@ def test_a_driver_that_nobody_has(daq):
     assert "Nearest: 'keysight/34465a'." in said.err
 
 
-def test_registers_are_written_as_they_are_read():
-    driver = load_driver(FOLDER / "eastron/sdm630.yaml")[0]
+def test_registers_are_written_as_they_are_read(shipped):
+    driver = shipped["eastron/sdm630"]
     register = driver.polls["power"].channels["f"]
     # 49.99 in IEEE 754 single precision is 0x4247F5C3 (the driver's own example).
     assert encoded("49.99", register) == bytes.fromhex("4247F5C3")

@@ -1,0 +1,241 @@
+"""Goes through the places that a person allowed to be scanned, one after the other, and says what was found there.
+
+--visa, --serial, --modbus, --tcp -> [scanned] -> Found (answers, silence, troubles) -> daq scan
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daq.clock import Clock
+from daq.core.bench import Address
+from daq.core.driver import Driver, RegisterDriver, TextDriver
+from daq.core.errors import ConfigError, LinkError
+from daq.core.observation import NS
+from daq.core.wiring import DEFAULT_LINE
+from daq.load import Shelf, load_driver
+from daq.transports import visa_resources
+from daq.workshop.bench_lines import bench_lines, instrument_name, pasted
+from daq.workshop.entry import streams_of
+from daq.workshop.scan import Answered, Fits, Told, lines_of, scan_registers, scan_text
+
+BY_ID = Path("/dev/serial/by-id")
+"""Where serial adapters stand by a name of their own (udev)."""
+
+VISA_LIST_NS = 30 * NS
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What may be scanned; nothing else is touched.
+
+    Args:
+        visa: ask the VISA library what there is.
+        ports: serial ports for text.
+        tcp: host:port for text.
+        modbus: host:port for Modbus TCP, or a device for RTU.
+        units: of Modbus; () for the usual: 1 on TCP, 1 to 10 on a line.
+        line: serial settings; None for those that drivers are delivered with.
+        backend: VISA library.
+        wait_ns: how long an answer may take.
+    """
+
+    visa: bool = False
+    ports: Sequence[str] = ()
+    tcp: Sequence[str] = ()
+    modbus: Sequence[str] = ()
+    units: Sequence[int] = ()
+    line: str | None = None
+    backend: str = "@py"
+    wait_ns: int = NS
+
+
+@dataclass(slots=True)
+class Found:
+    """What a scan brought.
+
+    Args:
+        answered: who said something.
+        silent: places where nobody did.
+        troubles: places that could not be asked, and why.
+    """
+
+    answered: list[Answered] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+
+def serial_ports(folder: Path = BY_ID) -> list[str]:
+    """Return the serial ports of this machine that have a name of their own."""
+    return sorted(str(port) for port in folder.iterdir()) if folder.is_dir() else []
+
+
+def all_drivers() -> dict[str, Driver]:
+    """Return every driver that can be read, by name; `daq driver test --all` names the others."""
+    found = {}
+    for name, path in Shelf.beside().names().items():
+        try:
+            found[name] = load_driver(path)[0]
+        except ConfigError:
+            continue
+    return found
+
+
+async def scanned(wanted: Wanted, drivers: Mapping[str, Driver], clock: Clock, told: Told) -> Found:
+    """Go through all places."""
+    found = Found()
+    for place in [*[Address(tcp=where) for where in wanted.tcp], *await _visa_places(wanted, clock, found)]:
+        await _text([place], wanted, drivers, clock, told, found)
+    for port in wanted.ports:
+        lines = [wanted.line] if wanted.line else lines_of(drivers, TextDriver)
+        await _text([Address(serial=port, line=line) for line in lines], wanted, drivers, clock, told, found)
+    for where in wanted.modbus:
+        await _modbus(where, wanted, drivers, clock, told, found)
+    return found
+
+
+async def _visa_places(wanted: Wanted, clock: Clock, found: Found) -> list[Address]:
+    """Ask the VISA library; serial ports are left to --serial, which knows their settings."""
+    if not wanted.visa:
+        return []
+    try:
+        names = await visa_resources(wanted.backend, clock.now().mono_ns + VISA_LIST_NS)
+    except LinkError as error:
+        found.troubles.append(f"visa: {error}")
+        return []
+    if not names:
+        found.silent.append(f"VISA library {wanted.backend}")
+    backend = None if wanted.backend == "@py" else wanted.backend
+    return [Address(visa=name, backend=backend) for name in names if not name.upper().startswith("ASRL")]
+
+
+async def _text(
+    ways: Sequence[Address], wanted: Wanted, drivers: Mapping[str, Driver], clock: Clock, told: Told, found: Found
+) -> None:
+    """Scan one place, with one way of opening it after the other until a driver fits."""
+    vague: Answered | None = None  # at another baud rate it may be somebody we know
+    for at in ways:
+        told(f"{_name(at)}{f' at {at.line}' if at.line else ''} ...")
+        try:
+            answered = await scan_text(at, drivers, clock, wait_ns=wanted.wait_ns, told=told)
+        except LinkError as error:
+            found.troubles.append(str(error))
+            return
+        vague = vague or answered
+        if answered is not None and answered.fits:
+            vague = answered
+            break
+    if vague is not None:
+        found.answered.append(vague)
+    else:
+        found.silent.extend(_name(at) for at in ways[:1])
+
+
+async def _modbus(
+    place: str, wanted: Wanted, drivers: Mapping[str, Driver], clock: Clock, told: Told, found: Found
+) -> None:
+    on_line = place.startswith("/")
+    units = list(wanted.units) or (list(range(1, 11)) if on_line else [1])
+    lines = ([wanted.line] if wanted.line else lines_of(drivers, RegisterDriver)) if on_line else [None]
+    for line in lines:
+        at = Address(serial=place, line=line, unit=1) if on_line else Address(modbus_tcp=place, unit=1)
+        told(f"{place}{f' at {line}' if line else ''} ...")
+        try:
+            answered = await scan_registers(at, units, drivers, clock, wait_ns=wanted.wait_ns, told=told)
+        except LinkError as error:
+            found.troubles.append(str(error))
+            return
+        found.answered.extend(answered)
+        if answered:
+            return
+    found.silent.append(place)
+
+
+def _name(at: Address) -> str:
+    return str(getattr(at, at.way))
+
+
+# What is printed ------------------------------------------------------------------------------------------------------
+
+
+def summary(one: Answered) -> str:
+    """Say in a line who answered where."""
+    where = _name(one.at) + (f" unit {one.at.unit}" if one.at.unit is not None else "")
+    if not one.fits:
+        return f"{where}: somebody answers, and no driver knows it: {one.said.decode('latin-1').strip()!r}"
+    first = one.fits[0]
+    who = " ".join(word for key in ("maker", "model") if (word := first.fields.get(key, "").strip()))
+    serial = first.fields.get("serial", "").strip()
+    said = (
+        ", ".join([*([who] if who else []), *([f"serial {serial}"] if serial else [])]) or "it does not say who it is"
+    )
+    others = f", or {', '.join(each.name for each in one.fits[1:])}" if len(one.fits) > 1 else ""
+    doubt = "" if first.sure else " (nothing tells the model: look at the type plate)"
+    return f"{where}: {said}{', simulated' if one.simulated else ''}: driver {first.name}{others}{doubt}"
+
+
+def lines_for(found: Found) -> str:
+    """Return the bench lines for all whose driver is known: of each the first poll, the others named beside it."""
+    known = [(one, one.fits[0]) for one in found.answered if one.fits]
+    wires = _shared(known)
+    entries, taken = [], set[str]()
+    for one, fit in known:
+        polls, rest = _polls(fit)
+        serial = fit.fields.get("serial", "").strip() or None
+        name = _free(instrument_name(fit.name), taken)
+        block = bench_lines(name, fit.name, _at(one, fit, wires), polls, serial_number=serial, configure=False)
+        entries.append(block + (f"      # also: {', '.join(rest)}\n" if rest else ""))
+    return pasted(entries, {name: Address(serial=port, line=line) for port, (name, line) in wires.items()})
+
+
+def _shared(known: Sequence[tuple[Answered, Fits]]) -> dict[str, tuple[str, str | None]]:
+    """Return serial port -> name and settings of the wire, for ports with several instruments."""
+    ports = [one.at.serial for one, _ in known if one.at.serial is not None]
+    shared = [port for port in dict.fromkeys(ports) if ports.count(port) > 1]
+    lines = {one.at.serial: one.at.line for one, _ in known}
+    return {port: (f"line{number}", lines[port]) for number, port in enumerate(shared, 1)}
+
+
+def _at(one: Answered, fit: Fits, wires: Mapping[str, tuple[str, str | None]]) -> Address:
+    """Return the address as a bench writes it: on a shared wire by its name, settings only where they are special."""
+    if one.at.serial in wires:
+        return Address(wire=wires[str(one.at.serial)][0], unit=one.at.unit)
+    usual = one.at.line == (fit.driver.link.line or DEFAULT_LINE)
+    return one.at.model_copy(update={"line": None}) if usual else one.at
+
+
+def _polls(fit: Fits) -> tuple[dict[str, Mapping[str, object] | None], list[str]]:
+    """Return the poll to begin with, and the names of the others."""
+    unasked = streams_of(fit.driver)
+    if fit.talks and unasked:
+        return {unasked[0]: None}, unasked[1:]
+    asked = [*fit.driver.polls]
+    return ({asked[0]: {}}, asked[1:]) if asked else ({unasked[0]: None}, unasked[1:])
+
+
+def _free(name: str, taken: set[str]) -> str:
+    found, number = name, 2
+    while found in taken:
+        found, number = f"{name}-{number}", number + 1
+    taken.add(found)
+    return found
+
+
+def as_data(found: Found) -> dict[str, object]:
+    """Return the same for programs."""
+    return {
+        "answered": [
+            {
+                "at": one.at.model_dump(exclude_none=True),
+                "said": one.said.decode("latin-1"),
+                "simulated": one.simulated,
+                "drivers": [{"name": fit.name, "sure": fit.sure, "identity": dict(fit.fields)} for fit in one.fits],
+            }
+            for one in found.answered
+        ],
+        "silent": found.silent,
+        "troubles": found.troubles,
+        "bench": lines_for(found),
+    }

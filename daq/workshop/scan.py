@@ -1,0 +1,416 @@
+"""Looks who answers at a place, with read-only questions alone, and proposes the driver whose identity matches.
+
+Only identity is asked: what drivers ask on every connect anyway, *IDN? first. Whatever a driver would have to tell, or
+set, is left out. A place is opened by nobody else meanwhile, and left as it was.
+
+    places, drivers -> [scan_text, scan_registers] -> Answered (who, drivers) -> daq scan
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from daq.clock import Clock
+from daq.core import modbus
+from daq.core.assembly import SIMULATED
+from daq.core.bench import Address
+from daq.core.driver import Driver, RegisterDriver, TextDriver
+from daq.core.errors import DaqError, LinkTimeout, ReplyError
+from daq.core.modbus import Framing
+from daq.core.observation import NS
+from daq.core.plan import Answer, InstrumentPlan, Match, RegisterStep, TextStep
+from daq.core.wiring import DEFAULT_LINE
+from daq.transports import OPENERS, Transport
+from daq.workshop.entry import compiled, entry, streams_of, wiring_of
+
+OPEN_NS = 5 * NS
+REST_S = 0.05
+"""How long bytes behind the end of a line may take to come."""
+
+LISTEN_NS = 2 * NS
+"""How long one that may talk by itself is listened to."""
+
+SILENT_QUESTIONS = 3
+"""So many unanswered questions, and a Modbus unit counts as absent."""
+
+Told = Callable[[str], object]
+"""Takes a line about what is being done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """A driver whose identity matches.
+
+    Args:
+        name: of the driver.
+        sure: it was told by more than that somebody answers: by expect, verify, or a form of reply of its own.
+        fields: model, serial and the like, as answered.
+        talks: it was heard sending this driver's lines unasked.
+    """
+
+    name: str
+    driver: Driver
+    sure: bool
+    fields: Mapping[str, str] = field(default_factory=dict)
+    talks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What was found at one address.
+
+    Args:
+        fits: drivers that match, the surest first; () where none does.
+        said: the reply that none matches; b"" where one does.
+    """
+
+    at: Address
+    fits: tuple[Fits, ...]
+    said: bytes = b""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the serial number says so."""
+        return any(one.fields.get("serial", "").strip().startswith(SIMULATED) for one in self.fits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A driver compiled for a place."""
+
+    name: str
+    driver: Driver
+    plan: InstrumentPlan
+
+
+def lines_of(drivers: Mapping[str, Driver], kind: type[TextDriver | RegisterDriver]) -> list[str]:
+    """Return the serial settings that drivers of a kind are delivered with, the most frequent first."""
+    found = [driver.link.line or DEFAULT_LINE for driver in drivers.values() if isinstance(driver, kind)]
+    return sorted(set(found), key=lambda line: (-found.count(line), line))
+
+
+# Text -----------------------------------------------------------------------------------------------------------------
+
+
+async def scan_text(
+    at: Address, drivers: Mapping[str, Driver], clock: Clock, *, wait_ns: int, told: Told
+) -> Answered | None:
+    """Ask who is there, question by question until one is answered; None where nobody says anything.
+
+    Args:
+        at: the place; on a serial line only drivers delivered with its settings are tried.
+        drivers: by name.
+        clock: time.
+        wait_ns: how long an answer may take.
+        told: progress.
+
+    Raises:
+        LinkError: the place cannot be opened.
+    """
+    known = list(_text_drivers(at, drivers))
+    if not known:
+        return None
+    wire = wiring_of(known[0].driver, entry(known[0].driver, at)).wire
+    transport = OPENERS[wire.kind](wire, clock)
+    hearing = _Hearing(transport, clock, wait_ns)
+    try:
+        await transport.open(clock.now().mono_ns + OPEN_NS)
+        return await _asked_around(at, known, hearing, told)
+    finally:
+        await transport.close()
+
+
+@dataclass(slots=True)
+class _Hearing:
+    """One place while it is asked, and what it said so far.
+
+    Args:
+        said: reply -> the question it answered first.
+    """
+
+    transport: Transport
+    clock: Clock
+    wait_ns: int
+    said: dict[bytes, bytes] = field(default_factory=dict)
+
+    async def ask(self, question: bytes, wait_ns: int | None = None) -> bytes:
+        """Ask, and return all that comes; b"" is only listened for. Raises LinkError, but not for silence."""
+        self.transport.unread()
+        if question:
+            await self.transport.write(question, self.clock.now().mono_ns + self.wait_ns)
+        try:
+            received = await self.transport.read(_line, self.clock.now().mono_ns + (wait_ns or self.wait_ns))
+        except LinkTimeout as error:
+            return error.partial
+        await asyncio.sleep(REST_S)
+        return received.data + self.transport.unread()
+
+    def is_parrot(self, question: bytes, reply: bytes) -> bool:
+        """Whether the same came to another question already: what is said to everything is no identity."""
+        first = self.said.setdefault(reply, question)
+        return first.strip() != question.strip()
+
+
+async def _asked_around(at: Address, known: Sequence[_Known], hearing: _Hearing, told: Told) -> Answered | None:
+    """Put question after question until a driver surely fits; what fits less surely is kept until then."""
+    fits: list[Fits] = []
+    for question in _questions(known):
+        reply = await hearing.ask(question)
+        told(f"{question!r}: {reply!r}" if reply else f"{question!r}: nothing")
+        if not reply:
+            continue
+        fits += _talkers(known, reply)
+        if not hearing.is_parrot(question, reply):
+            fits += await _introduced_as(known, question, reply, hearing)
+        if any(one.sure for one in fits) or reply.count(b",") >= 2:
+            break  # who answers with commas has understood: other questions would only fill its error queue
+    if fits:
+        return Answered(at, await _who_talks(_best(fits), known, hearing))
+    return Answered(at, (), next(iter(hearing.said))) if hearing.said else None
+
+
+async def _introduced_as(known: Sequence[_Known], question: bytes, reply: bytes, hearing: _Hearing) -> list[Fits]:
+    """Return the drivers whose identity the answer to their first question begins."""
+    fits = []
+    for one in known:
+        if _first(one.plan) == question:
+            fields = await _introduced(one.plan, reply, hearing)
+            if fields is not None:
+                fits.append(Fits(one.name, one.driver, _is_sure(one), fields))
+    return fits
+
+
+async def _who_talks(fits: tuple[Fits, ...], known: Sequence[_Known], hearing: _Hearing) -> tuple[Fits, ...]:
+    """Listen whether one that may talk by itself does."""
+    if any(one.talks for one in fits) or not any(streams_of(one.driver) for one in fits):
+        return fits
+    came = await hearing.ask(b"", max(hearing.wait_ns, LISTEN_NS))
+    talking = {one.name for one in _talkers(known, came)}
+    return tuple(replace(one, talks=one.name in talking) for one in fits)
+
+
+def _text_drivers(at: Address, drivers: Mapping[str, Driver]) -> Iterator[_Known]:
+    """Give the drivers that could be there and ask who is, without telling anything."""
+    for name, driver in drivers.items():
+        if not isinstance(driver, TextDriver):
+            continue
+        if at.serial is not None and at.line is not None and at.line != (driver.link.line or DEFAULT_LINE):
+            continue
+        try:
+            plan = compiled(driver, entry(driver, at))
+        except DaqError:
+            continue
+        steps = plan.identify.steps if plan.identify is not None else ()
+        asks = steps and all(isinstance(step, TextStep) and step.reply is not None for step in steps)
+        if asks or streams_of(driver):
+            yield _Known(name, driver, plan)
+
+
+def _first(plan: InstrumentPlan) -> bytes:
+    """Return the first question of an identity; b"" where there is none."""
+    step = plan.identify.steps[0] if plan.identify is not None and plan.identify.steps else None
+    return step.ask if isinstance(step, TextStep) and step.reply is not None else b""
+
+
+def _questions(known: Sequence[_Known]) -> list[bytes]:
+    """Return each first question once: *IDN? first, then what most drivers ask."""
+    asked = [first for one in known if (first := _first(one.plan))]
+    ordered = sorted(set(asked), key=lambda ask: (not ask.startswith(b"*IDN?"), -asked.count(ask), ask))
+    return ordered or [b""]
+
+
+def _line(got: bytes | bytearray) -> int:
+    """Cut behind the last line that is there."""
+    return len(got) if got[-1:] in (b"\n", b"\r") else 0
+
+
+async def _introduced(plan: InstrumentPlan, reply: bytes, hearing: _Hearing) -> dict[str, str] | None:
+    """Read a first reply as a driver does, and ask its other questions; None where it is another instrument."""
+    assert plan.identify is not None
+    answers: list[Answer] = []
+    for number, step in enumerate(plan.identify.steps):
+        assert isinstance(step, TextStep)
+        assert step.reply is not None
+        came = reply if number == 0 else await hearing.ask(step.ask)
+        matches = [match for part in _replies(came, plan.eol) if (match := _match(step, part)) is not None]
+        if not matches:
+            return None
+        answers.append(matches[0])
+    try:
+        fields = plan.identify.fields(answers)
+    except ReplyError:
+        return None
+    return fields if plan.identify.check(fields) is None else None
+
+
+def _replies(came: bytes, ending: bytes) -> Iterator[bytes]:
+    """Give all that came, then each of its lines: one who talks may have spoken meanwhile."""
+    yield came
+    if ending:
+        yield from (line + ending for line in came.split(ending) if line)
+
+
+def _match(step: TextStep, data: bytes) -> Match | None:
+    assert step.reply is not None
+    try:
+        return step.reply.match(data)
+    except ReplyError:
+        return None
+
+
+def _talkers(known: Sequence[_Known], came: bytes) -> Iterator[Fits]:
+    """Give the drivers of whose streams a line came unasked."""
+    for one in known:
+        steps = [poll.steps[0] for poll in one.plan.polls if poll.every_ns is None]
+        lines = [*_replies(came, one.plan.eol)][1:]
+        if any(isinstance(step, TextStep) and _match(step, line) for step in steps for line in lines):
+            yield Fits(one.name, one.driver, sure=False, talks=True)
+
+
+# Registers ------------------------------------------------------------------------------------------------------------
+
+
+async def scan_registers(
+    at: Address, units: Sequence[int], drivers: Mapping[str, Driver], clock: Clock, *, wait_ns: int, told: Told
+) -> list[Answered]:
+    """Read the identity registers of each unit; units that answer and match no driver are returned as well.
+
+    Args:
+        at: the place, with any unit; on a serial line only drivers delivered with its settings are tried.
+        units: to be tried.
+        drivers: by name.
+        clock: time.
+        wait_ns: how long an answer may take.
+        told: progress.
+
+    Raises:
+        LinkError: the place cannot be opened, or is lost.
+    """
+    known = list(_register_drivers(at, drivers))
+    if not known:
+        return []
+    wire = wiring_of(known[0].driver, entry(known[0].driver, at)).wire
+    transport = OPENERS[wire.kind](wire, clock)
+    framing: Framing = "tcp" if at.modbus_tcp is not None else "rtu"
+    found = []
+    try:
+        await transport.open(clock.now().mono_ns + OPEN_NS)
+        for unit in units:
+            answered = await _unit(_Asker(transport, framing, unit, clock, wait_ns), known, at)
+            told(f"unit {unit}: {'answers' if answered is not None else 'nothing'}")
+            found.extend([answered] if answered is not None else [])
+    finally:
+        await transport.close()
+    return found
+
+
+def _register_drivers(at: Address, drivers: Mapping[str, Driver]) -> Iterator[_Known]:
+    for name, driver in drivers.items():
+        if not isinstance(driver, RegisterDriver) or (driver.identify is None and driver.verify is None):
+            continue
+        if at.serial is not None and at.line is not None and at.line != (driver.link.line or DEFAULT_LINE):
+            continue
+        try:
+            yield _Known(name, driver, compiled(driver, entry(driver, at)))
+        except DaqError:
+            continue
+
+
+@dataclass(slots=True)
+class _Asker:
+    """Reads registers of one unit, each block once."""
+
+    transport: Transport
+    framing: Framing
+    unit: int
+    clock: Clock
+    wait_ns: int
+    silent: int = 0
+    there: bool = False
+    _read: dict[tuple[int, int, int], bytes | None] = field(default_factory=dict)
+
+    async def block(self, step: RegisterStep) -> bytes | None:
+        """Return a block; None where it is refused or unanswered."""
+        key = (step.function, step.address, step.count)
+        if key not in self._read:
+            self._read[key] = None if self.silent >= SILENT_QUESTIONS and not self.there else await self._ask(step)
+        return self._read[key]
+
+    async def _ask(self, step: RegisterStep) -> bytes | None:
+        number = len(self._read) % 0x10000
+        asked = modbus.request(self.framing, self.unit, number, step.function, step.address, step.count)
+        cut = modbus.cut(self.framing, step.function, step.count)
+        self.transport.unread()
+        await self.transport.write(asked, self.clock.now().mono_ns + self.wait_ns)
+        try:
+            received = await self.transport.read(cut, self.clock.now().mono_ns + self.wait_ns)
+        except LinkTimeout:
+            self.silent += 1
+            return None
+        try:
+            content = modbus.registers(self.framing, asked, received.data)
+        except modbus.RefusedBlock:
+            self.there = True
+            return None
+        except ReplyError:
+            self.silent += 1  # a gateway that reaches nobody, or noise
+            return None
+        self.there = True
+        return content
+
+
+async def _unit(asker: _Asker, known: Sequence[_Known], at: Address) -> Answered | None:
+    fits = []
+    for one in known:
+        fields = await _read_identity(asker, one.plan)
+        if fields is not None:
+            fits.append(Fits(one.name, one.driver, _is_sure(one), fields))
+    place = at.model_copy(update={"unit": asker.unit})
+    return Answered(place, _best(fits), b"" if fits else b"registers of no driver") if asker.there else None
+
+
+async def _read_identity(asker: _Asker, plan: InstrumentPlan) -> dict[str, str] | None:
+    """Read a driver's identity and the register of known content; None where it is another instrument."""
+    fields: dict[str, str] = {}
+    if plan.verify is not None:
+        content = await asker.block(plan.verify.step)
+        if content is None or plan.verify.check(content) is not None:
+            return None
+    if plan.identify is not None:
+        answers: list[Answer] = []
+        for step in plan.identify.steps:
+            content = await asker.block(step) if isinstance(step, RegisterStep) else None
+            if content is None:
+                return None
+            answers.append(content)
+        try:
+            fields = plan.identify.fields(answers)
+        except ReplyError:
+            return None
+        if plan.identify.check(fields) is not None:
+            return None
+    return fields
+
+
+# Both -----------------------------------------------------------------------------------------------------------------
+
+
+def _is_sure(known: _Known) -> bool:
+    """Whether a match says more than that somebody answers: expect, verify, or replies with text of their own."""
+    driver, plan = known.driver, known.plan
+    if plan.verify is not None or (driver.identify is not None and driver.identify.expect):
+        return True
+    steps = plan.identify.steps if plan.identify is not None else ()
+    shapes = [step.reply.shape for step in steps if isinstance(step, TextStep) and step.reply is not None]
+    return any(len(re.sub(r"\{[^}]*\}|\W", "", shape)) >= 2 for shape in shapes)
+
+
+def _best(fits: Sequence[Fits]) -> tuple[Fits, ...]:
+    """Leave out the unsure where there is a sure one, and talkers where identity was asked."""
+    asked = [one for one in fits if not one.talks] or list(fits)
+    sure = [one for one in asked if one.sure] or asked
+    names = {one.name for one in fits if one.talks}
+    return tuple(replace(one, talks=one.talks or one.name in names) for one in sure)
