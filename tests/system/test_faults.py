@@ -92,12 +92,12 @@ def unhurt(running, names, mark):
 
 def test_bytes_that_drip_are_still_the_answer(running):
     mark = running.ear.mark()
-    struck = ("dmm1", "balance1", "meter2")
+    struck = ("dmm1", "balance1", "meter3")
     for name in struck:
         running.world.fault(name, "drip", times=3, seconds=0.003)
     for name in struck:
         running.ear.next(name, mark, count=5, status="ok")
-    unhurt(running, set(WORLD["instruments"]) - set(struck), mark)
+    unhurt(running, others(struck), mark)
 
 
 def test_adapters_pulled_out_and_plugged_in_again_heal_by_themselves(running):
