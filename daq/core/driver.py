@@ -230,6 +230,11 @@ class TextStep(Model):
         description="Channel -> code -> status, where this answer tells how the channel's value is to be read. "
         "With a bits field the code is a mask.",
     )
+    flags: dict[str, dict[str, Flag]] = Field(
+        default_factory=dict,
+        description="Channel -> mask -> flag, where bits of this answer cast a doubt on the channel's value. A mask "
+        "counts when one of its bits is set, and with ! before it when one of them is not: '!4096': unstable.",
+    )
 
 
 def list_or_setting(value: object) -> object:

@@ -12,12 +12,12 @@ from decimal import Decimal
 from daq.core.assembly import Assembly, Path
 from daq.core.driver import TextChannel, TextDriver
 from daq.core.errors import nearest
-from daq.core.observation import Kind, Reading, ReadingStatus
+from daq.core.observation import Flag, Kind, Reading, ReadingStatus
 from daq.core.plan import Answer
 from daq.core.settings import as_number, is_word
 from daq.core.template import NUMBERS
 from daq.core.text_exchanges import Asked, types_in
-from daq.core.text_readings import StatusCode, TextChannelReader, plain_code
+from daq.core.text_readings import FlagBits, StatusCode, TextChannelReader, plain_code
 from daq.core.units import symbol
 
 _NO_NUMBER = frozenset({"text", "word", "quoted", "unit", "enum"})
@@ -81,9 +81,14 @@ class ChannelCompiler:
             for name, (key, channel) in channels.items()
             if (reader := self._channel(name, channel, (*path, "channels", key))) is not None
         ]
-        codes = self._codes(channels)
+        codes, doubts = self._codes(channels), self._doubts(channels)
         self._check_owned()
-        return Readings(tuple(replace(reader, codes=tuple(codes.get(reader.name, ()))) for reader in found))
+        return Readings(
+            tuple(
+                replace(reader, codes=tuple(codes.get(reader.name, ())), doubts=tuple(doubts.get(reader.name, ())))
+                for reader in found
+            )
+        )
 
     def _channel(self, name: str, channel: TextChannel, path: Path) -> TextChannelReader | None:
         wanted = channel.field or name
@@ -202,13 +207,39 @@ class ChannelCompiler:
         base = 16 if "hex" in kinds else 10
         if not kinds & {"bits", "hex"}:
             return StatusCode(number, name, base, codes={plain_code(code): status for code, status in table.items()})
-        masks = []
-        for text, status in table.items():
-            try:
-                masks.append((int(text, 0), status))
-            except ValueError:
-                self.work.wrong_driver((*one.path, "status"), f"{text!r} is no mask. Write bits as 32 or 0x20.")
+        masks = [(self._mask(text, (*one.path, "status")), status) for text, status in table.items()]
         return StatusCode(number, name, base, masks=tuple(mask for mask in masks if mask[0]))
+
+    def _doubts(self, channels: Mapping[str, object]) -> dict[str, list[FlagBits]]:
+        """Return channel -> the fields of bits that cast doubts on it; a channel may be such a field itself."""
+        doubts: dict[str, list[FlagBits]] = {}
+        for number, one in enumerate(self.asked):
+            if not one.step.flags:
+                continue
+            where = (*one.path, "flags")
+            fields = [name for name, kinds in types_in(one).items() if kinds <= {"bits", "hex"} and len(kinds) == 1]
+            if len(fields) != 1:
+                self.work.wrong_driver(where, "flags needs exactly one field of type bits or hex in this reply.")
+                continue
+            self.owned.add((number, fields[0]))
+            base = 16 if "hex" in types_in(one)[fields[0]] else 10
+            for name, table in one.step.flags.items():
+                if name not in channels:
+                    self.work.wrong_driver((*where, name), f"no channel {name!r}. {nearest(name, channels)}")
+                marks = tuple(self._mark(text, flag, where) for text, flag in table.items())
+                doubts.setdefault(name, []).append(FlagBits(number, fields[0], base, marks))
+        return doubts
+
+    def _mark(self, text: str, flag: Flag, where: Path) -> tuple[int, bool, Flag]:
+        return self._mask(text.removeprefix("!"), where), text.startswith("!"), flag
+
+    def _mask(self, text: str, where: Path) -> int:
+        """Return a mask; 0, which counts for nothing, where it is none, which is noted."""
+        try:
+            return int(text, 0)
+        except ValueError:
+            self.work.wrong_driver(where, f"{text!r} is no mask. Write bits as 32 or 0x20.")
+            return 0
 
     def _check_owned(self) -> None:
         """Refuse named fields that nobody reads: most often a mistyped name."""

@@ -151,6 +151,29 @@ class StatusCode:
 
 
 @dataclass(frozen=True, slots=True)
+class FlagBits:
+    """A field of bits that casts doubts on a value.
+
+    Args:
+        step: index of the answer it stands in.
+        marks: (mask, whether its bits ought to be set, flag where they are not so).
+    """
+
+    step: int
+    field: str
+    base: int
+    marks: tuple[tuple[int, bool, Flag], ...]
+
+    def flags(self, answer: Match) -> list[Flag]:
+        """Return the doubts, in the driver's order; none where the answer has no such field."""
+        code = answer.fields.get(self.field)
+        if code is None:
+            return []
+        bits = bits_of(code, self.base)
+        return [flag for mask, wanted, flag in self.marks if (bits & mask) != (mask if wanted else 0)]
+
+
+@dataclass(frozen=True, slots=True)
 class TextChannelReader:
     """How one channel is read from the answers of a poll.
 
@@ -177,6 +200,7 @@ class TextChannelReader:
     specials: Mapping[Decimal, ReadingStatus] = dataclasses.field(default_factory=dict)
     words: Mapping[str, ReadingStatus] = dataclasses.field(default_factory=dict)
     codes: tuple[StatusCode, ...] = ()
+    doubts: tuple[FlagBits, ...] = ()
     enum: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scale: Decimal | None = None
     plausible: tuple[Decimal, Decimal] | None = None
@@ -194,14 +218,15 @@ class TextChannelReader:
             return self._reading(None, answer.text, self.unit, answer.status or ReadingStatus.ABSENT, answer.flags)
         unit = self._unit(answers)
         status = self._coded(answers)
+        flags = self._doubted(answers, answer.flags)
         if self.kind is not Kind.NUMBER:
-            return self._reading(None, self._meaning(text), unit, status, answer.flags)
+            return self._reading(None, self._meaning(text), unit, status, flags)
         special = self._special(text)
         status = status if status is not ReadingStatus.OK else special
         if status is not ReadingStatus.OK:
-            return self._reading(None, text, unit, status, answer.flags)
+            return self._reading(None, text, unit, status, flags)
         value = self._value(text)
-        return self._reading(value, text, unit, status, self._flags(value, unit, answer.flags))
+        return self._reading(value, text, unit, status, self._flags(value, unit, flags))
 
     def _reading(
         self, value: str | None, text: str, unit: str, status: ReadingStatus, flags: tuple[Flag, ...]
@@ -229,6 +254,15 @@ class TextChannelReader:
             if status is not ReadingStatus.OK:
                 return status
         return ReadingStatus.OK
+
+    def _doubted(self, answers: Sequence[Answer], flags: tuple[Flag, ...]) -> tuple[Flag, ...]:
+        """Return the flags of the reply's shape and those that bits of any answer add, each once."""
+        found = list(flags)
+        for doubt in self.doubts:
+            answer = answers[doubt.step]
+            assert isinstance(answer, Match), "text steps bring matches"
+            found += doubt.flags(answer)
+        return tuple(dict.fromkeys(found))
 
     def _meaning(self, text: str) -> str:
         """Return what stands in `text`: the word, the meaning of a code, the bits as a decimal number."""

@@ -58,6 +58,47 @@ def test_value_and_status_by_two_asks_for_every_sensor():
     assert [channel.label for channel in plan.polls[0].channels] == ["Sensor a", "Sensor b"]
 
 
+CALIBRATOR = {
+    "for_each": {"n": ["1", "2"]},
+    "steps": [
+        {"ask": "OUT{n}?", "reply": "{out{n}:nr2}"},
+        {
+            "ask": "ISR{n}?",
+            "reply": "{state{n}:bits}",
+            "flags": {"out{n}": {"!0x1001": "unstable", "32": "suspect", "!1": "unstable"}},
+        },
+    ],
+    "channels": {
+        "out{n}": {"quantity": "voltage.setpoint", "unit": "V", "plausible": [0, 10]},
+        "state{n}": {"quantity": "status", "unit": "1", "kind": "bits"},
+    },
+}
+
+
+def test_bits_that_are_set_or_missing_cast_a_doubt_on_another_channel():
+    plan = compiled(with_poll(**CALIBRATOR), {"p": "1 s"})
+    found = readings(plan, b"5.0\n", b"4097\n", b"50.0\n", b"33\n")
+    assert found["out1"].flags == ()
+    assert found["out2"].value == "50.0"
+    assert found["out2"].flags == (Flag.UNSTABLE, Flag.SUSPECT, Flag.IMPLAUSIBLE)
+    assert found["state2"].flags == ()
+    assert readings(plan, b"5.0\n", b"0\n", b"5.0\n", b"4097\n")["out1"].flags == (Flag.UNSTABLE,)
+
+
+@pytest.mark.parametrize(
+    ("reply", "flags", "message"),
+    [
+        ("{s:bits}", {"v": {"!x": "suspect"}}, "'x' is no mask. Write bits as 32 or 0x20."),
+        ("{s:bits}", {"w": {"1": "suspect"}}, "no channel 'w'. "),
+        ("{s:nr1}", {"v": {"1": "suspect"}}, "flags needs exactly one field of type bits or hex in this reply."),
+    ],
+)
+def test_flags_that_no_bits_can_tell_are_refused(reply, flags, message):
+    steps = [{"ask": "V?", "reply": "{v:nr2}"}, {"ask": "S?", "reply": reply, "flags": flags}]
+    found = [said for _, _, said in problems(with_poll(steps=steps), {"p": "1 s"})]
+    assert any(said.startswith(message) for said in found), found
+
+
 def test_a_code_that_is_not_listed_is_invalid_where_ok_is():
     driver = with_poll(
         ask="V?", reply="{v:nr2},{s:nr1}",
