@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test bench check schemas lock clean
+.PHONY: demo test faults bench check schemas lock clean
 
 demo: .venv/ready
 	@exec $(BIN)/daq demo $(ARGS)
@@ -14,6 +14,10 @@ test: .venv/ready
 # What the daemon costs beside what one would otherwise use; says what is missing, installs nothing.
 bench: .venv/ready
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+# Strikes a running station with every fault there is, and ends with a table: FAULTS_MINUTES=10 SEED=1, needs mosquitto.
+faults: .venv/ready
+	$(BIN)/python -m tests.faults $(ARGS)
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -1,0 +1,119 @@
+"""python -m tests.faults [--minutes N] [--seed N] [--danger 1|2] [--json FILE] [--keep FOLDER]: the fault campaign.
+
+Ends with a table and one JSON line (on standard output, or in a file). Exit codes: 0 every promise held, 1 one did not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.faults.campaign import Plan, run
+from tests.faults.verdict import Row, Verdict
+
+COLUMNS = (
+    "fault",
+    "times",
+    "wrong",
+    "unseen*",
+    "lost",
+    "apart**",
+    "slots",
+    "others late",
+    "recovery",
+    "descriptors",
+    "threads",
+    "MiB",
+)
+
+
+def _cells(row: Row) -> list[str]:
+    before, after = row.before, row.after
+
+    def held(what: str) -> str:
+        if before is None or after is None:
+            return "-"
+        return f"{getattr(before, what)} > {getattr(after, what)}"
+
+    memory = "-" if before is None or after is None else f"{before.rss_kib / 1024:.0f} > {after.rss_kib / 1024:.0f}"
+    recovery = "-" if row.recovery_s is None else f"{row.recovery_s:.2f} s"
+    counted = [row.times, row.wrong, row.hidden, row.lost, row.kept_apart, row.unaccounted]
+    return [
+        row.fault,
+        *map(str, counted),
+        f"{1000 * row.others_s:.0f} ms",
+        recovery if not row.unhealed else f"{row.unhealed} never",
+        held("descriptors"),
+        held("threads"),
+        memory,
+    ]
+
+
+def show(verdict: Verdict, console: Console) -> None:
+    table = Table(title="Fault campaign")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column == "fault" else "right")
+    for row in verdict.rows.values():
+        bad = row.wrong or row.lost or row.unaccounted or row.unhealed
+        table.add_row(*_cells(row), style="bold red" if bad else None)
+    console.print(table)
+    console.print("* forged bytes that nothing on that wire shows, by the poll's declared integrity")
+    console.print("** acknowledged by the broker and lost with it, or refused by it and announced")
+    for told in verdict.told[:40]:
+        console.print(told, markup=False, highlight=False)
+    for broken in verdict.broken:
+        console.print(f"BROKEN: {broken}", style="bold red", markup=False)
+
+
+def figures(verdict: Verdict, plan: Plan) -> dict[str, object]:
+    return {
+        "seed": plan.seed,
+        "seconds": plan.seconds,
+        "strikes": sum(row.times for row in verdict.rows.values()),
+        "observations": verdict.observations,
+        "readings": verdict.readings,
+        "duplicates": verdict.duplicates,
+        "statuses": verdict.statuses,
+        "wrong": sum(row.wrong for row in verdict.rows.values()),
+        "hidden": sum(row.hidden for row in verdict.rows.values()),
+        "lost": sum(row.lost for row in verdict.rows.values()),
+        "unaccounted": sum(row.unaccounted for row in verdict.rows.values()),
+        "others_delay_s": round(max(row.others_s for row in verdict.rows.values()), 3),
+        "computer_late_s": round(verdict.noise_s, 3),
+        "broken": verdict.broken,
+        "faults": [row.as_json() for row in verdict.rows.values()],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="tests.faults", description="Strike a running station; judge what it published."
+    )
+    parser.add_argument("--minutes", type=float, default=float(os.environ.get("FAULTS_MINUTES", "10")))
+    parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", "1")))
+    parser.add_argument("--danger", type=int, choices=(1, 2), default=2, help="1: the most dangerous faults alone")
+    parser.add_argument("--json", type=Path, help="where the figures go, else standard output")
+    parser.add_argument("--keep", type=Path, help="an empty folder for everything that was written meanwhile")
+    arguments = parser.parse_args()
+    plan = Plan(60 * arguments.minutes, arguments.danger, arguments.seed)
+    with tempfile.TemporaryDirectory(prefix="daq-") as folder:
+        verdict = asyncio.run(run(arguments.keep or Path(folder), plan))
+    show(verdict, Console(stderr=True, width=170))
+    line = json.dumps(figures(verdict, plan))
+    if arguments.json is None:
+        sys.stdout.write(line + "\n")
+    else:
+        arguments.json.write_text(line + "\n")
+    return 1 if verdict.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,415 @@
+"""The campaign: everything runs, every wire is struck again and again, the broker too; then it is judged.
+
+Each wire has a task of its own that strikes, waits until the daemon has values again, and strikes anew, in an order that
+the seed gives. One task strikes the broker. Everything else only watches: the ear at the broker, the daemon's control
+socket, /proc.
+
+    Plan -> House -> strikes, evidence -> verdict.Judge -> Verdict
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+
+from daq.load import load_bench
+from tests.brokers import Mosquitto
+from tests.faults.bench import CALM, DRIVERS, EVERY_S, LATENCY_S, PLACES, WORLD, Place, kind, make_wires, write_bench
+from tests.faults.broker import BrokerWire
+from tests.faults.process import Heartbeat, sample
+from tests.faults.strikes import FAULTS, Fault
+from tests.faults.verdict import Evidence, Judge, Sample, Verdict, leaked
+from tests.faults.wires import Strike, Wire
+from tests.system.house import Daemon, Ear, World, leave
+
+PATIENCE_S = 40.0
+"""An instrument that gives no value for so long after a fault has not recovered; the longest back-off is met by no fault
+of the campaign."""
+
+SECRET = "s3cr3t-of-the-campaign"
+GROWTH_KIB = 48 * 1024
+"""Journal pages, allocator and caches may grow by so much from the first good minute to the last."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do.
+
+    Args:
+        seconds: how long to strike.
+        danger: 1 for the most dangerous faults alone, 2 for all.
+        seed: gives the order of the strikes and all damage.
+    """
+
+    seconds: float
+    danger: int
+    seed: int
+    hold_s: float = 5.0
+
+
+@dataclass
+class Campaign:
+    """One run, from nothing to the verdict."""
+
+    folder: Path
+    plan: Plan
+    strikes: list[Strike] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    good: dict[str, int] = field(default_factory=dict)
+    connected: bool = False
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> Verdict:
+        self.world = World(self.folder, WORLD)
+        (self.folder / "broker").mkdir()
+        self.broker = Mosquitto(self.folder / "broker", ["max_queued_messages 100000", f"acl_file {self._acl(())}"])
+        self.ear = Ear(self.broker.port)
+        self.wires: dict[str, Wire] = {}
+        self.broker_wire = BrokerWire(self.broker.port)
+        self.daemon = Daemon(self.folder / "bench.yaml", self.folder)
+        watching: asyncio.Task[None] | None = None
+        self.heartbeat.start()
+        try:
+            await self._start()
+            watching = asyncio.create_task(self._watch(), name="watch")
+            await self._everybody_well()
+            self.well_ns = time.monotonic_ns()
+            first = await self._calm_sample()
+            await self._strike_all()
+            await self._everybody_well()
+            last = await self._calm_sample()
+            await self._delivered()
+            kept = await asyncio.to_thread(self._journal)
+            verdict = await self._judged(kept)
+            verdict.broken += leaked(first, last, GROWTH_KIB)
+            return verdict
+        finally:
+            if watching is not None:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+            await self._end()
+
+    # ------------------------------------------------------------ begin and end
+
+    async def _start(self) -> None:
+        """Start the daemon before there is a broker; each instrument gives a value all the same."""
+        await asyncio.to_thread(self.world.start)
+        self.wires = make_wires(self.folder, self.world.ready)
+        for wire in self.wires.values():
+            await wire.open()
+        await self.broker_wire.open()
+        await self.broker_wire.shut()
+        write_bench(self.folder, self.world, self.wires, self.broker_wire.port, SECRET)
+        await asyncio.to_thread(self.daemon.start)
+        await asyncio.to_thread(self.daemon.said, "dmm1: ok")
+        absent = self._broker_strike("broker absent at the start")
+        await asyncio.to_thread(self.broker.start)
+        self.ear.start()
+        await asyncio.to_thread(self.ear.listening)
+        await self._broker_back(absent)
+
+    async def _end(self) -> None:
+        await asyncio.to_thread(self.ear.stop)
+        if self.daemon.process is not None:
+            await asyncio.to_thread(self.daemon.kill)
+        for wire in self.wires.values():
+            await wire.close()
+        await self.broker_wire.close()
+        await asyncio.to_thread(self.world.stop)
+        await asyncio.to_thread(self.broker.stop)
+        self.heartbeat.stop()
+
+    # ------------------------------------------------------------ watching
+
+    async def _watch(self) -> None:
+        while True:
+            told = (await asyncio.to_thread(self.daemon.ask, do="status"))[0]
+            self.good = {name: each["good"] for name, each in told["instruments"].items()}
+            self.told = told
+            self.samples.append(sample(self.daemon.family()))
+            await asyncio.sleep(0.1)
+
+    async def _calm_sample(self) -> Sample:
+        """The least it held in a second: whoever asks it how it fares costs a descriptor for a moment."""
+        seen = len(self.samples)
+        await self._until(lambda: len(self.samples) >= seen + 8)
+        return min(self.samples[seen:], key=lambda one: (one.descriptors, one.threads))
+
+    async def _until(self, question: Callable[[], Any], within_s: float = PATIENCE_S) -> bool:
+        deadline = time.monotonic() + within_s
+        while not question():
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.02)
+        return True
+
+    async def _everybody_well(self) -> None:
+        """Wait until each instrument gives values and says ok."""
+        await self._until(lambda: self.good)
+        before = dict(self.good)
+        well = await self._until(
+            lambda: (
+                all(self.good[name] > before[name] + 2 for name in before)
+                and all(each["status"] == "ok" for each in self.told["instruments"].values())
+            )
+        )
+        assert well, {name: (each["status"], each["why"]) for name, each in self.told["instruments"].items()}
+
+    async def _delivered(self) -> None:
+        assert await self._until(lambda: not self.told["sinks"]["mqtt"]["backlog"]), self.told["sinks"]
+
+    # ------------------------------------------------------------ strikes
+
+    async def _strike_all(self) -> None:
+        loaded = await asyncio.to_thread(load_bench, self.folder / "bench.yaml")
+        self.integrity = {
+            f"{name}/{poll.name}": str(poll.integrity.value)
+            for name, plan in loaded.plans.items()
+            for poll in plan.polls
+        }
+        self.every_s = {
+            f"{name}/{poll.name}": None if poll.every_ns is None else poll.every_ns / 1e9
+            for name, plan in loaded.plans.items()
+            for poll in plan.polls
+        }
+        async with asyncio.TaskGroup() as group:
+            for place in PLACES:
+                group.create_task(self._strike_wire(place), name=f"strikes[{place.wire}]")
+            group.create_task(self._strike_broker(), name="strikes[broker]")
+            await asyncio.sleep(self.plan.seconds)
+            self.stopping.set()
+
+    async def _strike_wire(self, place: Place) -> None:
+        rng = random.Random(f"{self.plan.seed}/{place.wire}")
+        fitting = [
+            (instrument, fault)
+            for instrument, fits in place.fits.items()
+            for fault in FAULTS
+            if fault.where & set(fits.split()) and fault.danger <= self.plan.danger
+        ]
+        while fitting:
+            for instrument, fault in rng.sample(fitting, len(fitting)):
+                if self.stopping.is_set():
+                    return
+                await asyncio.sleep(rng.uniform(0, EVERY_S))
+                await self._strike(place, instrument, fault, rng)
+
+    async def _strike(self, place: Place, instrument: str, fault: Fault, rng: random.Random) -> None:
+        integrity = next(what for poll, what in self.integrity.items() if poll.startswith(f"{instrument}/"))
+        unit = WORLD["instruments"][instrument]["at"].get("unit") if place.framing == "rtu" else None
+        strike = Strike(
+            fault=fault.name,
+            instrument=instrument,
+            rng=random.Random(rng.random()),
+            latency_s=LATENCY_S,
+            act=fault.act,
+            unit=unit,
+            times=rng.randint(1, fault.most),
+            hidden=integrity in fault.hidden_by,
+        )
+        strike.begun_ns = time.monotonic_ns()
+        self.strikes.append(strike)
+        wire = self.wires[place.wire]
+        if fault.act is not None:
+            assert await wire.strike(strike, PATIENCE_S), f"{fault.name} found nothing to strike at {instrument}"
+        elif fault.on_wire is not None:
+            await fault.on_wire(wire, strike)
+        else:
+            await self._strike_instrument(strike, fault, wire)
+        strike.ended_ns = time.monotonic_ns()
+        before = self.good[instrument]
+        if await self._until(lambda: self.good[instrument] > before):
+            strike.healed_ns = time.monotonic_ns()
+            await self._until(lambda: self.good[instrument] > before + 2)
+
+    async def _strike_instrument(self, strike: Strike, fault: Fault, wire: Wire) -> None:
+        assert fault.in_instrument is not None
+        if fault.in_instrument == "panel":
+            await asyncio.to_thread(self._turn_the_knob, strike.instrument)
+            return
+        if fault.in_instrument == "overload":
+            await asyncio.to_thread(self.world.fault, strike.instrument, "overload", times=strike.times)
+            await asyncio.sleep((strike.times + 1) * EVERY_S)
+        else:
+            await asyncio.to_thread(self.world.fault, strike.instrument, "other_serial")
+            await wire.shut()
+            await wire.open()
+            await asyncio.sleep(strike.rng.uniform(1, 2))
+        await asyncio.to_thread(self.world.clear, strike.instrument)
+
+    def _turn_the_knob(self, instrument: str) -> None:
+        """Somebody chooses ohms, through a second connection: what the instrument answers from now on are no volts."""
+        host, _, port = self.world.ready["instruments"][instrument]["tcp"].partition(":")
+        with socket.create_connection((host, int(port)), 10) as panel:
+            panel.sendall(b"CONF:RES 10000\nRES:NPLC 0.2\n*IDN?\n")
+            panel.recv(100)
+
+    # ------------------------------------------------------------ the broker
+
+    def _broker_strike(self, fault: str) -> Strike:
+        strike = Strike(fault, "broker", random.Random(0), LATENCY_S, begun_ns=time.monotonic_ns())
+        self.strikes.append(strike)
+        return strike
+
+    async def _broker_back(self, strike: Strike) -> None:
+        """Open the way, and note when the daemon's newest observations come again."""
+        await self.broker_wire.open()
+        self.broker_wire.flow()
+        strike.ended_ns = time.monotonic_ns()
+
+        def live() -> bool:
+            for heard in reversed(self.ear.heard[-50:]):
+                if heard.is_obs and not heard.is_late and heard.arrived_ns > strike.ended_ns:
+                    strike.healed_ns = heard.arrived_ns
+                    return True
+            return False
+
+        await self._until(live)
+
+    async def _strike_broker(self) -> None:
+        strikes: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("broker killed and restarted", self._kill_broker),
+            ("broker frozen", self._freeze_broker),
+            ("broker black-holed", self._black_hole),
+            ("broker has no quota left", self._quota),
+            ("broker connection reset", self._reset),
+            ("broker refuses by ACL", self._deny),
+            ("broker takes small packets only", self._small_packets),
+            ("broker gives the session to another", self._take_over),
+            ("broker refuses connections", self._no_broker),
+            ("broker slow", self._slow),
+        ]
+        while not self.stopping.is_set():
+            for fault, act in strikes:
+                if self.stopping.is_set():
+                    return
+                strike = self._broker_strike(fault)
+                await act()
+                await self._broker_back(strike)
+                await self._until(lambda: self.told["sinks"]["mqtt"]["connected"])
+                await asyncio.sleep(0.5)
+
+    async def _kill_broker(self) -> None:
+        await asyncio.to_thread(self.broker.kill)
+        await self.broker_wire.shut()
+        await asyncio.to_thread(self.ear.deaf)
+        await asyncio.to_thread(self.broker.start)
+        await asyncio.to_thread(self.ear.listening)  # before the daemon is there: what it is sent, the ear is sent
+
+    async def _freeze_broker(self) -> None:
+        self.broker.freeze()
+        await asyncio.sleep(self.plan.hold_s / 2)
+        self.broker.thaw()
+
+    async def _black_hole(self) -> None:
+        self.broker_wire.hold()
+        await asyncio.sleep(self.plan.hold_s)
+
+    async def _slow(self) -> None:
+        self.broker_wire.pause_s = 0.03
+        await asyncio.sleep(self.plan.hold_s / 2)
+        self.broker_wire.pause_s = 0.0
+
+    async def _quota(self) -> None:
+        self.broker_wire.quota = 5
+        await self._until(lambda: self.broker_wire.quota == 0)
+
+    async def _reset(self) -> None:
+        self.broker_wire.cut()
+
+    async def _no_broker(self) -> None:
+        await self.broker_wire.shut()
+        await asyncio.sleep(self.plan.hold_s / 2)
+
+    def _acl(self, denied: tuple[str, ...]) -> Path:
+        path = self.folder / "broker" / "acl"
+        lines = [*(f"topic deny bench/v1/lab/b1/{name}/#" for name in denied), "topic readwrite #"]
+        users = [f"user {name}" for name in ("bench",)]
+        path.write_text("\n".join([*lines, *(line for user in users for line in (user, *lines))]) + "\n")
+        return path
+
+    async def _reload_broker(self) -> None:
+        assert self.broker.process is not None
+        self.broker.process.send_signal(1)
+        await asyncio.sleep(0.2)
+
+    async def _deny(self) -> None:
+        self._acl(("pressure1",))
+        await self._reload_broker()
+        before = len(self.broker_wire.refused)
+        await self._until(lambda: len(self.broker_wire.refused) > before + 2)
+        self._acl(())
+        await self._reload_broker()
+
+    async def _small_packets(self) -> None:
+        conf = self.folder / "broker" / "mosquitto.conf"
+        said = conf.read_text()
+        conf.write_text(said + "max_packet_size 2500\n")
+        await self._reload_broker()
+        self.broker_wire.cut()
+        await asyncio.sleep(self.plan.hold_s / 2)
+        conf.write_text(said + "max_packet_size 0\n")
+        await self._reload_broker()
+        conf.write_text(said)
+        self.broker_wire.cut()
+
+    async def _take_over(self) -> None:
+        thief = paho.Client(paho.CallbackAPIVersion.VERSION2, "bench-daq-lab-b1", protocol=paho.MQTTv5)
+        await asyncio.to_thread(thief.connect, "127.0.0.1", self.broker.port)
+        thief.loop_start()
+        await self._until(thief.is_connected)
+        await asyncio.to_thread(leave, thief)
+
+    # ------------------------------------------------------------ judging
+
+    def _journal(self) -> dict[str, bytes]:
+        parts = self.daemon.ask(do="journal_export", since_ns=0, until_ns=2**63 - 1)
+        payloads = [part["payload"].encode() for part in parts if part["kind"] == "obs"]
+        assert payloads, "the journal holds nothing"
+        return {json.loads(payload)["id"]: payload for payload in payloads}
+
+    async def _judged(self, kept: dict[str, bytes]) -> Verdict:
+        self.refused_topics = {
+            event["topic"].split("/")[4] + "/" + event["topic"].split("/")[6]
+            for event in self.ear.events("refused")
+            if len(event["topic"].split("/")) == 7
+        }
+        await self._until(lambda: not self._missing(kept), 10)
+        evidence = Evidence(
+            heard=[(heard.payload, heard.arrived_ns) for heard in self.ear.obs()],
+            kept=kept,
+            witness=self.world.witness(),
+            drivers={name: DRIVERS[kind(name)] for name in WORLD["instruments"]},
+            integrity=self.integrity,
+            every_s=self.every_s,
+            strikes=self.strikes,
+            calm=CALM,
+            acknowledged=frozenset(self.broker_wire.acknowledged),
+            refused=frozenset(self.broker_wire.refused | self.refused_topics),
+            noise=self.heartbeat.late,
+            samples=self.samples,
+            well_ns=self.well_ns,
+        )
+        return await asyncio.to_thread(Judge(evidence).judge)
+
+    def _missing(self, kept: dict[str, bytes]) -> set[str]:
+        here = {heard.json["id"] for heard in self.ear.obs()}
+        excused = self.broker_wire.acknowledged | self.broker_wire.refused
+        return {
+            name for name in set(kept) - here - excused if "/".join(name.split(".")[2:4]) not in self.refused_topics
+        }
+
+
+async def run(folder: Path, plan: Plan) -> Verdict:
+    """Run a campaign in an empty folder with a short name."""
+    return await Campaign(folder, plan).run()

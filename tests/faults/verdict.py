@@ -1,0 +1,335 @@
+"""What a campaign found: every observation against the witness, every slot, every number, each laid at a fault's door. Pure.
+
+The stand-ins' log is the truth (daq.demo.audit); the proxies cannot touch it. A value that is not the witness's answer to
+its question is wrong. It counts apart only if the bytes it was read from are, byte for byte, what a proxy forged on this
+very wire meanwhile, and the poll's declared integrity says that nothing shows such a thing.
+
+    messages, journal, witness, strikes, samples -> Verdict -> rows (one a fault), broken promises
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from daq.demo.audit import NS, Audit, Witness, _utc_ns
+from daq.demo.places import PLACES
+from tests.faults.wires import Strike
+
+NO_FAULT = "no fault"
+
+DELAY_S = 0.25
+"""What an instrument on another wire may be late by, beside what the computer itself was late by meanwhile."""
+
+VOLTS = 1000
+"""No voltage of the campaign's world is higher; its resistances are."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the daemon and its children held at an instant."""
+
+    at_ns: int
+    descriptors: int
+    threads: int
+    rss_kib: int
+
+
+@dataclass
+class Row:
+    """One fault, over the whole campaign."""
+
+    fault: str
+    times: int = 0
+    wrong: int = 0
+    hidden: int = 0
+    lost: int = 0
+    unaccounted: int = 0
+    others_s: float = 0.0
+    recovery_s: float | None = None
+    unhealed: int = 0
+    before: Sample | None = None
+    after: Sample | None = None
+    kept_apart: int = 0
+    """Records that the broker took and lost, or refused and an event says so."""
+
+    def as_json(self) -> dict[str, Any]:
+        held = {}
+        for name, sample in (("before", self.before), ("after", self.after)):
+            if sample is not None:
+                held[name] = {
+                    "descriptors": sample.descriptors,
+                    "threads": sample.threads,
+                    "rss_mib": round(sample.rss_kib / 1024, 1),
+                }
+        return {
+            "fault": self.fault,
+            "times": self.times,
+            "wrong": self.wrong,
+            "hidden": self.hidden,
+            "lost": self.lost,
+            "kept_apart": self.kept_apart,
+            "unaccounted": self.unaccounted,
+            "others_delay_s": round(self.others_s, 3),
+            "recovery_s": None if self.recovery_s is None else round(self.recovery_s, 2),
+            "unhealed": self.unhealed,
+            **held,
+        }
+
+
+@dataclass
+class Evidence:
+    """All that a campaign has gathered.
+
+    Args:
+        heard: (payload, arrival mono ns) of every observation at the broker.
+        kept: id -> payload of every observation in the journal.
+        drivers: instrument -> driver.
+        integrity: instrument/poll -> as its info declares.
+        every_s: instrument/poll -> interval, None for talkers.
+        calm: instruments that nobody struck.
+        acknowledged: ids that the broker acknowledged to the daemon.
+        refused: ids that the broker refused, or topics that an event tells to be refused.
+        noise: (mono ns, s) by which the computer itself was late.
+        well_ns: since when everything ran.
+    """
+
+    heard: Sequence[tuple[bytes, int]]
+    kept: Mapping[str, bytes]
+    witness: Sequence[str]
+    drivers: Mapping[str, str]
+    integrity: Mapping[str, str]
+    every_s: Mapping[str, float | None]
+    strikes: Sequence[Strike]
+    calm: frozenset[str]
+    acknowledged: frozenset[str]
+    refused: frozenset[str]
+    noise: Sequence[tuple[int, float]]
+    samples: Sequence[Sample]
+    well_ns: int = 0
+
+
+@dataclass
+class Verdict:
+    rows: dict[str, Row] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    observations: int = 0
+    readings: int = 0
+    statuses: dict[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    noise_s: float = 0.0
+
+    def row(self, fault: str) -> Row:
+        return self.rows.setdefault(fault, Row(fault))
+
+
+class Judge:
+    """Goes through the evidence once."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        places = {name: PLACES[driver] for name, driver in evidence.drivers.items()}
+        self.audit = Audit(Witness(evidence.witness), places)
+        self.verdict = Verdict()
+        self._by_instrument: dict[str, list[Strike]] = defaultdict(list)
+        for strike in evidence.strikes:
+            self._by_instrument[strike.instrument].append(strike)
+        self._utc_offset_ns = 0
+
+    def judge(self) -> Verdict:
+        for strike in self.evidence.strikes:
+            self.verdict.row(strike.fault).times += 1
+        for payload, arrived_ns in self.evidence.heard:
+            self._look_at(payload, arrived_ns)
+        self._look_at_numbers()
+        self._look_at_slots()
+        self._look_at_others()
+        self._look_at_recovery()
+        self._look_at_samples()
+        verdict = self.verdict
+        verdict.observations, verdict.readings = self.audit.received, self.audit.readings
+        verdict.statuses, verdict.duplicates = dict(self.audit.statuses), self.audit.duplicates
+        self._sum_up()
+        return verdict
+
+    # ------------------------------------------------------------ who is to blame
+
+    def blamed(self, instrument: str, at_ns: int) -> str:
+        """The fault that was on this instrument's wire last."""
+        begun = [strike for strike in self._by_instrument[instrument] if strike.begun_ns <= at_ns]
+        return begun[-1].fault if begun else NO_FAULT
+
+    # ------------------------------------------------------------ values
+
+    def _look_at(self, payload: bytes, arrived_ns: int) -> None:
+        audit = self.audit
+        wrong, outside, told = audit.wrong, audit.outside, len(audit.told)
+        audit.take(payload, arrived_ns)
+        message = json.loads(payload, parse_float=Decimal)
+        if message["status"] == "ok":
+            self._utc_offset_ns = _utc_ns(message["t"]) - round(message["mono"] * NS)
+        instrument = message["id"].split(".")[2]
+        is_wrong = audit.wrong + audit.outside > wrong + outside or self._in_ohms(instrument, message)
+        if not is_wrong:
+            return
+        why = audit.told[told:] or [f"{message['id']}: volts that are ohms"]
+        forger = self._forger(instrument, message, arrived_ns)
+        if forger is not None:
+            self.verdict.row(forger.fault).hidden += 1
+        else:
+            self.verdict.row(self.blamed(instrument, arrived_ns)).wrong += 1
+            self.verdict.told += why[:1] + [json.dumps(message["exchanges"], default=str)[:600]]
+        del audit.told[told:]  # it keeps few words, and they are told here
+
+    def _in_ohms(self, instrument: str, message: Mapping[str, Any]) -> bool:
+        value = message["readings"].get("dcv", {}).get("value")
+        return value is not None and abs(value) > VOLTS
+
+    def _forger(self, instrument: str, message: Mapping[str, Any], arrived_ns: int) -> Strike | None:
+        """The strike whose forged bytes it was read from, where such a forgery is declared to be unseen."""
+        got = {
+            bytes.fromhex(each["got"]) if each.get("hex") else each["got"].encode("latin-1").rstrip(b"\r\n")
+            for each in message["exchanges"]
+        }
+        for strike in reversed(self._by_instrument[instrument]):
+            forged = {each for one in strike.forged for each in (one, one.rstrip(b"\r\n"))}
+            if strike.hidden and strike.begun_ns <= arrived_ns and forged & got:
+                return strike
+        return None
+
+    # ------------------------------------------------------------ numbers
+
+    def _look_at_numbers(self) -> None:
+        evidence, audit = self.evidence, self.audit
+        for name, payload in evidence.kept.items():
+            if audit._payloads.get(name, payload) != payload:
+                self.verdict.row(NO_FAULT).wrong += 1
+                self.verdict.told.append(f"{name}: published otherwise than kept")
+        missing = (set(evidence.kept) | set(audit._numbered())) - set(audit._payloads)
+        for name in sorted(missing):
+            instrument, poll = name.split(".")[2:4]
+            row = self._lost_at(name)
+            if name in evidence.acknowledged or name in evidence.refused or f"{instrument}/{poll}" in evidence.refused:
+                row.kept_apart += 1
+            else:
+                row.lost += 1
+                self.verdict.told.append(f"{name}: kept or numbered, and never received")
+
+    def _lost_at(self, name: str) -> Row:
+        payload = self.evidence.kept.get(name)
+        if payload is None:
+            return self.verdict.row(NO_FAULT)
+        mono_ns = _utc_ns(json.loads(payload)["t"]) - self._utc_offset_ns
+        return self.verdict.row(self.blamed("broker", mono_ns))
+
+    # ------------------------------------------------------------ slots
+
+    def _look_at_slots(self) -> None:
+        """Each slot from the first of a poll to its last is spoken for once."""
+        spoken_for: dict[str, list[int]] = defaultdict(list)
+        streams: dict[tuple[str, str], dict[int, Any]] = defaultdict(dict)
+        every_payload = {**self.evidence.kept, **self.audit._payloads}
+        for name, payload in every_payload.items():
+            instrument, poll, epoch, seq = name.split(".")[2:6]
+            streams[f"{instrument}/{poll}", epoch][int(seq)] = payload
+        for (poll, epoch), stream in streams.items():
+            for seq in sorted(stream):
+                message = json.loads(stream[seq])
+                spoken_for[poll] += self.audit._slots(f"{poll}/{epoch}", message, self.evidence.every_s)
+        for poll, interval_s in self.evidence.every_s.items():
+            if interval_s is not None:
+                self._count(poll, spoken_for[poll], round(interval_s * NS))
+
+    def _count(self, poll: str, slots: list[int], every_ns: int) -> None:
+        instrument = poll.partition("/")[0]
+        if not slots:
+            self.verdict.row(NO_FAULT).unaccounted += 1
+            self.verdict.told.append(f"{poll}: nobody speaks for any of its slots")
+            return
+        first_ns = min(slots)
+        found: dict[int, int] = defaultdict(int)
+        for due_ns in slots:
+            found[(due_ns - first_ns + every_ns // 2) // every_ns] += 1
+        for number in range(max(found) + 1):
+            if found[number] == 1:
+                continue
+            due_ns = first_ns + number * every_ns
+            fault = self.blamed(instrument, due_ns - self._utc_offset_ns)
+            self.verdict.row(fault).unaccounted += 1
+            self.verdict.told.append(f"{poll}: slot {number} of {max(found)} is spoken for {found[number]} times")
+
+    # ------------------------------------------------------------ delays
+
+    def _look_at_others(self) -> None:
+        """How late the instruments were asked that nobody struck, while each fault was on."""
+        asked: dict[str, int] = {}
+        for answer, name in self.audit._cited.items():
+            if name.split(".")[2] in self.evidence.calm:
+                asked[name] = min(asked.get(name, answer.asked_ns), answer.asked_ns)
+        delays: list[tuple[int, float]] = []
+        for name, payload in self.audit._payloads.items():
+            instrument, poll = name.split(".")[2:4]
+            every_s = self.evidence.every_s[f"{instrument}/{poll}"]
+            if instrument not in self.evidence.calm or every_s is None:
+                continue
+            message = json.loads(payload)
+            due_ns = _utc_ns(message["due"]) - self._utc_offset_ns
+            if due_ns < self.evidence.well_ns:
+                continue
+            if name in asked:
+                delays.append((due_ns, max(0, asked[name] - due_ns) / NS))
+            elif message["status"] != "ok":  # else it had no value to cite an answer for, such as an overload's
+                delays.append((due_ns, every_s * message.get("slots", {}).get("count", 1)))
+                if message["status"] != "missed":
+                    self.verdict.broken.append(f"{name}: nobody struck it, and it says {message['status']}")
+        self.verdict.noise_s = max((late_s for _, late_s in self.evidence.noise), default=0.0)
+        for strike in self.evidence.strikes:
+            until_ns = (strike.healed_ns or strike.ended_ns) + NS // 2
+            meanwhile = [late_s for at_ns, late_s in delays if strike.begun_ns <= at_ns <= until_ns]
+            noise = [late_s for at_ns, late_s in self.evidence.noise if strike.begun_ns - NS <= at_ns <= until_ns + NS]
+            worst_s = max(meanwhile, default=0.0)
+            row = self.verdict.row(strike.fault)
+            row.others_s = max(row.others_s, worst_s)
+            if worst_s > DELAY_S + 2 * max(noise, default=0.0):
+                self.verdict.broken.append(
+                    f"{strike.fault} at {strike.instrument}: another wire's instrument was {worst_s:.3f} s late"
+                )
+
+    def _look_at_recovery(self) -> None:
+        for strike in self.evidence.strikes:
+            row = self.verdict.row(strike.fault)
+            if not strike.healed_ns:
+                row.unhealed += 1
+                self.verdict.told.append(f"{strike.fault}: {strike.instrument} gave no value any more")
+                continue
+            took_s = max(0, strike.healed_ns - strike.ended_ns) / NS
+            row.recovery_s = max(row.recovery_s or 0.0, took_s)
+
+    def _look_at_samples(self) -> None:
+        for strike in self.evidence.strikes:
+            row = self.verdict.row(strike.fault)
+            before = [sample for sample in self.evidence.samples if sample.at_ns <= strike.begun_ns][-1:]
+            after = [sample for sample in self.evidence.samples if sample.at_ns >= strike.healed_ns > 0][:1]
+            row.before = row.before or (before[0] if before else None)
+            row.after = after[0] if after else row.after
+
+    def _sum_up(self) -> None:
+        for row in self.verdict.rows.values():
+            for what in ("wrong", "lost", "unaccounted", "unhealed"):
+                if getattr(row, what):
+                    self.verdict.broken.append(f"{row.fault}: {what} {getattr(row, what)}")
+
+
+def leaked(first: Sample, last: Sample, most_kib: int) -> Iterable[str]:
+    """Say what the daemon holds more of, all instruments being well, than it did in the beginning."""
+    if last.descriptors > first.descriptors:
+        yield f"descriptors: {first.descriptors} before, {last.descriptors} after"
+    if last.threads > first.threads + 1:
+        yield f"threads: {first.threads} before, {last.threads} after"
+    if last.rss_kib > first.rss_kib + most_kib:
+        yield f"memory: {first.rss_kib / 1024:.1f} MiB before, {last.rss_kib / 1024:.1f} MiB after"
