@@ -34,7 +34,7 @@ from daq.load import data_path, load_bench
 from tests.brokers import MOSQUITTO, Iotcore, Mosquitto
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 25.0
+PATIENCE_S = 60.0
 
 WORLD: dict[str, Any] = {
     "world": 1,
@@ -267,13 +267,13 @@ class Ear:
         self.heard: list[Heard] = []
         self._changed = threading.Condition()
         self._subscribed = False
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, "ear", protocol=paho.MQTTv5)
         self._client.on_connect = lambda client, *_: client.subscribe("#", 1)
         self._client.on_subscribe = lambda *_: self._note(True)
         self._client.on_disconnect = lambda *_: self._note(False)
         self._client.on_message = self._take
         self._client.reconnect_delay_set(0.05, 0.05)
-        self._client.connect_async("127.0.0.1", port)
+        self._client.connect_async("127.0.0.1", port, clean_start=True)
 
     def start(self) -> None:
         self._client.loop_start()
