@@ -21,7 +21,7 @@ from daq.core import driver as files
 from daq.core import timing
 from daq.core.bench import InstrumentFile, PollEntry, StationName
 from daq.core.driver import Channel, Driver, Scalar, Setting, TextDriver
-from daq.core.errors import nearest, quoted
+from daq.core.errors import choices, nearest, quoted
 from daq.core.formula import names, span_ns
 from daq.core.plan import ChannelPlan, Problem
 from daq.core.quantity import duration_ns, in_unit
@@ -96,7 +96,7 @@ class Assembly:
             where = found.path if isinstance(written, str) else (*found.path, "ask")
             known = [*self.driver.polls, *streams]
             self.wrong_bench(
-                where, f"driver {self.entry.driver!r} has no poll {found.source!r}. {nearest(found.source, known)}"
+                where, f"driver {self.entry.driver!r} has no poll {found.source!r}. {choices(found.source, known)}"
             )
             return None
         return found if self._interval_is_right(found, stream=found.source in streams) else None
@@ -120,7 +120,7 @@ class Assembly:
         for key in self.entry.settings:
             if key not in known:
                 self.wrong_bench(
-                    ("settings", key), f"driver {self.entry.driver!r} has no setting {key!r}. {nearest(key, known)}"
+                    ("settings", key), f"driver {self.entry.driver!r} has no setting {key!r}. {choices(key, known)}"
                 )
 
     def values(self, known: Mapping[str, Setting], wanted: Wanted | None, driver_path: Path) -> dict[str, str]:
@@ -145,7 +145,7 @@ class Assembly:
         for key in wanted.settings if wanted is not None else ():
             if key not in known and wanted is not None:
                 self.wrong_bench(
-                    (*wanted.path, "settings", key), f"{wanted.source!r} has no setting {key!r}. {nearest(key, known)}"
+                    (*wanted.path, "settings", key), f"{wanted.source!r} has no setting {key!r}. {choices(key, known)}"
                 )
         return values
 
@@ -277,7 +277,7 @@ class Assembly:
         for key in self.entry.channels:
             if key not in known:
                 self.wrong_bench(
-                    ("channels", key), f"no poll of {self.name!r} reads a channel {key!r}. {nearest(key, known)}"
+                    ("channels", key), f"no poll of {self.name!r} reads a channel {key!r}. {choices(key, known)}"
                 )
 
     def plausible(self, channel: Channel, path: Path) -> tuple[Decimal, Decimal] | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from daq.core import driver as files
 from daq.core.assembly import Assembly, Path, Wanted, identity_check
 from daq.core.driver import Setting, TextChannel, TextDriver, TextPoll
-from daq.core.errors import nearest
+from daq.core.errors import choices, nearest
 from daq.core.plan import (
     Answer,
     ErrorQueuePlan,
@@ -198,7 +198,7 @@ class TextCompiler:
                 continue
             if written not in values:
                 where = (*path, "for_each", name)
-                self.work.wrong_driver(where, f"no setting {written!r} with a value. {nearest(written, values)}")
+                self.work.wrong_driver(where, f"no setting {written!r} with a value. {choices(written, values)}")
             listed = [one.strip() for one in values.get(written, "1").split(",")]
             if len(set(listed)) < len(listed) or not all(re.fullmatch("[A-Za-z0-9_-]+", one) for one in listed):
                 message = f"{values[written]!r} is no list of different values. Write each one, as in '101,102,103'."
@@ -218,7 +218,7 @@ class TextCompiler:
         used |= self.work.names_in_time(poll.time) | {each for each in poll.for_each.values() if isinstance(each, str)}
         for key in wanted.settings:
             if key not in used and key in self.driver.settings:
-                advice = nearest(key, used & self.driver.settings.keys())
+                advice = choices(key, used & self.driver.settings.keys())
                 message = f"poll {wanted.source!r} does nothing with {key!r}. {advice}"
                 self.work.wrong_bench((*wanted.path, "settings", key), message)
 
@@ -228,7 +228,7 @@ class TextCompiler:
         if poll.mode is None:
             return None
         if poll.mode not in self.driver.modes:
-            self.work.wrong_driver((*path, "mode"), f"no mode {poll.mode!r}. {nearest(poll.mode, self.driver.modes)}")
+            self.work.wrong_driver((*path, "mode"), f"no mode {poll.mode!r}. {choices(poll.mode, self.driver.modes)}")
         return self.driver.modes.get(poll.mode)
 
     def _mode(self, name: str, known: Mapping[str, Setting], values: Mapping[str, str]) -> ModePlan:

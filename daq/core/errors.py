@@ -143,6 +143,10 @@ class SinkError(DaqError):
     """A consumer did not take a record; it stays in the journal."""
 
 
+SHORT = 5
+"""Letters below which one that differs makes another word."""
+
+
 def quoted(foreign: bytes | str, limit: int = 80) -> str:
     """Return foreign text fit for a log line: escaped, in quotes, at most `limit` characters long."""
     text = foreign.decode("latin-1") if isinstance(foreign, bytes) else foreign
@@ -153,10 +157,29 @@ def quoted(foreign: bytes | str, limit: int = 80) -> str:
 def nearest(word: str, known: Iterable[str], limit: int = 12) -> str:
     """Return "Nearest: 'x'." for what was probably meant, else "Known: a, b, c.", at most `limit` of them."""
     words = sorted(known)
+    close = _closest(word, words)
+    return _list(words, limit) if close is None else f"Nearest: {close!r}."
+
+
+def choices(word: str, known: Iterable[str], limit: int = 12) -> str:
+    """Return what was probably meant, and then what else there is: names of a driver are few, and say what it can."""
+    words = sorted(known)
+    close = _closest(word, words)
+    if close is None or len(words) == 1:
+        return nearest(word, words, limit)
+    return f"Nearest: {close!r}. {_list(words, limit)}"
+
+
+def _closest(word: str, words: list[str]) -> str | None:
+    """Return the most similar word; None where none is. Short ones must be nearly the same: acv is not dcv."""
     by_lower = {each.lower(): each for each in words}
-    close = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    if close:
-        return f"Nearest: {by_lower[close[0]]!r}."
+    short = len(word) < SHORT
+    swapped = [each for each in by_lower if short and sorted(each) == sorted(word.lower())]
+    close = swapped or get_close_matches(word.lower(), by_lower, n=1, cutoff=0.75 if short else 0.6)
+    return by_lower[close[0]] if close else None
+
+
+def _list(words: list[str], limit: int) -> str:
     if not words:
         return "There are none."
     more = f" and {len(words) - limit} more" if len(words) > limit else ""

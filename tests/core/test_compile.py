@@ -146,8 +146,8 @@ DMM_PLAN = compiled(DMM, {"v": {"ask": "dcv", "every": "1 s"}})
 @pytest.mark.parametrize(
     ("poll", "path", "words"),
     [
-        ({"dcw": "1 s"}, "poll.dcw", "has no poll 'dcw'. Nearest: 'dcv'."),
-        ({"a": {"ask": "dcw", "every": "1 s"}}, "poll.a.ask", "Nearest: 'dcv'."),
+        ({"dvc": "1 s"}, "poll.dvc", "has no poll 'dvc'. Nearest: 'dcv'."),
+        ({"a": {"ask": "dvc", "every": "1 s"}}, "poll.a.ask", "Nearest: 'dcv'."),
         ({"dcv": "unasked"}, "poll.dcv", "no interval is given"),
         ({"a": {"ask": "dcv"}}, "poll.a", "Write every: 1 s."),
         ({"a": {"ask": "dcv", "every": "1 s", "phase": "1 s"}}, "poll.a", "shorter than the interval"),
