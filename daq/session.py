@@ -87,6 +87,14 @@ def failure(error: DaqError) -> Outcome:
     return Outcome(status, str(error), lost_track=isinstance(error, LinkError | UnreadableReply | ForeignReply))
 
 
+def _answered(question: Ask | Again, what: str, step: Step) -> Dialogue[Replied]:
+    """Put a question; a time-out says who, or what, was asked, and how long the answer was waited for."""
+    try:
+        return (yield from ask(question))
+    except LinkTimeout as late:
+        raise LinkTimeout(f"{what} at {late} ({step.within_ns / NS:g} s)", late.partial) from None
+
+
 class Session:
     """The conversation with one instrument.
 
@@ -348,12 +356,13 @@ class Session:
         """One exchange in text; `tolerant` throws away replies that are not of its form, until the deadline."""
         assert step.reply is not None, "a command has no reply to be read"
         form = step.reply
-        replied = yield from ask(Ask(step.ask, form.cut, step.within_ns))
+        what = f"asked {quoted(step.ask.rstrip(self.plan.eol))}"
+        replied = yield from _answered(Ask(step.ask, form.cut, step.within_ns), what, step)
         for _ in range(MOST_DISCARDED if tolerant else 0):
             try:
                 return form.match(replied.data), replied
             except ReplyError:
-                replied = yield from ask(Again(form.cut))
+                replied = yield from _answered(Again(form.cut), what, step)
         return form.match(replied.data), replied
 
     def _registers(self, step: RegisterStep, poll: PollPlan) -> Dialogue[tuple[bytes, Replied]]:
@@ -387,7 +396,8 @@ class Session:
             self.framing, self.plan.unit, self._transaction, step.function, step.address, step.count
         )
         cut = modbus.cut(self.framing, step.function, step.count)
-        replied = yield from ask(Ask(request, cut, step.within_ns, binary=True))
+        what = f"unit {self.plan.unit}"
+        replied = yield from _answered(Ask(request, cut, step.within_ns, binary=True), what, step)
         for _ in range(MOST_DISCARDED):
             try:
                 return modbus.registers(self.framing, request, replied.data), replied
@@ -395,7 +405,7 @@ class Session:
                 earlier = self.framing == "tcp" and isinstance(error, ForeignReply) and replied.data[:2] != request[:2]
                 if not (tolerant or earlier):
                     raise
-            replied = yield from ask(Again(cut))
+            replied = yield from _answered(Again(cut), what, step)
         return modbus.registers(self.framing, request, replied.data), replied
 
     # ------------------------------------------------------------ talkers

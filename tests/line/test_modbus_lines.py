@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from daq.core.observation import NS, Status
@@ -45,6 +47,15 @@ async def test_a_late_answer_of_one_unit_is_never_another_units_value():
     assert "timeout" in bench.statuses()
     assert bench.statuses()[-3:] == ["ok"] * 3
     assert_answers_are_their_own(bench, far)
+
+
+async def test_a_timeout_names_the_unit_that_was_silent_and_how_long_it_was_waited_for():
+    clock, _, transport = units(u1=[10 * MS, 10 * MS, None])
+    bench = room(transport, clock, meter(1), meter(2))
+    async with running(bench):
+        await clock.advance(5)
+    (late,) = [seen for seen in bench.observations if seen.status is Status.TIMEOUT]
+    assert re.fullmatch(r"unit 1 at wire: nothing came in time \([0-9.]+ s\)", late.detail)
 
 
 async def test_only_the_unit_that_failed_must_prove_itself():

@@ -89,7 +89,7 @@ class FakeTransport:
             if length:
                 return self._take(length)
             if self._clock.mono_ns >= deadline_ns:
-                raise LinkTimeout("nothing came in time", partial=self.unread())
+                raise LinkTimeout("wire: nothing came in time", partial=self.unread())
             next_ns = self._coming[0][0] if self._coming else deadline_ns
             await self._clock.wait(min(next_ns, deadline_ns))
 

@@ -262,11 +262,15 @@ def test_an_error_queue_that_is_silent_too_leaves_the_outcome_as_it_was():
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(LinkTimeout("silence"), "timeout"), (LinkDesync("'1' came", b"1"), "desync")]
+    ("error", "status", "detail"),
+    [
+        (LinkTimeout("h:1: nothing came in time"), "timeout", "asked 'READ?' at h:1: nothing came in time (2 s)"),
+        (LinkDesync("'1' came", b"1"), "desync", "'1' came"),
+    ],
 )
-def test_what_goes_wrong_on_the_wire_is_an_outcome_that_lost_track(error, status):
+def test_what_goes_wrong_on_the_wire_is_an_outcome_that_lost_track(error, status, detail):
     bad = poll(connected(), "v", *ENTER_DCV, (b"READ?\n", error))
-    assert (bad.status, bad.lost_track, bad.detail) == (status, True, str(error))
+    assert (bad.status, bad.lost_track, bad.detail) == (status, True, detail)
 
 
 def test_an_identity_in_place_of_a_reading_is_another_questions_answer():
