@@ -1,9 +1,14 @@
-"""The station's event loop: asyncio's own, which also says when it last woke.
+"""The station's event loop: asyncio's own, which also says when it last woke, and lets few tasks on at a time.
 
 What a selector reports readable had arrived when it returned. The callbacks of one turn run one after the other;
 without this stamp the last of a hundred instruments would carry the time the ninety-nine before it took.
 
-    kernel -> StampingSelector (woke) -> station_loop -> transports.descriptor
+Bytes are received and stamped at once, all that came. But the tasks that waited for them go on a few at a time, and
+between these few the kernel is asked again: a broker lets no more than some twenty messages be in flight, so that its
+acknowledgements are worth as much as a turn is long. With all of five hundred lines in one turn the daemon would ask
+without end and publish next to nothing.
+
+    kernel -> StampingSelector (woke) -> station_loop -> transports.descriptor (receives, then admit) -> line
 """
 
 from __future__ import annotations
@@ -11,8 +16,13 @@ from __future__ import annotations
 import asyncio
 import selectors
 import time
+from collections import deque
+from collections.abc import Callable
 
 from daq.core.observation import Stamp
+
+AT_ONCE = 8
+"""Tasks let on between two questions to the kernel: some milliseconds of work."""
 
 
 class StampingSelector(selectors.DefaultSelector):
@@ -21,13 +31,27 @@ class StampingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.woke = Stamp(time.monotonic_ns(), time.time_ns())
+        self._admitted = 0  # in this turn
+        self._crowd: deque[Callable[[], None]] = deque()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait as any selector does."""
-        events = super().select(timeout)
+        """Wait as any selector does, but not while somebody waits to be let on; let the next few on."""
+        events = super().select(0 if self._crowd else timeout)
         if events:
             self.woke = Stamp(time.monotonic_ns(), time.time_ns())
+        self._admitted = 0
+        while self._crowd and self._admitted < AT_ONCE:
+            self._admitted += 1
+            self._crowd.popleft()()
         return events
+
+    def admit(self, go_on: Callable[[], None]) -> None:
+        """Call it in this turn where few were let on yet, else in one of the next, in the order of asking."""
+        if self._admitted < AT_ONCE:
+            self._admitted += 1
+            go_on()
+        else:
+            self._crowd.append(go_on)
 
 
 class StationLoop(asyncio.SelectorEventLoop):
@@ -35,6 +59,8 @@ class StationLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._stamping = StampingSelector()
+        self.admit = self._stamping.admit
+        """Lets a task on, in this turn or one of the next."""
         super().__init__(self._stamping)
 
     @property

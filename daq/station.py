@@ -16,6 +16,7 @@ import contextlib
 import gc
 import logging
 import signal
+import sys
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -61,6 +62,10 @@ TICK_NS = NS
 
 LOAD_NS = 30 * NS
 """For reading the files again: they may stand on a share that hangs."""
+
+SWITCH_S = 0.001
+"""How long loop and journal keep the interpreter from each other. Python's 5 ms make late polls while the journal
+prints records, and a slow journal while the loop is busy."""
 
 FULL = "the journal is full of what was not delivered, and the bench file says when_full: stop_polling"
 
@@ -431,4 +436,5 @@ async def _with_signals(station: Station) -> None:
     loop.add_signal_handler(signal.SIGINT, station.stop)
     loop.add_signal_handler(signal.SIGHUP, hup)
     gc.freeze()  # what is loaded now stays: looking through it again is what makes late polls
+    sys.setswitchinterval(SWITCH_S)
     await station.run()

@@ -25,7 +25,19 @@ from daq.core.message import Event
 from daq.core.numbering import Announce, Gap, Numbers, RowSet, Span, epoch_name, numbered
 from daq.core.record import Entry, Record
 from daq.journal.reading import Page, describe, export_page
-from daq.journal.schema import BY_INFO, INFO, KINDS, PAGE, RECORDS, SCHEMA, check, is_corrupt, record_of, refuse_foreign
+from daq.journal.schema import (
+    BY_INFO,
+    INFO,
+    KINDS,
+    PAGE,
+    RECORDS,
+    SCHEMA,
+    check,
+    insert_many,
+    is_corrupt,
+    record_of,
+    refuse_foreign,
+)
 from daq.journal.trimming import Bounds, Room, Victim, undelivered, used_bytes, weight
 
 log = logging.getLogger(__name__)
@@ -349,12 +361,14 @@ class JournalFile:
         for epoch, name in next_seq:
             if epoch == numbers.epoch:
                 next_seq[epoch, name] = numbers.next_seq[name]
-        self._db.executemany(
-            "INSERT INTO stream VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET next_seq = excluded.next_seq",
+        insert_many(
+            self._db,
+            "INSERT INTO stream VALUES {} ON CONFLICT (id) DO UPDATE SET next_seq = excluded.next_seq",
             [(stream_ids[key], *key, seq) for key, seq in next_seq.items()],
         )
-        self._db.executemany(
-            "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?)",
+        insert_many(
+            self._db,
+            "INSERT INTO record VALUES {}",
             [(r.row, KINDS.index(r.kind), stream_ids[r.epoch, r.stream], r.seq, r.t_ns, r.payload) for r in records],
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from daq.core.errors import ConfigError
@@ -38,6 +39,32 @@ COLUMNS = "row, kind, epoch, name, seq, t_ns, payload"
 RECORDS = f"SELECT {COLUMNS} FROM record JOIN stream ON stream.id = record.stream"  # noqa: S608
 BY_INFO = RECORDS.replace("FROM record", "FROM record INDEXED BY record_info")
 """The same where kind is INFO: few rows among millions, found by their own index alone."""
+
+
+ROWS_AT_ONCE = (64, 16, 4, 1)
+"""Rows a statement inserts; few lengths, so that each is compiled once."""
+
+
+def insert_many(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Insert rows, many a statement.
+
+    At every step of SQLite the thread lets go of the interpreter, and from a busy event loop it comes back only after
+    the switch interval. A step a row (executemany) bounds a busy station to some hundred records a second.
+
+    Args:
+        db: in a transaction.
+        statement: with {} where the rows go.
+        rows: all of one length.
+    """
+    done = 0
+    for size in ROWS_AT_ONCE:
+        if len(rows) - done < size:
+            continue
+        one = f"({', '.join('?' * len(rows[0]))})"
+        many = statement.format(", ".join([one] * size))
+        while len(rows) - done >= size:
+            db.execute(many, [value for row in rows[done : done + size] for value in row])
+            done += size
 
 
 def is_corrupt(error: Exception) -> bool:

@@ -57,6 +57,9 @@ DROPS = 5
 
 ONCE_A_MINUTE_NS = 60 * NS
 
+RETAINED_EVERY_NS = NS
+"""Between two rounds of changed retained state: what changes faster is told as it then is."""
+
 
 class Announce(Protocol):
     """Tells the station's readers that something happened; returns at once."""
@@ -199,6 +202,7 @@ class Delivery:
             ]
             await stopping.wait()
             late.cancel()
+            await self._post_changed()
             await self._drained()
             await self._post(self._topics.status(), offline())
             await self._landed()
@@ -297,6 +301,7 @@ class Delivery:
         while True:
             await self._carried.retained.changed.wait()
             await self._post_changed()
+            await self._clock.wait(self._clock.now().mono_ns + RETAINED_EVERY_NS)
 
     async def _post_changed(self) -> None:
         for topic, payload in self._carried.retained.take_changed():

@@ -161,9 +161,14 @@ class Descriptor:
         return True
 
     def _on_readable(self) -> None:
-        self._receive(None if self._wakes is None else self._wakes.woke)
-        self._watch()
-        self._wake_up()
+        if self._wakes is None:
+            self._receive()
+            self._watch()
+            self._wake_up()
+        else:
+            self._receive(self._wakes.woke)
+            self._watch()
+            self._wakes.admit(self._wake_up)
 
     def _watch(self) -> None:
         """Watch for bytes while there is room for them: the kernel holds back what does not fit."""

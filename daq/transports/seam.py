@@ -5,6 +5,7 @@ line -> Transport.write, Transport.read -> Received
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -28,11 +29,15 @@ class Now(Protocol):
 
 @runtime_checkable
 class Wakes(Protocol):
-    """An event loop that says when it last woke (the station's does; any other will do)."""
+    """An event loop that says when it last woke and lets few on at a time (the station's does; any other will do)."""
 
     @property
     def woke(self) -> Stamp:
         """What a reader callback of this turn was called for had come by then."""
+        ...
+
+    def admit(self, go_on: Callable[[], None]) -> None:
+        """Call it now, or a little later where many want to go on."""
         ...
 
 
