@@ -13,6 +13,10 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*(\S.*?)?\s*")
+_COMMA = re.compile(r"\s*[+-]?(\d+),(\d+)(?!\d*,)")
+THOUSANDS = 3
+"""Digits behind a comma that may part thousands."""
+
 _DURATIONS_NS = {
     "ns": 1,
     "us": 10**3,
@@ -33,10 +37,19 @@ def split_quantity(text: str) -> tuple[Decimal, str]:
     Raises:
         ValueError: text does not begin with a plain decimal number.
     """
+    refuse_comma(text)
     found = _QUANTITY.fullmatch(text)
     if not found:
         raise ValueError(f"{text!r} is not a number with a unit. Write it like '10 V' or '500 ms'.")
     return Decimal(found[1]), found[2] or ""
+
+
+def refuse_comma(text: str) -> None:
+    """Refuse a number with a comma: "0,5 s", "1,000 V". Raises ValueError."""
+    found = _COMMA.match(text)
+    if found:
+        thousands = f", or {text.replace(',', '', 1)!r} for thousands" if len(found[2]) == THOUSANDS else ""
+        raise ValueError(f"{text!r} has a comma. Decimals have a point: {text.replace(',', '.', 1)!r}{thousands}.")
 
 
 def in_unit(text: str, unit: str) -> Decimal:

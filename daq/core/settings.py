@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 
 from daq.core.driver import Scalar, Setting
 from daq.core.errors import nearest
-from daq.core.quantity import in_unit
+from daq.core.quantity import in_unit, refuse_comma
 
 _PLACE = re.compile(r"\{\{|\}\}|\{([A-Za-z0-9_-]+)\}")
 """A brace of its own, or a name in braces."""
@@ -133,6 +133,7 @@ def _number(setting: Setting, given: Scalar, *, from_driver: bool) -> Decimal | 
 
 def _word(setting: Setting, text: str) -> str:
     """Return a word that is allowed."""
+    refuse_comma(text)
     choices = [*words_of(setting), *(_plain(one) for one in setting.one_of or [])]
     if text in choices:
         return text

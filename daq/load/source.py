@@ -143,8 +143,15 @@ class _Walk:
 
     def _mapping(self, node: MappingNode, path: Keys, above: list[Node]) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        before: Keys | None = None
         for key_node, value in node.value:
             place = _place(key_node)
+            whole = found[str(before[-1])] if before is not None else None
+            if before is not None and _splits_number(whole, key_node, value):
+                meant = f"{whole}.{key_node.value}"
+                said = f"{dotted(before)}: is a decimal comma meant? Decimals have a point: {meant!r}."
+                self.faults.append((before, self.values[before], said))
+                continue
             if not isinstance(key_node, ScalarNode) or not key_node.value:
                 self.faults.append((path, place, "a key must be a word. Put texts that begin with { or [ in quotes."))
                 continue
@@ -157,6 +164,7 @@ class _Walk:
                 continue
             self.keys[below] = place
             found[key] = self.plain(value, below, above)
+            before = below
         return found
 
     def _scalar(self, node: ScalarNode, path: Keys) -> Any:
@@ -168,6 +176,13 @@ class _Walk:
             self.faults.append((path, self.keys.get(path, _place(node)), said))
             return None
         return scalar(text)
+
+
+def _splits_number(before: Any, key: Node, value: Node) -> bool:
+    """Whether a key is the rest of a number that a comma parted, as in {every: 0,5 s}."""
+    whole = isinstance(before, int) and not isinstance(before, bool)
+    empty = isinstance(value, ScalarNode) and value.value == "" and value.style is None
+    return whole and empty and isinstance(key, ScalarNode) and str(key.value)[:1].isdigit()
 
 
 def _place(node: Node) -> Place:
