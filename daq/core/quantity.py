@@ -27,6 +27,10 @@ _DURATIONS_NS = {
     "h": 3600 * 10**9,
     "d": 86400 * 10**9,
 }
+FEW_DIGITS = 10_000
+"""Numbers below this are read as easily without a prefix."""
+
+_PREFIXED = ("V", "A", "Ohm", "F", "H", "Hz", "W", "S", "s")
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _PREFIXES = {"p": -12, "n": -9, "u": -6, "µ": -6, "m": -3, "k": 3, "M": 6, "G": 9}
 
@@ -69,6 +73,15 @@ def in_unit(text: str, unit: str) -> Decimal:
     if not written:
         raise ValueError(f"{text!r} has no unit. Write '{number} {unit}'.")
     raise ValueError(f"{text!r} is not in {unit}. Write it in {unit}, or with a prefix such as 'k{unit}' or 'm{unit}'.")
+
+
+def short(number: Decimal, unit: str) -> str:
+    """Write a number with its unit as people do: 1E-6 A is "1 uA", 10000 Ohm "10 kOhm"; in_unit reads it back."""
+    prefixes = {exponent: prefix for prefix, exponent in _PREFIXES.items() if prefix.isascii()}
+    exponent = number.adjusted() // 3 * 3
+    if unit not in _PREFIXED or not number or (1 <= abs(number) < FEW_DIGITS) or exponent not in prefixes:
+        return f"{number.normalize():f} {unit}"
+    return f"{number.scaleb(-exponent).normalize():f} {prefixes[exponent]}{unit}"
 
 
 def duration_ns(value: object) -> int:

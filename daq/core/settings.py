@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 
 from daq.core.driver import Scalar, Setting
 from daq.core.errors import nearest
-from daq.core.quantity import in_unit, refuse_comma
+from daq.core.quantity import in_unit, refuse_comma, short
 
 _PLACE = re.compile(r"\{\{|\}\}|\{([A-Za-z0-9_-]+)\}")
 """A brace of its own, or a name in braces."""
@@ -148,7 +148,7 @@ def _near(text: str, choices: list[str]) -> str:
 def _allowed(setting: Setting) -> str:
     """Say what is allowed."""
     unit = f" {setting.unit}" if setting.unit else ""
-    parts = [_plain(one) + unit for one in setting.one_of or []]
+    parts = [_with_unit(one, setting.unit) for one in setting.one_of or []]
     if not parts and (setting.min is not None or setting.max is not None):
         low = "" if setting.min is None else f"from {setting.min}{unit} "
         high = "" if setting.max is None else f"to {setting.max}{unit}"
@@ -156,6 +156,11 @@ def _allowed(setting: Setting) -> str:
     if not parts and setting.unit:
         parts = [f"a number in {setting.unit}"]
     return f"Allowed: {', '.join([*parts, *words_of(setting)])}."
+
+
+def _with_unit(one: Scalar, unit: str | None) -> str:
+    number = as_number(one)
+    return _plain(one) if unit is None or number is None else short(number, unit)
 
 
 def _plain(value: Scalar) -> str:

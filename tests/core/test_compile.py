@@ -158,7 +158,16 @@ DMM_PLAN = compiled(DMM, {"v": {"ask": "dcv", "every": "1 s"}})
         ),
         ({"a": {"ask": "dcv", "every": "1 s", "settings": {"range": "1 Ohm"}}}, "poll.a.settings.range", "is not in V"),
         ({"a": {"ask": "dcv", "every": "1 s", "settings": {"range": 10}}}, "poll.a.settings.range", "Write '10 V'."),
-        ({"a": {"ask": "dcv", "every": "1 s", "settings": {"range": "2 kV"}}}, "poll.a.settings.range", "out of range"),
+        (
+            {"a": {"ask": "dcv", "every": "1 s", "settings": {"range": "12 V"}}},
+            "poll.a.settings.range",
+            "'12 V' is not allowed. Allowed: 100 mV, 1 V, 10 V, 100 V, 1000 V, auto.",
+        ),
+        (
+            {"a": {"ask": "aci", "every": "1 s", "settings": {"range": "10 uA"}}},
+            "poll.a.settings.range",
+            "Allowed: 100 uA, 1 mA, 10 mA, 100 mA, 1 A, 3 A, 10 A, auto.",
+        ),
         (
             {"a": {"ask": "dcv", "every": "1 s", "settings": {"range": "aoto"}}},
             "poll.a.settings.range",
@@ -175,6 +184,22 @@ def test_what_is_wrong_in_the_bench_is_said_with_its_place(poll, path, words):
     ((file, found, message),) = problems(DMM, poll)
     assert (file, found) == ("bench", f"instruments.box.{path}")
     assert words in message
+
+
+@pytest.mark.parametrize(
+    ("ask", "given", "told"),
+    [
+        ("dcv", "100 mV", b"CONF:VOLT:DC 0.100\n"),
+        ("dcv", "1 kV", b"CONF:VOLT:DC 1000\n"),
+        ("dci", "10 uA", b"CONF:CURR:DC 0.000010\n"),
+        ("ohm4w", "1 GOhm", b"CONF:FRES 1000000000\n"),
+        ("capacitance", "1 nF", b"CONF:CAP 0.000000001\n"),
+        ("dcv", "auto", b"CONF:VOLT:DC auto\n"),
+    ],
+)
+def test_ranges_that_the_multimeter_has_are_set(ask, given, told):
+    plan = compiled(DMM, {"a": {"ask": ask, "every": "1 s", "settings": {"range": given}}})
+    assert plan.polls[0].mode.enter[0] == told
 
 
 def test_everything_wrong_is_said_at_once():

@@ -1,6 +1,9 @@
+from decimal import Decimal
+
 import pytest
 
 from daq.core.formula import span_ns
+from daq.core.quantity import in_unit, short
 from daq.core.units import QUANTITIES, UnitError, check_fits, check_unit, dimension, symbol
 
 
@@ -140,6 +143,25 @@ def test_every_quantity_has_units_and_no_two_notations_of_one_dimension_part():
     assert all(units for units in QUANTITIES.values())
     assert dimension("kg.m2.s-3.A-1") == dimension("mV")
     assert dimension("1") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "written"),
+    [
+        ("1E-6", "A", "1 uA"),
+        ("0.1", "V", "100 mV"),
+        ("1000", "V", "1000 V"),
+        ("1E4", "Ohm", "10 kOhm"),
+        ("1E9", "Ohm", "1 GOhm"),
+        ("1E-9", "F", "1 nF"),
+        ("3", "A", "3 A"),
+        ("0.05", "%", "0.05 %"),
+        ("20000", "Cel", "20000 Cel"),
+    ],
+)
+def test_numbers_with_units_are_written_as_people_do_and_read_back_the_same(number, unit, written):
+    assert short(Decimal(number), unit) == written
+    assert in_unit(written, unit) == Decimal(number)
 
 
 def test_quantities_are_dotted_words():
