@@ -57,6 +57,9 @@ DROPS = 5
 
 ONCE_A_MINUTE_NS = 60 * NS
 
+LEFT_OUT_NS = 600 * NS
+"""Retained state on whose refusal the broker hung up is not offered again for so long."""
+
 RETAINED_EVERY_NS = NS
 """Between two rounds of changed retained state: what changes faster is told as it then is."""
 
@@ -112,6 +115,8 @@ class Carried:
     suspects: dict[int, Suspect] = field(default_factory=dict)
     refusals: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     """(topic, code) -> when last announced (monotonic ns), refused since"""
+    hung_up: dict[str, int] = field(default_factory=dict)
+    """retained topic -> when the broker last refused it and closed the connection (monotonic ns)"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,6 +166,7 @@ class Delivery:
         self._live_waits = False
         self._fetching = False
         self._delivered_late: set[int] = set()
+        self._refused_last: str | None = None  # retained topic that was refused, nothing taken since
 
     async def run(self, stopping: asyncio.Event, online: bytes, offline: Callable[[], bytes]) -> None:
         """Deliver until `stopping`, then say `offline`.
@@ -176,6 +182,8 @@ class Delivery:
                 raise
             found = _first(lost)
             self._remember_suspects(found)
+            if self._refused_last is not None and not found.silent:
+                self._carried.hung_up[self._refused_last] = self._clock.now().mono_ns
             await self._settle_now()
             raise found from None
 
@@ -309,7 +317,13 @@ class Delivery:
         await self._landed_retained()
 
     async def _post(self, topic: str, payload: bytes | None) -> None:
-        """Publish retained state; None clears it."""
+        """Publish retained state; None clears it.
+
+        Where the broker hangs up on what it refuses, the same state would be the end of every connection.
+        """
+        left_out_ns = self._carried.hung_up.get(topic)
+        if left_out_ns is not None and self._clock.now().mono_ns - left_out_ns < LEFT_OUT_NS:
+            return
         await self._room_for_live()
         self._fly(Flight(topic, payload or b"", True, False, None, self._clock.now().mono_ns, forgets=payload is None))
 
@@ -346,11 +360,13 @@ class Delivery:
             self._again.append(flight)
             self._refused_for_now.set()
         else:
+            self._refused_last = flight.topic if flight.record is None else None
             self._set_aside(flight, code)
         self._room.set()
 
     def _taken(self, flight: Flight) -> None:
         self._figures.acknowledged += 1
+        self._refused_last = None
         if flight.forgets:
             self._carried.retained.forgotten(flight.topic)
         if flight.record is not None:

@@ -168,6 +168,30 @@ async def test_whatever_else_it_refuses_is_set_aside(station, running, topics, c
     assert [event["code"] for event in station.events] == [code]
 
 
+class Touchy(ScriptedBroker):
+    """Hangs up behind each refusal, as mosquitto 2.0.11 does with `max_queued_messages 0`."""
+
+    async def _take(self, writer, flags, packet):
+        await super()._take(writer, flags, packet)
+        if self.answer(self.published[-1][0], self.published[-1][1]) >= 0x80:
+            raise ConnectionError("hung up on purpose")
+
+
+async def test_retained_state_that_makes_the_broker_hang_up_does_not_end_every_connection(station, running, topics):
+    status = topics.instrument_status("dmm1")
+    broker = Touchy(lambda topic, _: 0x87 if topic == status else 0)
+    async with broker, running(sink := station.sink(broker.port)):
+        sink.retain(status, b"ok")
+        await broker.until(lambda: broker.on(status))
+        await station.journal.commit(*bodies(3))
+        await station.journal.all_done()
+        sink.retain(status, b"lost")
+        await station.journal.commit(*bodies(3))
+        await station.journal.all_done()
+    assert broker.on(status) == [b"ok"]
+    assert [(event["topic"], event["code"]) for event in station.events] == [(status, 0x87)]
+
+
 async def test_a_broker_that_does_not_let_us_in_is_asked_again(station, running, topics, eventually):
     broker = ScriptedBroker(lambda *_: 0, connack=0x87)
     async with broker, running(sink := station.sink(broker.port)):
