@@ -372,5 +372,5 @@ FAULTS = (
     Fault("re-plugged under another name", _on("tty"), on_wire=refused, danger=1),
     Fault("overload code", _on("overload"), in_instrument="overload", most=3),
     Fault("another serial number", _on("swap"), in_instrument="other_serial", danger=1),
-    Fault("function changed at the front panel", _on("panel"), in_instrument="panel", danger=1),
+    Fault("function changed at the front panel", _on("panel"), in_instrument="panel", hidden_by=UNTOLD, danger=1),
 )

@@ -1,8 +1,9 @@
-"""What a campaign found: every observation against the witness, every slot, every number, each laid at a fault's door. Pure.
+"""What a campaign found: every observation against the witness, every slot, every number, each laid at a fault's
+door. Pure.
 
-The stand-ins' log is the truth (daq.demo.audit); the proxies cannot touch it. A value that is not the witness's answer to
-its question is wrong. It counts apart only if the bytes it was read from are, byte for byte, what a proxy forged on this
-very wire meanwhile, and the poll's declared integrity says that nothing shows such a thing.
+The stand-ins' log is the truth (daq.demo.audit); the proxies cannot touch it. A value that is not the witness's answer
+to its question is wrong. It counts apart only if the bytes it was read from are, byte for byte, what a proxy forged on
+this very wire meanwhile, and the poll's declared integrity says that nothing shows such a thing.
 
     messages, journal, witness, strikes, samples -> Verdict -> rows (one a fault), broken promises
 """
@@ -24,6 +25,9 @@ NO_FAULT = "no fault"
 
 DELAY_S = 0.25
 """What an instrument on another wire may be late by, beside what the computer itself was late by meanwhile."""
+
+PANEL = "function changed at the front panel"
+"""What a question shows only where it asks for the function as well; the driver says whether it does."""
 
 VOLTS = 1000
 """No voltage of the campaign's world is higher; its resistances are."""
@@ -183,7 +187,7 @@ class Judge:
             self.verdict.row(forger.fault).hidden += 1
         else:
             self.verdict.row(self.blamed(instrument, arrived_ns)).wrong += 1
-            self.verdict.told += why[:1] + [json.dumps(message["exchanges"], default=str)[:600]]
+            self.verdict.told += [*why[:1], json.dumps(message["exchanges"], default=str)[:600]]
         del audit.told[told:]  # it keeps few words, and they are told here
 
     def _in_ohms(self, instrument: str, message: Mapping[str, Any]) -> bool:
@@ -192,6 +196,8 @@ class Judge:
 
     def _forger(self, instrument: str, message: Mapping[str, Any], arrived_ns: int) -> Strike | None:
         """The strike whose forged bytes it was read from, where such a forgery is declared to be unseen."""
+        if self._in_ohms(instrument, message):
+            return next((s for s in reversed(self._by_instrument[instrument]) if s.hidden and s.fault == PANEL), None)
         got = {
             bytes.fromhex(each["got"]) if each.get("hex") else each["got"].encode("latin-1").rstrip(b"\r\n")
             for each in message["exchanges"]
