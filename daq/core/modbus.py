@@ -156,6 +156,9 @@ def _from_rtu(asked: bytes, reply: bytes) -> bytes:
         )
     if reply[0] != asked[0]:
         raise ForeignReply(f"{_named(asked)}: unit {reply[0]} answered")
+    if reply == asked:
+        # The question for 17 to 24 coils from 0x0300 on is a frame that could answer it: three bytes, checksum right.
+        raise ForeignReply(f"{_named(asked)}: our own question came back. Switch off the local echo of the adapter.")
     return _payload(asked[:-2], reply[1:-2])
 
 

@@ -193,6 +193,16 @@ def test_a_shortened_or_doubled_reply_is_never_a_value(count, cut_at, function, 
             registers(framing, asked, damaged)
 
 
+@pytest.mark.parametrize("function", [1, 2])
+@pytest.mark.parametrize("address", [0x0300, 0x0310, 0x03FF])
+@pytest.mark.parametrize("count", [17, 20, 24])
+def test_the_echo_of_our_own_question_is_no_answer_though_it_has_the_form_of_one(function, address, count):
+    asked = request("rtu", 1, 0, function, address, count)
+    assert cut("rtu", function, count)(asked) == len(asked)
+    with pytest.raises(ForeignReply, match="local echo"):
+        registers("rtu", asked, asked)
+
+
 def test_silence_between_frames():
     # MODBUS over Serial Line V1.02, 2.5.1.1: 3.5 characters of 11 bits; a fixed 1.75 ms above 19200 baud
     assert silence_ns(9600) == 4_010_417
