@@ -159,7 +159,7 @@ def attempt(
     from daq.workshop.shown import as_data, as_lines, order_table  # noqa: PLC0415  as in _attempted
 
     driver = load_driver(file)[0]
-    found = _attempted(driver, at, line, unit, backend, polls, settings, configure)
+    found = _attempted(file, driver, at, line, unit, backend, polls, settings, configure)
     if as_json:
         typer.echo(orjson.dumps(as_data(driver, found)).decode())
     else:
@@ -169,6 +169,7 @@ def attempt(
 
 
 def _attempted(
+    file: Path,
     driver: Driver,
     at: str,
     line: str | None,
@@ -191,7 +192,9 @@ def _attempted(
         raise typer.BadParameter(str(error)) from None
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(
-            attempt.attempt(driver, where, SystemClock(), configure=configure, polls=polls, settings=given)
+            attempt.attempt(
+                driver, where, SystemClock(), name=str(file), configure=configure, polls=polls, settings=given
+            )
         )
 
 
@@ -219,7 +222,7 @@ def record(
     from daq.workshop.record import examples, left_out, new_among  # noqa: PLC0415
 
     driver = load_driver(file)[0]
-    found = _attempted(driver, at, line, unit, backend, polls, settings, configure)
+    found = _attempted(file, driver, at, line, unit, backend, polls, settings, configure)
     for words in [found.refused] if found.refused else left_out(driver, found):
         typer.echo(f"left out: {words}", err=True)
     kept = (

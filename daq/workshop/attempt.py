@@ -81,6 +81,7 @@ async def attempt(
     at: Address,
     clock: Clock,
     *,
+    name: str,
     configure: bool = False,
     polls: Collection[str] | None = None,
     settings: Mapping[str, Scalar] | None = None,
@@ -91,6 +92,7 @@ async def attempt(
         driver: of the instrument.
         at: where it is.
         clock: time.
+        name: of the driver, for messages.
         configure: also set it up, and enter the modes that polls need; else only ask.
         polls: which; None for all.
         settings: for the polls.
@@ -99,10 +101,11 @@ async def attempt(
         ConfigError: driver, address and settings do not go together.
         DaqError: the driver has no such poll.
     """
-    for name in polls or ():
-        if name not in polls_of(driver):
-            raise DaqError(f"no poll {name!r}. {nearest(name, polls_of(driver))}")
-    wanted = entry(driver, at, polls=polls, settings=settings, configure="on_connect" if configure else "never")
+    for poll in polls or ():
+        if poll not in polls_of(driver):
+            raise DaqError(f"no poll {poll!r}. {nearest(poll, polls_of(driver))}")
+    how = "on_connect" if configure else "never"
+    wanted = entry(driver, at, polls=polls, settings=settings, configure=how, named=name)
     plan = compiled(driver, wanted)
     wiring = wiring_of(driver, wanted)
     byte_ns = line_settings(wiring.wire.line).byte_ns if wiring.wire.line is not None else 0

@@ -8,9 +8,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from daq.core.bench import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a poll is asked: its interval, None where it comes unasked, and its settings."""
+
+    every: str | None = "2 s"
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 def instrument_name(driver: str) -> str:
@@ -23,7 +32,7 @@ def bench_lines(
     name: str,
     driver: str,
     at: Address,
-    polls: Mapping[str, Mapping[str, object] | None],
+    polls: Mapping[str, Asked],
     *,
     serial_number: str | None = None,
     simulated: bool = False,
@@ -35,7 +44,7 @@ def bench_lines(
         name: of the instrument.
         driver: name or file of its driver.
         at: where it is.
-        polls: poll -> its settings; None for what comes unasked.
+        polls: by the driver's own names.
         serial_number: as it answered; None leaves the key out.
         simulated: write that it is.
         configure: True, False, or None to leave the key out.
@@ -48,7 +57,7 @@ def bench_lines(
     if configure is False:
         lines.append("    configure: never # only ask; on_connect also sets it up, modes included")
     lines.append("    poll:")
-    lines += [f"      {_poll(poll, settings)}" for poll, settings in polls.items()]
+    lines += [f"      {_poll(poll, asked)}" for poll, asked in polls.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -60,12 +69,11 @@ def pasted(entries: Sequence[str], wires: Mapping[str, Address] | None = None) -
     return "".join([*(["wires:\n", *lines] if lines else []), "instruments:\n", *entries])
 
 
-def _poll(poll: str, settings: Mapping[str, object] | None) -> str:
-    if settings is None:
-        return f"{poll}: unasked"
-    if not settings:
-        return f"{poll}: 2 s"
-    return f"{poll}: {_flow({'ask': poll, 'every': '2 s', 'settings': dict(settings)})}"
+def _poll(poll: str, asked: Asked) -> str:
+    if not asked.settings:
+        return f"{poll}: {asked.every or 'unasked'}"
+    every = {} if asked.every is None else {"every": asked.every}
+    return f"{poll}: {_flow({'ask': poll, **every, 'settings': dict(asked.settings)})}"
 
 
 def _flow(mapping: Mapping[str, Any]) -> str:

@@ -42,6 +42,7 @@ def entry(
     *,
     polls: Collection[str] | None = None,
     settings: Mapping[str, Scalar] | None = None,
+    named: str | None = None,
     **facts: Any,
 ) -> InstrumentFile:
     """Write the entry of a bench file that asks for polls of a driver by their own names.
@@ -51,6 +52,7 @@ def entry(
         at: where it is; None where nothing will be asked.
         polls: which; None for all of them, streams too.
         settings: for the polls.
+        named: what messages call the driver; its title where nothing is given.
         facts: other keys of the entry, such as configure.
     """
     names = polls_of(driver) if polls is None else list(polls)
@@ -64,7 +66,7 @@ def entry(
         )
         for name in names
     }
-    made = InstrumentFile(driver=driver.title, at=at or NOWHERE[driver.speaks], poll={"any": "1 s"}, **facts)
+    made = InstrumentFile(driver=named or driver.title, at=at or NOWHERE[driver.speaks], poll={"any": "1 s"}, **facts)
     return made.model_copy(update={"poll": asked})
 
 

@@ -16,6 +16,7 @@ from re import _parser as grammar  # type: ignore[attr-defined]  # the one place
 from typing import Any
 
 from daq.core.assembly import SIMULATED
+from daq.core.checksum import CHECKSUMS, printed
 from daq.core.driver import Register
 from daq.core.registers import WORDS, ordered
 from daq.core.template import Field, Literal, Template
@@ -36,10 +37,15 @@ def rendered(template: Template, values: Mapping[str, str]) -> str:
         template: compiled.
         values: field -> what it shall hold; any other is made up.
     """
-    return "".join(
-        part.text if isinstance(part, Literal) else _printed(part, values.get(part.name or ""))
-        for part in template.parts
-    )
+    whole = ""
+    for part in template.parts:
+        if isinstance(part, Literal):
+            whole += part.text
+        elif part.type in CHECKSUMS:
+            whole += printed(part.type, whole.encode("latin-1"))
+        else:
+            whole += _printed(part, values.get(part.name or ""))
+    return whole
 
 
 def _printed(field: Field, value: str | None) -> str:

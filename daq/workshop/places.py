@@ -17,7 +17,7 @@ from daq.core.observation import NS
 from daq.core.wiring import DEFAULT_LINE
 from daq.load import Shelf, load_driver
 from daq.transports import visa_resources
-from daq.workshop.bench_lines import bench_lines, instrument_name, pasted
+from daq.workshop.bench_lines import Asked, bench_lines, instrument_name, pasted
 from daq.workshop.entry import streams_of
 from daq.workshop.scan import Answered, Fits, Told, lines_of, scan_registers, scan_text
 
@@ -206,13 +206,12 @@ def _at(one: Answered, fit: Fits, wires: Mapping[str, tuple[str, str | None]]) -
     return one.at.model_copy(update={"line": None}) if usual else one.at
 
 
-def _polls(fit: Fits) -> tuple[dict[str, Mapping[str, object] | None], list[str]]:
+def _polls(fit: Fits) -> tuple[dict[str, Asked], list[str]]:
     """Return the poll to begin with, and the names of the others."""
-    unasked = streams_of(fit.driver)
-    if fit.talks and unasked:
-        return {unasked[0]: None}, unasked[1:]
-    asked = [*fit.driver.polls]
-    return ({asked[0]: {}}, asked[1:]) if asked else ({unasked[0]: None}, unasked[1:])
+    unasked, asked = streams_of(fit.driver), [*fit.driver.polls]
+    if unasked and (fit.talks or not asked):
+        return {unasked[0]: Asked(every=None)}, unasked[1:]
+    return {asked[0]: Asked()}, asked[1:]
 
 
 def _free(name: str, taken: set[str]) -> str:

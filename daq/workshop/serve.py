@@ -14,7 +14,6 @@ import struct
 import termios
 import tty
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
 
 from daq.core.modbus import checksum
 from daq.workshop.stand_in import RegisterStandIn, StandIn, TextStandIn
@@ -24,14 +23,6 @@ UNIT = 1
 TALK_EVERY_S = 1.0
 MOST_WAITING = 1 << 16
 """Bytes of a question without an end that are kept."""
-
-
-class Hears(Protocol):
-    """Takes bytes as they come, and gives the bytes to answer."""
-
-    def __call__(self, data: bytes) -> bytes:
-        """Answer what is whole; keep the rest."""
-        ...
 
 
 class Lines:
@@ -44,15 +35,17 @@ class Lines:
         self._ending = link.eol.encode("latin-1")
         self._rest = b""
 
-    def __call__(self, data: bytes) -> bytes:
-        """Answer all whole lines."""
+    async def heard(self, data: bytes) -> bytes:
+        """Answer all whole lines; measuring takes its time."""
         if not self._ask_ending:
-            return self._answer(data)
+            return await self._answer(data)
         *lines, self._rest = (self._rest + data)[-MOST_WAITING:].split(self._ask_ending)
-        return b"".join(self._answer(line) for line in lines)
+        return b"".join([await self._answer(line) for line in lines])
 
-    def _answer(self, line: bytes) -> bytes:
-        said = self._instrument.answer(line.decode("latin-1"))
+    async def _answer(self, data: bytes) -> bytes:
+        line = data.decode("latin-1")
+        await asyncio.sleep(self._instrument.measuring_s(line))
+        said = self._instrument.answer(line)
         return b"" if said is None else said.encode("latin-1") + self._ending
 
     def talk(self) -> bytes:
@@ -68,7 +61,7 @@ class Frames:
         self._tcp = tcp
         self._rest = b""
 
-    def __call__(self, data: bytes) -> bytes:
+    async def heard(self, data: bytes) -> bytes:
         """Answer all whole frames."""
         self._rest = (self._rest + data)[-MOST_WAITING:]
         out = b""
@@ -115,10 +108,10 @@ async def on_socket(instrument: StandIn, port: int) -> AsyncIterator[str]:
         assert task is not None
         clients.add(task)
         talker = _talker(instrument, writer.write)
-        heard = hears(instrument, tcp=True)
+        client = hears(instrument, tcp=True)
         try:
             while data := await reader.read(4096):
-                writer.write(heard(data))
+                writer.write(await client.heard(data))
                 await writer.drain()
         except (OSError, asyncio.CancelledError):
             pass  # the client went, or the end has come
@@ -157,7 +150,8 @@ async def on_pty(instrument: StandIn) -> AsyncIterator[str]:
     tty.setraw(far)
     os.set_blocking(near, False)
     loop = asyncio.get_running_loop()
-    heard = hears(instrument, tcp=False)
+    client = hears(instrument, tcp=False)
+    came: asyncio.Queue[bytes] = asyncio.Queue()
 
     def say(data: bytes) -> None:
         with contextlib.suppress(BlockingIOError):  # nobody reads: as on a real line, it is lost
@@ -169,15 +163,21 @@ async def on_pty(instrument: StandIn) -> AsyncIterator[str]:
 
     def readable() -> None:
         with contextlib.suppress(BlockingIOError):
-            say(heard(os.read(near, 4096)))
+            came.put_nowait(os.read(near, 4096))
+
+    async def answer() -> None:
+        while True:
+            say(await client.heard(await came.get()))
 
     loop.add_reader(near, readable)
+    answering = asyncio.create_task(answer(), name="pty")
     talker = _talker(instrument, say_afresh)
     try:
         yield os.ttyname(far)
     finally:
-        talker.cancel()
-        await asyncio.gather(talker, return_exceptions=True)
         loop.remove_reader(near)
+        for task in (talker, answering):
+            task.cancel()
+        await asyncio.gather(talker, answering, return_exceptions=True)
         os.close(near)
         os.close(far)

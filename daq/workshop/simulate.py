@@ -16,7 +16,7 @@ from daq.core.driver import Driver, RegisterDriver
 from daq.core.errors import DaqError
 from daq.core.reached import as_reached
 from daq.load import Shelf, load_driver
-from daq.workshop.bench_lines import bench_lines, instrument_name, pasted
+from daq.workshop.bench_lines import Asked, bench_lines, instrument_name, pasted
 from daq.workshop.entry import entry, streams_of
 from daq.workshop.made_up import serial_number
 from daq.workshop.serve import UNIT, on_pty, on_socket
@@ -101,9 +101,11 @@ def address(instrument: StandIn, where: str, *, serial: bool) -> Address:
 def lines_for(instrument: StandIn, name: str, at: Address) -> str:
     """Return the bench lines for a stand-in: what it answers, and that it is simulated."""
     unasked = streams_of(instrument.driver)
-    polls = {poll: None if poll in unasked else settings for poll, settings in instrument.polls().items()}
+    answered = instrument.polls()
     if unasked:  # a talker has the wire for itself
-        polls = {poll: None for poll in polls if poll in unasked}
+        polls = {poll: Asked(None, settings) for poll, settings in answered.items() if poll in unasked}
+    else:
+        polls = {poll: Asked(settings=settings) for poll, settings in answered.items()}
     told = instrument.says_who()
     serial = serial_number(name) if told else None
     return pasted([bench_lines(instrument_name(name), name, at, polls, serial_number=serial, simulated=not told)])

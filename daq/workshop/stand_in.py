@@ -10,22 +10,25 @@ set. Pure: bytes in, bytes out; what moves them is `serve`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from daq.core import driver as files
 from daq.core.compile_registers import span_of
-from daq.core.driver import Register, RegisterDriver, Setting, TextDriver, TextStep
+from daq.core.driver import Register, RegisterDriver, Setting, TextDriver
 from daq.core.errors import DaqError, ReplyError
 from daq.core.examples import register_memory
+from daq.core.formula import names
 from daq.core.modbus import COILS, payload_length
-from daq.core.plan import Answer, RegisterStep
+from daq.core.observation import NS
+from daq.core.plan import Answer, InstrumentPlan, ReadBack, RegisterStep, TextStep
 from daq.core.settings import names_in
-from daq.core.template import TemplateError, parse
+from daq.core.template import Template, parse
+from daq.core.text_readings import WholeReply
+from daq.core.timing import Triggered
 from daq.workshop.damage import readings_of, replies
 from daq.workshop.entry import compiled, entry, poll_plan
 from daq.workshop.made_up import encoded, rendered, serial_number, specimen
-
-_OK = "ok"
 
 
 @dataclass(slots=True)
@@ -58,17 +61,24 @@ class TextStandIn:
     _asked: dict[tuple[str | None, str], _Turns] = field(default_factory=dict)
     _owner: dict[tuple[str | None, str], str] = field(default_factory=dict)
     _talks: dict[str, _Turns] = field(default_factory=dict)
+    _gets: dict[tuple[str | None, str], ReadBack] = field(default_factory=dict)
+    _settings: dict[str, Mapping[str, files.Scalar]] = field(default_factory=dict)
     _set: dict[str, str] = field(default_factory=dict)
+    _plan: InstrumentPlan = field(init=False)
     _mode: str | None = None
 
     def __post_init__(self) -> None:
         """Gather what it can say."""
+        self._plan = compiled(self.driver, entry(self.driver))
         self._identify()
+        self._learn_settings()
         if self.driver.errors is not None:
             self._fixed[self.driver.errors.ask] = self.driver.errors.none
         for example in self.driver.examples:
             if example.outcome is None:
                 self._learn(example.poll, example.settings, example.got)
+        self._put_serial_numbers_in()
+        self._check_identity()
 
     # What it says -----------------------------------------------------------------------------------------------------
 
@@ -85,43 +95,68 @@ class TextStandIn:
             self._take_command(line)
         return said
 
+    def measuring_s(self, line: str) -> float:
+        """Return how many seconds the answer to a question takes: what answers sooner has not measured."""
+        owner = next((self._owner[key] for mode in (self._mode, None) if (key := (mode, line)) in self._owner), None)
+        time = self.driver.polls[owner].time if owner is not None else None
+        if owner is None or not isinstance(time, files.Triggered):
+            return 0.0
+        settings = {name: self._set[name] for name in names(time.aperture) if name in self._set}
+        try:
+            plan = poll_plan(self.driver, owner, settings)
+        except (DaqError, ValueError):
+            plan = poll_plan(self.driver, owner)
+        assert isinstance(plan.time, Triggered)
+        return (plan.time.delay_ns + plan.time.aperture_ns * (1 if plan.time.autozero == "none" else 2)) / NS
+
     def talk(self) -> list[str]:
         """Return what it says unasked, a line each."""
         return [turns.take() for turns in self._talks.values()]
 
-    def polls(self) -> dict[str, Mapping[str, object]]:
+    def polls(self) -> dict[str, Mapping[str, files.Scalar]]:
         """Return the polls and streams that it answers so that they can be read -> the settings to ask them with."""
-        found: dict[str, Mapping[str, object]] = {stream: {} for stream in self._talks}
-        for example in self.driver.examples:
-            if example.poll in self.driver.polls and example.outcome is None and example.poll not in found:
-                try:
-                    plan = poll_plan(self.driver, example.poll, example.settings)
-                    if self._mode_of(example.poll) is not None:
-                        self._mode = self._mode_of(example.poll)
-                    got = [self.answer(self._text(step.ask)) or "" for step in replies(plan)]
-                    readings_of(plan, got, self.driver.link.eol.encode("latin-1"))
-                except (DaqError, ValueError):
-                    continue
-                found[example.poll] = dict(example.settings)
+        found = {stream: self._settings[stream] for stream in self._talks}
+        for poll in self.driver.polls if not self._talks else ():
+            if poll in self._settings and self._can_be_read(poll):
+                found[poll] = self._settings[poll]
         self._mode = None
         return found
 
+    def _can_be_read(self, poll: str) -> bool:
+        plan = poll_plan(self.driver, poll, self._settings[poll])
+        self._mode = self._mode_of(poll) or self._mode
+        got = [self.answer(self._text(step.ask)) or "" for step in replies(plan)]
+        try:
+            readings_of(plan, got, self.driver.link.eol.encode("latin-1"))
+        except ReplyError:
+            return False
+        return True
+
     def says_who(self) -> bool:
         """Whether its serial number says that it is simulated."""
-        return any("SIM-" in said for said in self._fixed.values())
+        said = [*self._fixed.values(), *(each for turns in self._asked.values() for each in turns.replies)]
+        return any(serial_number(self.name) in each for each in said)
 
     # What it knows ----------------------------------------------------------------------------------------------------
 
-    def _learn(self, poll: str, settings: Mapping[str, object], got: Sequence[str]) -> None:
-        """Take the replies of an example. A question that polls share is the first one's."""
+    def _learn(self, poll: str, settings: Mapping[str, files.Scalar], got: Sequence[str]) -> None:
+        """Take the replies of an example. A question that polls share is the first one's.
+
+        What another example's settings bring counts only if it can be read with those of the first: they stand in the
+        bench lines.
+        """
+        if poll in self.driver.streams and self._talks and poll not in self._talks:
+            return  # a real one says one kind of line at a time
+        try:
+            plan = poll_plan(self.driver, poll, self._settings.setdefault(poll, settings))
+            if settings != self._settings[poll]:
+                readings_of(plan, got, self.driver.link.eol.encode("latin-1"))
+        except (DaqError, ValueError):
+            return
         if poll in self.driver.streams:
             self._talks.setdefault(poll, _Turns([])).replies.extend(got)
             return
-        try:
-            steps = replies(poll_plan(self.driver, poll, settings))  # type: ignore[arg-type]
-        except DaqError:
-            return  # `daq driver test` says what is wrong
-        for step, said in zip(steps, got, strict=False):
+        for step, said in zip(replies(plan), got, strict=False):
             key = (self._mode_of(poll), self._text(step.ask))
             if self._owner.setdefault(key, poll) == poll:
                 self._asked.setdefault(key, _Turns([])).replies.append(said)
@@ -138,7 +173,7 @@ class TextStandIn:
         for name, poll in self.driver.polls.items():
             if poll.mode != mode:
                 continue
-            for step in poll.steps or [TextStep(ask=poll.ask)]:
+            for step in poll.steps or [files.TextStep(ask=poll.ask)]:
                 if step.ask is not None and names_in(step.ask) and _matches(step.ask, line) is not None:
                     near = [key for key, owner in self._owner.items() if owner == name and _matches(step.ask, key[1])]
                     return self._asked[near[0]] if near else None
@@ -146,33 +181,42 @@ class TextStandIn:
 
     def _identify(self) -> None:
         """Make up who it is, so that the driver's own check accepts it."""
-        identify = self.driver.identify
-        if identify is None:
+        identify, plan = self.driver.identify, self._plan.identify
+        if identify is None or plan is None:
             return
-        steps = [*([TextStep(ask=identify.ask, reply=identify.reply)] if identify.ask else []), *(identify.steps or [])]
         words = re.findall(r"[\w.-]*\w", f"{self.driver.title} {self.driver.notes or ''} {self.driver.source}")
         fields = {"maker": words[0], "model": words[1] if len(words) > 1 else "x", "firmware": "1.0"}
         fields["serial"] = serial_number(self.name)
         fields |= {name: specimen(expression, words) for name, expression in identify.expect.items()}
-        for step in steps:
-            template = step.reply or (step.replies[0].match if step.replies else None)
-            if step.ask is None or template is None:
+        for step in plan.steps:
+            template = _template(step) if isinstance(step, TextStep) else None
+            if template is not None and isinstance(step, TextStep):
+                self._fixed[self._text(step.ask)] = rendered(template, fields)
+
+    def _put_serial_numbers_in(self) -> None:
+        """Where a poll's own answer says who it is, have the examples say that they are simulated."""
+        for step in self._plan.identify.steps if self._plan.identify is not None else ():
+            turns = self._asked.get((None, self._text(step.ask))) if isinstance(step, TextStep) else None
+            if turns is None or not isinstance(step, TextStep) or step.reply is None:
                 continue
-            try:
-                self._fixed[step.ask] = rendered(parse(template, self.driver.link.eol), fields)
-            except TemplateError as error:
-                self.left_out.append(f"identity: {error}")
-        self._check_identity()
+            self._fixed.pop(self._text(step.ask))
+            for place, said in enumerate(turns.replies):
+                try:
+                    serial = step.reply.match((said + self.driver.link.eol).encode("latin-1")).fields.get("serial")
+                except ReplyError:
+                    continue
+                turns.replies[place] = said.replace(serial, serial_number(self.name)) if serial else said
 
     def _check_identity(self) -> None:
-        plan = compiled(self.driver, entry(self.driver)).identify
-        assert plan is not None
+        plan = self._plan.identify
+        if plan is None:
+            return
         ending = self.driver.link.eol.encode("latin-1")
         answers: list[Answer] = []
         try:
             for step in plan.steps:
                 if not isinstance(step, RegisterStep) and step.reply is not None:
-                    said = self._fixed.get(self._text(step.ask), "").encode("latin-1") + ending
+                    said = self._first_answer(self._text(step.ask)).encode("latin-1") + ending
                     answers.append(step.reply.match(said))
             wrong = plan.check(plan.fields(answers))
         except ReplyError as error:
@@ -180,23 +224,34 @@ class TextStandIn:
         if wrong is not None:
             self.left_out.append(f"identity: {wrong}")
 
+    def _first_answer(self, line: str) -> str:
+        turns = self._asked.get((None, line))
+        return self._fixed.get(line) or (turns.replies[0] if turns is not None else "")
+
     # Settings ---------------------------------------------------------------------------------------------------------
 
-    def _settings(self) -> Iterator[tuple[str, Setting]]:
-        """Give all settings, those of the mode it is in first."""
-        if self._mode is not None:
-            yield from self.driver.modes[self._mode].settings.items()
-        yield from self.driver.settings.items()
-        for mode in self.driver.modes.values():
-            yield from mode.settings.items()
+    def _learn_settings(self) -> None:
+        """Remember how each setting is read back, in which mode, and what it is when nobody has set it."""
+        for poll in self._plan.polls:
+            for readback in poll.mode.readbacks if poll.mode is not None else ():
+                self._gets.setdefault((self._mode_of(poll.source), self._text(readback.step.ask)), readback)
+        for readback in self._plan.readbacks:
+            self._gets.setdefault((None, self._text(readback.step.ask)), readback)
 
     def _read_back(self, line: str) -> str | None:
-        for name, setting in self._settings():
-            if setting.get is not None and setting.get == line:
-                value = self._set.get(name) or _usual(setting)
-                number = setting.unit is not None or re.fullmatch(r"[+-]?[0-9.]+(E[+-]?[0-9]+)?", value)
-                template = setting.reply or f"{{value:{'nr' if number else 'text'}}}"
-                return rendered(parse(template, self.driver.link.eol), {"value": value})
+        for mode in (self._mode, None, *self.driver.modes):
+            readback = self._gets.get((mode, line))
+            template = _template(readback.step) if readback is not None else None
+            if readback is not None and template is not None:
+                return rendered(template, {"value": self._set.get(readback.setting) or readback.wanted})
+        return self._unset(line)
+
+    def _unset(self, line: str) -> str | None:
+        """Answer for a setting that no command of the driver sets."""
+        for setting in self.driver.settings.values():
+            if setting.get == line:
+                template = setting.reply or "{value:text}"
+                return rendered(parse(template, self.driver.link.eol), {"value": _usual(setting)})
         return None
 
     def _take_command(self, line: str) -> None:
@@ -214,13 +269,28 @@ class TextStandIn:
             self._set |= _matches(setting.set or "", line) or {}
 
 
+def _template(step: TextStep) -> Template | None:
+    """Return the first shape of a reply, settings put in; None where there is none."""
+    whole = step.reply.match if step.reply is not None else None
+    return whole.shapes[0].template if isinstance(whole, WholeReply) else None
+
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{:\w+\}|\{([A-Za-z0-9_-]+)\}")
+
+
 def _matches(written: str, line: str) -> dict[str, str] | None:
     """Match a command as the driver writes it, {names} standing for anything; return what stands there."""
     if not written:
         return None
-    parts = re.split(r"\{([A-Za-z0-9_-]+)\}", written)
-    names = parts[1::2]
-    found = re.fullmatch("(.+?)".join(re.escape(part) for part in parts[::2]), line)
+    names: list[str] = []
+    pattern, end = "", 0
+    for token in _TOKEN.finditer(written):
+        pattern += re.escape(written[end : token.start()])
+        end = token.end()
+        if token[1]:
+            names.append(token[1])
+        pattern += "(.+?)" if token[1] else re.escape(token[0][0]) if token[0] in ("{{", "}}") else "[0-9A-Fa-f]+"
+    found = re.fullmatch(pattern + re.escape(written[end:]), line)
     return None if found is None else dict(zip(names, found.groups(), strict=True))
 
 
@@ -296,7 +366,7 @@ class RegisterStandIn:
         packed = sum(1 << offset for offset, bit in enumerate(words) if bit)
         return packed.to_bytes(payload_length(function, count), "little")
 
-    def polls(self) -> dict[str, Mapping[str, object]]:
+    def polls(self) -> dict[str, Mapping[str, files.Scalar]]:
         """Return the polls that have an example."""
         return {example.poll: {} for example in self.driver.examples}
 

@@ -44,7 +44,7 @@ def test_with_configure_every_mode_is_entered(daq, stands):
     ohms = found["polls"]["ohm4w"]
     assert "FRES:NPLC 1\n" in [each["ask"] for each in ohms["exchanges"]]
     reading = ohms["readings"]["ohm4w"]
-    assert ohms["exchanges"][-1] == {"ask": "READ?\n", "got": reading["text"] + "\n"}
+    assert {"ask": "READ?\n", "got": reading["text"] + "\n"} in ohms["exchanges"]
 
 
 def test_bytes_and_readings_for_people(daq, stands):
@@ -82,7 +82,8 @@ def test_a_wrong_order_stands_out_in_the_table(daq, stands, folder):
     row = next(line for line in said.out.splitlines() if line.startswith("  u1  ") and "input 0" in line)
     right, own, *_ = row.split()[5:]
     assert 200 < float(right) < 260
-    assert own.endswith("*?")
+    assert "*" in own
+    assert not 200 < float(own.rstrip("*?")) < 260
 
 
 def test_one_who_talks_is_listened_to(daq, stands):
@@ -100,12 +101,13 @@ def test_over_visa(daq, stands):
 
 def test_another_instrument_is_told_and_yet_asked(daq, stands, folder):
     text = (DRIVERS / "keysight/34465a.yaml").read_text()
-    Path("other.yaml").write_text(text.replace('expect: {model: "', 'expect: {model: "X'))
+    text = text.replace("max_latency: 5 s", "max_latency: 1 s")
+    Path("other.yaml").write_text(re.sub(r"expect: \{model: .*?\}", "expect: {model: X100}", text))
     said = daq(
         "driver", "try", "other.yaml", *at(stands, "dmm1"), "--poll", "dcv", "--configure", "--setting", "nplc=1"
     )
     assert said.code == 1
-    assert "not as it should be: instrument: model is '34465A'" in said.out
+    assert "not as it should be: model is '34465A'" in said.out
     assert "dcv: ok" in said.out
 
 
@@ -122,7 +124,7 @@ def test_nobody_there(daq):
         (["--at", "tcp=127.0.0.1"], 2, "Write the port behind a colon"),
         (["--at", "tcp=127.0.0.1:1", "--line", "9600/8n1"], 2, "belongs to serial"),
         (["--at", "tcp=127.0.0.1:1", "--setting", "range"], 2, "is no setting"),
-        (["--at", "tcp=127.0.0.1:1", "--poll", "dcw"], 1, "Nearest: 'dcv'"),
+        (["--at", "tcp=127.0.0.1:1", "--poll", "dcvv"], 1, "Nearest: 'dcv'"),
         (["--at", "tcp=127.0.0.1:1", "--setting", "nplk=1"], 1, "Nearest: 'nplc'"),
         (["--at", "modbus_tcp=127.0.0.1:1", "--unit", "1"], 1, "speaks text, not Modbus"),
         ([], 2, "--at"),
@@ -186,8 +188,8 @@ def test_examples_stand_behind_the_others_with_comments_kept(daq, stands, folder
 def test_a_driver_without_examples_gets_them(daq, stands, folder):
     file = folder / "mine.yaml"
     file.write_text((DRIVERS / "mettler-toledo/mt-sics.yaml").read_text().partition("examples:\n")[0])
-    assert daq("driver", "record", "mine.yaml", *at(stands, "balance1"), "--append").code == 0
-    assert len(load_driver(file)[0].examples) == 2
+    assert daq("driver", "record", "mine.yaml", *at(stands, "balance1"), "--poll", "weight", "--append").code == 0
+    assert len(load_driver(file)[0].examples) == 1
 
 
 def test_what_would_be_wrong_is_not_written(daq, stands, folder):
