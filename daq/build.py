@@ -80,8 +80,24 @@ def phases_of(loaded: Loaded, before: Phases | None = None) -> dict[tuple[str, s
     return phases
 
 
-def line(loaded: Loaded, wiring: Wiring, phases: Phases, clock: Clock, outlets: Outlets) -> Line:
-    """Make the line of one wire; nothing is opened yet."""
+def line(
+    loaded: Loaded,
+    wiring: Wiring,
+    phases: Phases,
+    clock: Clock,
+    outlets: Outlets,
+    since: Mapping[tuple[str, str], int] | None = None,
+) -> Line:
+    """Make the line of one wire; nothing is opened yet.
+
+    Args:
+        loaded: the bench.
+        wiring: the wire and who is on it.
+        phases: of all polls.
+        clock: time.
+        outlets: where its results go.
+        since: until when another line has accounted for slots, see Line.
+    """
     wire = wiring.wire
     return Line(
         wiring.name,
@@ -90,6 +106,7 @@ def line(loaded: Loaded, wiring: Wiring, phases: Phases, clock: Clock, outlets: 
         clock,
         outlets,
         phases=phases,
+        since=since,
         byte_ns=line_settings(wire.line).byte_ns if wire.line is not None else 0,
         numbered=wiring.framing == "tcp",
     )

@@ -31,6 +31,7 @@ CLAIM_EVERY_NS = 60 * NS
 LOG_EVERY_NS = 60 * NS
 """An instrument that goes to and fro is logged as degraded once in this time; as lost, and as ok again, always."""
 
+STOPPED = Outcome(Status.SKIPPED, "the station stopped")
 NOT_YET = Outcome(Status.DISCONNECTED, "not connected yet")
 
 
@@ -332,3 +333,17 @@ def _worth_a_line(verdict: Verdict, logged: Verdict, since_ns: int) -> bool:
 def joined(missed: Slots | None, due_ns: int) -> Slots:
     """Return the slots of a turn as one run."""
     return one_slot(due_ns) if missed is None else Slots(missed.first_ns, due_ns, missed.count + 1)
+
+
+def because_of(culprit: Party, outcome: Outcome) -> Outcome:
+    """Say to the other instruments of a wire why they are not asked."""
+    if outcome.status is Status.DISCONNECTED:
+        return outcome
+    return Outcome(Status.DESYNC, f"the wire lost track at {culprit.name}: whose answer is whose must be proved anew")
+
+
+def inside(error: BaseException) -> Outcome:
+    """Judge what stopped the line itself in the middle of a slot."""
+    if isinstance(error, Exception):
+        return Outcome(Status.INTERNAL, f"{type(error).__name__}: {error}")
+    return STOPPED

@@ -31,7 +31,7 @@ from daq.core.health import Breaker, Contact, Share, one_slot
 from daq.core.observation import NS, Exchange, Slots, Status
 from daq.core.plan import PollPlan
 from daq.core.schedule import Anchor, Grid, Queue, Step, Turn
-from daq.ledger import NOT_YET, Item, Ledger, Outlets, Party, joined, party
+from daq.ledger import NOT_YET, STOPPED, Item, Ledger, Outlets, Party, because_of, inside, joined, party
 from daq.openwire import SHORT_QUIET_NS, OpenWire, Spoken, Tap
 from daq.session import Outcome, Session, failure
 from daq.transports import Transport
@@ -47,7 +47,6 @@ TEARDOWN_NS = NS
 """Longest time for leaving the instruments in peace."""
 
 MISSED = Outcome(Status.MISSED, "the wire was busy until the next slot had come")
-STOPPED = Outcome(Status.SKIPPED, "the station stopped")
 
 
 class Line:
@@ -57,6 +56,7 @@ class Line:
         name: of the wire; names the task, `line[name]`.
         sessions: at least one; a talker has the wire for itself.
         phases: (instrument, poll) -> phase of its slots, ns; else the bench file's, else 0.
+        since: (instrument, poll) -> until when another line has accounted for its slots; else they begin now.
         byte_ns: how long a byte takes on a serial line, 0 on a socket.
         numbered: every answer carries the number of its question (Modbus TCP).
     """
@@ -70,10 +70,13 @@ class Line:
         outlets: Outlets,
         *,
         phases: Mapping[tuple[str, str], int] | None = None,
+        since: Mapping[tuple[str, str], int] | None = None,
         byte_ns: int = 0,
         numbered: bool = False,
     ) -> None:
         now = clock.now()
+        self.accounted_mono_ns = now.mono_ns
+        """Until when every slot is accounted for, once `run` has returned."""
         self.name = name
         self.parties = {session.plan.name: party(session, now, byte_ns) for session in sessions}
         self._items: dict[str, Item] = {}
@@ -90,15 +93,22 @@ class Line:
         self._talks = any(session.streams for session in sessions)
         self._met_last = False
         for each in self.parties.values():
-            self._take_in(each, phases or {}, now.mono_ns)
+            self._take_in(each, phases or {}, since or {}, now.mono_ns)
 
-    def _take_in(self, party: Party, phases: Mapping[tuple[str, str], int], now_mono_ns: int) -> None:
+    def _take_in(
+        self,
+        party: Party,
+        phases: Mapping[tuple[str, str], int],
+        since: Mapping[tuple[str, str], int],
+        now_mono_ns: int,
+    ) -> None:
         for plan in party.session.plan.polls:
             key = f"{party.name}/{plan.name}"
             self._items[key] = Item(key, party, plan, Breaker(key).connected())
             if plan.every_ns is not None:
                 phase_ns = phases.get((party.name, plan.name), plan.phase_ns or 0)
-                self._queue.add(key, Grid(plan.every_ns, phase_ns), now_mono_ns)
+                begun_ns = since.get((party.name, plan.name), now_mono_ns - 1) + 1
+                self._queue.add(key, Grid(plan.every_ns, phase_ns), begun_ns)
 
     # ------------------------------------------------------------ for the station
 
@@ -167,9 +177,10 @@ class Line:
 
     def _give_up_slots(self) -> None:
         """Account for what is due and will not be asked."""
+        self.accounted_mono_ns = self._clock.now().mono_ns
         for item in self._items.values():
             if item.plan.every_ns is not None:
-                owed = self._queue.pass_over(item.key, self._clock.now().mono_ns)
+                owed = self._queue.pass_over(item.key, self.accounted_mono_ns)
                 if owed is not None:
                     self._ledger.failed(item, STOPPED, owed)
         self._ledger.close()
@@ -248,7 +259,7 @@ class Line:
         try:
             await self._ask(item, turn.due_ns)
         except BaseException as error:
-            self._ledger.failed(item, _inside(error), one_slot(turn.due_ns))
+            self._ledger.failed(item, inside(error), one_slot(turn.due_ns))
             raise
 
     def _held(self) -> Outcome | None:
@@ -317,7 +328,7 @@ class Line:
         """Nobody on this wire is believed until it has proved itself again."""
         for each in self.parties.values():
             if each.ready:
-                each.cause, each.cause_exchanges = _because_of(culprit, outcome), ()
+                each.cause, each.cause_exchanges = because_of(culprit, outcome), ()
             each.suspect = not self._wire.reopen_heals
             each.connected = each.connected and self._wire.is_open
 
@@ -469,13 +480,6 @@ def _cost_ns(party: Party) -> int:
     return 2 * party.session.plan.latency_ns + SHORT_QUIET_NS
 
 
-def _because_of(culprit: Party, outcome: Outcome) -> Outcome:
-    """Say to the other instruments of a wire why they are not asked."""
-    if outcome.status is Status.DISCONNECTED:
-        return outcome
-    return Outcome(Status.DESYNC, f"the wire lost track at {culprit.name}: whose answer is whose must be proved anew")
-
-
 def _outcome(spoken: Spoken[Outcome]) -> Outcome:
     """Judge a poll with what lay behind its last answer."""
     outcome = spoken.result
@@ -486,10 +490,3 @@ def _outcome(spoken: Spoken[Outcome]) -> Outcome:
         return outcome
     detail = f"{quoted(spoken.extra)} came behind the answer: whose answer is whose cannot be told"
     return Outcome(Status.DESYNC, detail, lost_track=True)
-
-
-def _inside(error: BaseException) -> Outcome:
-    """Judge what stopped the line itself in the middle of a slot."""
-    if isinstance(error, Exception):
-        return Outcome(Status.INTERNAL, f"{type(error).__name__}: {error}")
-    return STOPPED

@@ -108,9 +108,9 @@ class Recorder:
         encode = partial(_event, self._station, event, dict(details), self._boot, t_ns, instrument, simulated)
         return Entry("event", "event", t_ns, encode)
 
-    def met(self, plan: InstrumentPlan, phases: Mapping[str, int], met: Met) -> str:
+    def met(self, loaded: Loaded, plan: InstrumentPlan, phases: Mapping[str, int], met: Met) -> str:
         """Keep what an instrument is and is set to, where that is news; return the name of that info."""
-        info = _instrument_info(self._loaded, plan, phases, met)
+        info = _instrument_info(loaded, plan, phases, met)
         name = info_hash(info)
         self._simulated[plan.name] = met.simulated
         if self._hashes.get(plan.name) != name:

@@ -17,7 +17,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -141,15 +141,6 @@ class Station:
         self.recorder = Recorder(
             loaded, self.boot, clock, self.journal.append, retain=self._retain, forget=self._forget
         )
-        self.outlets = Outlets(
-            emit=self.recorder.observed,
-            announce=lambda event, details: self.recorder.announced(event, **details),
-            describe=self._described,
-            verdict=self.recorder.fares,
-            context=lambda: self.marks.pairs,
-            clock_state=lambda: self.discipline.state,
-            held=lambda: FULL if self.journal.health.full else None,
-        )
 
     # ------------------------------------------------------------ life
 
@@ -171,7 +162,11 @@ class Station:
             async with asyncio.TaskGroup() as self._tasks:
                 self._spawn("clock[discipline]", self.discipline.follow(self.clock))
                 self._start_sink(sink)
-                self._start_lines(self.loaded, build.phases_of(self.loaded))
+                for words in self.loaded.overfull:
+                    log.warning("%s", words)
+                self.phases = build.phases_of(self.loaded)
+                for planned in build.planned(self.loaded, self.phases).values():
+                    self._start_line(self.loaded, self.phases, planned, {})
                 self._spawn("station[tick]", self._tick())
                 self._notifier.ready(f"{len(self.loaded.plans)} instruments on {len(self.lines)} wires")
                 log.info("%s runs: %d instruments on %d wires", self.name, len(self.loaded.plans), len(self.lines))
@@ -207,31 +202,37 @@ class Station:
 
     # ------------------------------------------------------------ lines
 
-    def _start_lines(self, loaded: Loaded, phases: build.Phases, kept: Iterable[str] = ()) -> None:
-        self.phases = dict(phases)
-        for each in loaded.overfull:
-            log.warning("%s", each)
-        for name, planned in build.planned(loaded, phases).items():
-            if name in kept:
-                continue
-            line = build.line(loaded, planned.wiring, phases, self.clock, self.outlets)
-            run = supervise(
-                f"line[{name}]", line.run, self.clock, partial(self._failed_inside, planned.wiring.instruments)
-            )
-            task = self._spawn(f"line[{name}]", run)
-            self.lines[name] = Running(line, planned.wiring, planned.digest, task)
+    def _start_line(self, loaded: Loaded, phases: build.Phases, planned: build.Planned, since: build.Phases) -> None:
+        """Make a line and let it run; `since`: until when the slots of its polls are accounted for already."""
+        name = planned.wiring.name
+        line = build.line(loaded, planned.wiring, phases, self.clock, self._outlets(loaded, phases), since)
+        run = supervise(f"line[{name}]", line.run, self.clock, partial(self._failed_inside, planned.wiring.instruments))
+        self.lines[name] = Running(line, planned.wiring, planned.digest, self._spawn(f"line[{name}]", run))
 
-    async def _stop_lines(self, lines: Iterable[Running]) -> None:
-        tasks = [running.task for running in lines]
+    def _outlets(self, loaded: Loaded, phases: build.Phases) -> Outlets:
+        """Say where a line's results go; what it is described by are the files that it was made from."""
+        return Outlets(
+            emit=self.recorder.observed,
+            announce=lambda event, details: self.recorder.announced(event, **details),
+            describe=partial(self._described, loaded, phases),
+            verdict=self.recorder.fares,
+            context=lambda: self.marks.pairs,
+            clock_state=lambda: self.discipline.state,
+            held=lambda: FULL if self.journal.health.full else None,
+        )
+
+    async def _stop_lines(self, lines: Collection[Running]) -> None:
+        """End lines together; one that hangs is left hard after LINES_STOP_NS, and accounts for its slots even so."""
         for running in lines:
             running.line.stop()
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=LINES_STOP_NS / NS)
-        for task in late:
-            log.warning("%s did not end in %d s and is left hard", task.get_name(), LINES_STOP_NS // NS)
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(self._ended(running) for running in lines))
+
+    async def _ended(self, running: Running) -> None:
+        _, late = await asyncio.wait([running.task], timeout=LINES_STOP_NS / NS)
+        if late:
+            log.warning("line[%s] did not end in %d s and is left hard", running.wiring.name, LINES_STOP_NS // NS)
+            running.task.cancel()
+        await asyncio.gather(running.task, return_exceptions=True)
 
     def _failed_inside(self, instruments: Sequence[str], why: str) -> None:
         """A line or a sink raised what nobody foresaw; its instruments are not read until it has started again."""
@@ -242,11 +243,11 @@ class Station:
         """Make the journal's own events; it has none before there is a recorder."""
         return self.recorder.event_entry(event, details)
 
-    def _described(self, instrument: str, met: Met | None) -> str:
-        plan = self.loaded.plans[instrument]
-        phases = {poll: phase_ns for (name, poll), phase_ns in self.phases.items() if name == instrument}
+    def _described(self, loaded: Loaded, phases: build.Phases, instrument: str, met: Met | None) -> str:
+        plan = loaded.plans[instrument]
+        own = {poll: phase_ns for (name, poll), phase_ns in phases.items() if name == instrument}
         known = met or Met(Identity(plan.asset), simulated=plan.simulated)
-        return self.recorder.met(plan, phases, known)
+        return self.recorder.met(loaded, plan, own, known)
 
     # ------------------------------------------------------------ the sink
 
@@ -326,29 +327,46 @@ class Station:
                 [f"{self.loaded.path}: cannot be read within {LOAD_NS // NS} s. Is its share there?"]
             ) from None
         _refuse_what_needs_a_restart(self.loaded, fresh)
-        sink_changed = fresh.bench.mqtt != self.loaded.bench.mqtt
-        before, phases = set(self.loaded.plans), build.phases_of(fresh, self.phases)
+        old, phases = self.loaded, build.phases_of(fresh, self.phases)
         wanted = build.planned(fresh, phases)
         kept = {name for name, line in self.lines.items() if name in wanted and wanted[name].digest == line.digest}
         ended = [self.lines.pop(name) for name in list(self.lines) if name not in kept]
-        await self._stop_lines(ended)
-        self.loaded = fresh
+        for running in ended:
+            running.line.stop()
+        ends = [(running, asyncio.create_task(self._ended(running))) for running in ended]
+        self.loaded, self.phases = fresh, phases
         self.recorder.adopt(fresh)
-        for instrument in before - set(fresh.plans):
+        begun = [planned for name, planned in wanted.items() if name not in kept]
+        await asyncio.gather(*(self._replace(planned, ends) for planned in begun), *(end for _, end in ends))
+        for instrument in old.plans.keys() - fresh.plans.keys():
             self.recorder.gone(instrument)
-        if sink_changed:
+        if fresh.bench.mqtt != old.bench.mqtt:
             sink = self._sink(fresh)
             await self._stop_sink(self.clock.now().mono_ns + LINES_STOP_NS)
             self._start_sink(sink)
-        self._start_lines(fresh, phases, kept)
         self._tell_station()
-        begun = {name for wire in wanted.keys() - kept for name in wanted[wire].wiring.instruments}
+        anew = {name for planned in begun for name in planned.wiring.instruments}
         return Reloaded(
-            added=sorted(begun - before),
-            removed=sorted(before - set(fresh.plans)),
-            restarted=sorted(begun & before),
+            added=sorted(anew - old.plans.keys()),
+            removed=sorted(old.plans.keys() - fresh.plans.keys()),
+            restarted=sorted(anew & old.plans.keys()),
             kept=len(kept),
         )
+
+    async def _replace(self, planned: build.Planned, ends: Sequence[tuple[Running, asyncio.Task[None]]]) -> None:
+        """Start a line as soon as those have ended that had its wire or its instruments; nobody waits for the others.
+
+        It goes on where they left off: the slots between are its to account for.
+        """
+        own = [(running, end) for running, end in ends if _overlap(running.wiring, planned.wiring)]
+        await asyncio.gather(*(end for _, end in own))
+        since = {
+            (name, poll.name): running.line.accounted_mono_ns
+            for running, _ in own
+            for name in running.wiring.instruments
+            for poll in running.line.parties[name].session.polls
+        }
+        self._start_line(self.loaded, self.phases, planned, since)
 
     # ------------------------------------------------------------ once a second
 
@@ -388,6 +406,11 @@ class Station:
         """Keep the station's own info at the broker; told again only where it changed."""
         limits = {"journal_bytes": self.loaded.bench.journal.max, "journal_keep_s": self.loaded.bench.journal.keep / NS}
         self.recorder.station_info(self.journal.health.epoch or "", self.discipline.state, limits)
+
+
+def _overlap(one: Wiring, other: Wiring) -> bool:
+    """Say whether two wires may not be served at once: the same address, or the same instrument."""
+    return one.wire.address == other.wire.address or not set(one.instruments).isdisjoint(other.instruments)
 
 
 def _refuse_what_needs_a_restart(old: Loaded, new: Loaded) -> None:
