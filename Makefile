@@ -25,9 +25,10 @@ check: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Rewrites schemas/ from the models; a test compares them.
+# Rewrites schemas/ and the reference of driver files from the models; tests compare them.
 schemas: .venv/ready
 	$(BIN)/daq schema --write schemas
+	$(BIN)/daq driver reference > docs/driver-reference.md
 
 # The lock holds every extra and the build backend, with hashes, for every platform; no index is named in it.
 lock:

@@ -236,3 +236,11 @@ def record(
         typer.echo(f"{file}: {_many(sum(not line.startswith('#') for line in kept), 'example')} more")
     else:
         typer.echo("\n".join(f"  {each}" for each in kept))
+
+
+@app.command()
+def reference() -> None:
+    """Print every key of a driver file with its meaning, as Markdown (docs/driver-reference.md)."""
+    from daq.workshop.reference import reference as page  # noqa: PLC0415  only this verb needs it
+
+    typer.echo(page(), nl=False)

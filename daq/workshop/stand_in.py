@@ -22,7 +22,7 @@ from daq.core.formula import names
 from daq.core.modbus import COILS, payload_length
 from daq.core.observation import NS
 from daq.core.plan import Answer, InstrumentPlan, ReadBack, RegisterStep, TextStep
-from daq.core.settings import names_in
+from daq.core.settings import as_number, names_in, words_of
 from daq.core.template import Template, parse
 from daq.core.text_readings import WholeReply
 from daq.core.timing import Triggered
@@ -295,7 +295,10 @@ def _matches(written: str, line: str) -> dict[str, str] | None:
 
 
 def _allowed(setting: Setting | None, value: str) -> bool:
-    return setting is None or setting.one_of is None or value in {str(one) for one in setting.one_of}
+    """Whether a command sets this very setting: in another mode the same command may set another one."""
+    if setting is None or setting.one_of is None or value in words_of(setting):
+        return True
+    return any(value == str(one) or (as_number(value) or value) == as_number(one) for one in setting.one_of)
 
 
 def _usual(setting: Setting) -> str:

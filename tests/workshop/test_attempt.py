@@ -52,7 +52,7 @@ def test_bytes_and_readings_for_people(daq, stands):
     assert said.code == 0
     assert "  > 'I4\\r\\n'\n  < 'I4 A \"SIM-XPR205-0001\"\\r\\n'" in said.out
     weight = re.search(
-        r"weight: ok\n  > 'SI\\r\\n'\n  < 'S [SD] +([0-9.]+) g\\r\\n'.*\n  weight = ([0-9.]+) g", said.out
+        r"weight: ok\n  > 'SI\\r\\n'\n  < 'S [SD] +(-?[0-9.]+) g\\r\\n'.*\n  weight = (-?[0-9.]+) g", said.out
     )
     assert weight
     assert weight[1] == weight[2]
