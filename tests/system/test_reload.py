@@ -63,6 +63,9 @@ def test_what_a_reload_changes_and_what_it_leaves_alone(empty):
         ),
         "what was told of meter1 to be cleared",
     )
+    ear.until(
+        lambda: any(heard.topic.endswith("/balance1/status") for heard in ear.heard[mark:]), "the word of balance1"
+    )
     kept = retained(empty.broker.port, "bench/v1/#")
     assert not any("/meter1/" in topic for topic in kept)
     assert kept["bench/v1/lab/b1/balance1/status"]["status"] == "ok"
