@@ -44,6 +44,10 @@ def test_every_yaml_snippet_that_is_a_whole_file_loads(name, text, tmp_path, mon
     monkeypatch.setenv("BENCH_DAQ_DRIVERS", str(ROOT / "drivers"))
     path = tmp_path / "snippet.yaml"
     path.write_text(text, encoding="utf-8")
+    for beside in snippets(ROOT / name.partition("[")[0], "yaml"):  # drivers that the page itself has written
+        if driver := re.match(r"# (drivers/\S+)\n", beside):
+            (tmp_path / driver[1]).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / driver[1]).write_text(beside, encoding="utf-8")
     if re.search(r"^bench: 1", text, re.MULTILINE):
         assert load_bench(path).plans
     elif re.search(r"^driver: 1", text, re.MULTILINE):

@@ -16,9 +16,9 @@ from daq.core.units import QUANTITIES
 _HEAD = """\
 # Every key of a driver file
 
-This page is made from the models that read the files: `daq driver reference` prints it. How to go about a driver is in
-[add-an-instrument.md](add-an-instrument.md). Times carry their unit (`500 ms`), numbers that are to be compared digit for
-digit stand in quotes. **Bold** keys cannot be left out.
+This page is made from the models that read the files: `daq driver reference` prints it. How to begin a driver is in
+[add-an-instrument.md](add-an-instrument.md). Times carry their unit (`500 ms`), numbers that are to be compared digit
+for digit stand in quotes. **Bold** keys cannot be left out.
 
 """
 
