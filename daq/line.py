@@ -23,12 +23,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from daq.clock import Clock
-from daq.core.errors import DaqError, LinkClosed, LinkError, WrongInstrument, WrongState, quoted
+from daq.core.errors import DaqError, LinkClosed, LinkDesync, LinkError, WrongInstrument, WrongState
 from daq.core.health import Breaker, Contact, Share, one_slot
 from daq.core.observation import NS, Exchange, Slots, Status
+from daq.core.outcome import judged
 from daq.core.plan import PollPlan
 from daq.core.schedule import Anchor, Grid, Queue, Step, Turn
 from daq.ledger import NOT_YET, STOPPED, Item, Ledger, Outlets, Party, because_of, inside, joined, party
@@ -191,7 +193,7 @@ class Line:
         try:
             async with asyncio.timeout(TEARDOWN_NS / NS):
                 for each in ready:
-                    await self._wire.speak(each.session.teardown(), gap_ns=each.gap_ns, lenient=True)
+                    await self._wire.speak(each.session.teardown(), who=each.name, gap_ns=each.gap_ns, lenient=True)
         except TimeoutError:
             log.warning("line[%s]: teardown took longer than %d s; left as it is", self.name, TEARDOWN_NS // NS)
 
@@ -282,9 +284,12 @@ class Line:
         counts.lateness_s = max(0, begun.utc_ns - due_ns) / NS
         counts.largest_lateness_s = max(counts.largest_lateness_s, counts.lateness_s)
         spoken = await self._wire.speak(
-            item.party.session.poll(item.plan, begun.mono_ns), gap_ns=item.party.gap_ns, lenient=self._numbered
+            item.party.session.poll(item.plan, begun.mono_ns),
+            who=item.party.name,
+            gap_ns=item.party.gap_ns,
+            lenient=self._numbered,
         )
-        outcome = _outcome(spoken)
+        outcome = judged(spoken.result, spoken.failed, spoken.extra)
         self._ledger.describe(item.party)
         if outcome.status is Status.OK:
             self._ledger.answered(item, outcome, due_ns, spoken.exchanges)
@@ -382,7 +387,9 @@ class Line:
         """Pass the barrier, then connect; return what failed, and the exchanges that show it."""
         gap_ns = party.gap_ns
         if party.suspect:
-            passed = await self._wire.speak(party.session.barrier(), gap_ns=gap_ns, lenient=True)
+            passed = await self._wire.speak(
+                party.session.barrier(self._wire.owes), who=party.name, gap_ns=gap_ns, lenient=True
+            )
             if passed.failed is not None:
                 return passed.failed, passed.exchanges
             try:
@@ -390,9 +397,10 @@ class Line:
             except LinkError as error:
                 return error, passed.exchanges
             party.suspect = False
+            self._wire.settled(party.name)
         if party.connected:
             return None, ()
-        met = await self._wire.speak(party.session.connect(), gap_ns=gap_ns, lenient=True)
+        met = await self._wire.speak(party.session.connect(), who=party.name, gap_ns=gap_ns, lenient=True)
         party.connected = met.failed is None
         return met.failed, met.exchanges
 
@@ -421,6 +429,10 @@ class Line:
         told = isinstance(failed, WrongInstrument) and party.cause.detail == outcome.detail
         gone = isinstance(failed, LinkClosed | WrongInstrument | WrongState)
         party.breaker = party.breaker.lost(now_ns) if gone else party.breaker.failed(now_ns)
+        if isinstance(
+            failed, LinkDesync
+        ):  # it answers, and owes answers: till they are taken for lost it is left alone
+            party.breaker = replace(party.breaker.lost(now_ns), retry_ns=self._wire.owes_until_ns(party.name))
         party.cause, party.cause_exchanges = outcome, exchanges
         if isinstance(failed, WrongInstrument) and not told:
             self._ledger.announce("wrong_instrument", instrument=party.name, why=str(failed))
@@ -461,7 +473,7 @@ class Line:
 
     async def _hear(self, party: Party) -> Spoken[tuple[PollPlan, Outcome]] | None:
         """Wait for a line in a task of its own, so that the stop need not wait for it; None if the stop came first."""
-        hearing = self._wire.speak(party.session.listen(), gap_ns=0, lenient=True, leave_rest=True)
+        hearing = self._wire.speak(party.session.listen(), who=party.name, gap_ns=0, lenient=True, leave_rest=True)
         listening = asyncio.create_task(hearing, name=f"line[{self.name}] listens")
         self._listening = listening
         try:
@@ -478,15 +490,3 @@ class Line:
 def _cost_ns(party: Party) -> int:
     """Return what one vain question may hold the wire for: its time-out, and the quiet behind it."""
     return 2 * party.session.plan.latency_ns + SHORT_QUIET_NS
-
-
-def _outcome(spoken: Spoken[Outcome]) -> Outcome:
-    """Judge a poll with what lay behind its last answer."""
-    outcome = spoken.result
-    if outcome is None:
-        assert spoken.failed is not None, "a dialogue has a result or has failed"
-        return failure(spoken.failed)
-    if not spoken.extra or outcome.lost_track:
-        return outcome
-    detail = f"{quoted(spoken.extra)} came behind the answer: whose answer is whose cannot be told"
-    return Outcome(Status.DESYNC, detail, lost_track=True)

@@ -18,6 +18,7 @@ from daq.core.cut import Cut
 from daq.core.dialogue import Action, Again, Ask, Dialogue, Pause, Quiet, Replied, Tell
 from daq.core.errors import LinkClosed, LinkDesync, LinkError, LinkFlooded, LinkTimeout, ReplyError, quoted
 from daq.core.observation import NS, Exchange, Stamp
+from daq.core.owed import Owed
 from daq.transports import Received, Transport
 
 OPEN_NS = 5 * NS
@@ -57,7 +58,8 @@ class Spoken(Generic[T]):
 class _Minutes:
     """The record of one dialogue: exchanges, and the question whose answer is not accepted yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, who: str) -> None:
+        self.who = who
         self.exchanges: list[Exchange] = []
         self.begun_ns: int | None = None
         self.asked: Ask | None = None
@@ -125,12 +127,25 @@ class OpenWire:
         self._stopping = stopping
         self._byte_ns = byte_ns
         self._free_ns = 0  # when the last byte passed
+        self._owed = Owed()  # answers that may still come although nobody waits for them
         self._taps: list[Tap] = []
 
     @property
     def reopen_heals(self) -> bool:
         """Whether closing drops all outstanding answers."""
         return self._transport.reopen_heals
+
+    def owes(self, request: bytes) -> bool:
+        """Say whether an answer to this very question was asked for before, and may still come."""
+        return self._owed.owes(request, self._clock.now().mono_ns)
+
+    def owes_until_ns(self, who: str) -> int:
+        """Return the monotonic instant from which what an instrument owes now is taken for lost."""
+        return self._owed.until_ns(who, self._clock.now().mono_ns)
+
+    def settled(self, who: str) -> None:
+        """Take note that an instrument has passed its barrier: it owes nothing."""
+        self._owed.settled(who)
 
     def tap(self, callback: Tap) -> Callable[[], None]:
         """Show all bytes to the callback from now on; call what is returned to end it."""
@@ -152,7 +167,11 @@ class OpenWire:
         elif not self.reopen_heals and not talks:
             await self.quiet(SHORT_QUIET_NS)
         if self._transport.can_clear:
-            await self._transport.clear(self._deadline(OPEN_NS))
+            await self._clear()
+
+    async def _clear(self) -> None:
+        await self._transport.clear(self._deadline(OPEN_NS))
+        self._owed.clear()
 
     async def _read_banner(self) -> None:
         try:
@@ -167,6 +186,7 @@ class OpenWire:
         self.is_open = False
         if self.reopen_heals:
             self.dirty = None
+            self._owed.clear()
         await self._transport.close()
 
     async def clean(self, latency_ns: int) -> None:
@@ -182,7 +202,7 @@ class OpenWire:
             await self.close()
             return
         if self._transport.can_clear:
-            await self._transport.clear(self._deadline(OPEN_NS))
+            await self._clear()
             latency_ns = SHORT_QUIET_NS
         await self.quiet(latency_ns)
         if not self._stopping.is_set():
@@ -210,18 +230,19 @@ class OpenWire:
     # ------------------------------------------------------------ dialogues
 
     async def speak(
-        self, dialogue: Dialogue[T], *, gap_ns: int, lenient: bool = False, leave_rest: bool = False
+        self, dialogue: Dialogue[T], *, gap_ns: int, who: str = "", lenient: bool = False, leave_rest: bool = False
     ) -> Spoken[T]:
         """Play a dialogue to its end.
 
         Args:
             dialogue: not begun yet.
             gap_ns: shortest pause between the last byte that passed and a question.
+            who: the instrument it is held with.
             lenient: bytes nobody asked for are kept for the record and otherwise ignored: the wire is being cleaned,
                 or each answer names its question.
             leave_rest: what lies behind the last answer stays: the instrument talks unasked.
         """
-        record = _Minutes()
+        record = _Minutes(who)
         try:
             result, failed = await self._play(dialogue, record, gap_ns, lenient)
         except BaseException:
@@ -274,6 +295,8 @@ class OpenWire:
             await self._before(gap_ns, record, lenient)
             asked = await self._write(action.request, action.within_ns)
             record.ask(action, asked)
+            if not self.reopen_heals:
+                self._owed.asked(record.who, action, asked.mono_ns)
             return await self._read(action.cut, record)
         if isinstance(action, Ask):
             record.ask(action, self._clock.now())
@@ -308,21 +331,23 @@ class OpenWire:
     async def _read(self, cut: Cut, record: _Minutes) -> Replied:
         self.progress_mono_ns = max(record.deadline_ns, self.progress_mono_ns)
         received = await self._transport.read(cut, record.deadline_ns)
-        record.last = self._replied(received, record.stamp or received.not_before)
+        record.last = self._replied(received, record.stamp or received.not_before, record.who)
         return record.last
 
-    def _replied(self, received: Received, asked: Stamp) -> Replied:
+    def _replied(self, received: Received, asked: Stamp, who: str) -> Replied:
         self._free_ns = received.last.mono_ns
         if self._taps:
             self._show("came", received.data, received.last)
         wire_ns = len(received.data) * self._byte_ns
-        return Replied(received.data, asked, received.not_before, received.first, received.last, wire_ns)
+        owed = self._owed.came(who, received.data, received.last.mono_ns)
+        return Replied(received.data, asked, received.not_before, received.first, received.last, wire_ns, owed)
 
     def _unread(self) -> bytes:
         came = self._transport.unread()
         if came:
             now = self._clock.now()
             self._free_ns = now.mono_ns
+            self._owed.thrown_away(came, now.mono_ns)
             self._show("came", came, now)
         return came
 

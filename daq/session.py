@@ -10,15 +10,15 @@ which blocks of registers it refused. `forget` drops what a new connection must 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 from daq.core import modbus
 from daq.core.assembly import SIMULATED
 from daq.core.blocks import joined
 from daq.core.dialogue import Again, Ask, Dialogue, Pause, Quiet, Replied, Tell, ask, tell
 from daq.core.errors import (
-    DaqError,
     ForeignReply,
     LinkDesync,
     LinkError,
@@ -31,9 +31,12 @@ from daq.core.errors import (
     quoted,
 )
 from daq.core.modbus import Framing, RefusedBlock
-from daq.core.observation import NS, Flag, Identity, Reading, Stamp, Status, Timing
+from daq.core.observation import NS, Flag, Identity, Stamp, Status
+from daq.core.outcome import Met, Outcome, failure
 from daq.core.plan import Answer, InstrumentPlan, Match, ModePlan, PollPlan, ReadBack, RegisterStep, Step, TextStep
 from daq.core.timing import Seen, bound
+
+__all__ = ["Met", "Outcome", "Session", "failure"]
 
 log = logging.getLogger(__name__)
 
@@ -44,55 +47,32 @@ RECHECK_NS = 60 * NS
 """The settings of a mode are read back again after so long: a hand at the front panel does not tell us."""
 
 
-@dataclass(frozen=True, slots=True)
-class Met:
-    """What a session learned of its instrument by asking.
-
-    Args:
-        settings: setting -> as the instrument says it, for all polls.
-        poll_settings: poll -> the same for what its mode sets; polls whose mode was not entered yet are missing.
-        simulated: the serial number or the bench file says so.
-        warnings: what was found in the error queue, and the like; for people.
-    """
-
-    identity: Identity
-    maker: str | None = None
-    firmware: str | None = None
-    settings: dict[str, str] = field(default_factory=dict)
-    poll_settings: dict[str, dict[str, str]] = field(default_factory=dict)
-    simulated: bool = False
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one poll went.
-
-    Args:
-        lost_track: an answer may still be on its way, or was not the answer to the question: the wire is dirty.
-        claim_held: False where the answer came faster than the driver's time model allows; its readings are suspect.
-    """
-
-    status: Status
-    detail: str | None = None
-    readings: dict[str, Reading] = field(default_factory=dict)
-    timing: Timing | None = None
-    lost_track: bool = False
-    claim_held: bool = True
-
-
-def failure(error: DaqError) -> Outcome:
-    """Judge an error: its status, its words, and whether the wire is still to be trusted."""
-    status = error.status if isinstance(error, LinkError | ReplyError) else Status.INTERNAL
-    return Outcome(status, str(error), lost_track=isinstance(error, LinkError | UnreadableReply | ForeignReply))
-
-
 def _answered(question: Ask | Again, what: str, step: Step) -> Dialogue[Replied]:
     """Put a question; a time-out says who, or what, was asked, and how long the answer was waited for."""
     try:
         return (yield from ask(question))
     except LinkTimeout as late:
         raise LinkTimeout(f"{what} at {late} ({step.within_ns / NS:g} s)", late.partial) from None
+
+
+def _owed(again: Again, what: str, step: Step, owed: int) -> Dialogue[Replied]:
+    """Wait for the rest of the answers to a question that was asked more often than it was answered."""
+    try:
+        return (yield from _answered(again, what, step))
+    except LinkTimeout as late:
+        answers = "an answer is" if owed == 1 else f"{owed} answers are"
+        raise LinkDesync(f"{what}: {answers} still owed to it: which one came cannot be told", late.partial) from None
+
+
+def _could_be(judge: Callable[[bytes], object], reply: bytes) -> bool:
+    """Say whether a reply answers a question, be it by refusing it."""
+    try:
+        judge(reply)
+    except (UnreadableReply, ForeignReply):
+        return False
+    except ReplyError:
+        return True
+    return True
 
 
 class Session:
@@ -233,10 +213,22 @@ class Session:
         if wrong is not None:
             raise WrongInstrument(wrong)
 
-    def barrier(self) -> Dialogue[None]:
-        """Ask what only one reply can answer, and throw away whatever else comes before it. Raises LinkError."""
-        if self.plan.barrier is not None:
-            yield from self._one(self.plan.barrier, tolerant=True)
+    def barrier(self, owes: Callable[[bytes], bool] = lambda _: False) -> Dialogue[None]:
+        """Ask what only one reply can answer, and throw away whatever else comes before it.
+
+        Where earlier questions are owed an answer that looks the same, as many must come as were asked.
+
+        Args:
+            owes: whether the wire still owes an answer to a question; then another one is asked, if there is one.
+
+        Raises:
+            LinkError: no answer; LinkDesync: too few.
+        """
+        step, second = self.plan.barrier, self.plan.second_barrier
+        if isinstance(step, TextStep) and isinstance(second, TextStep) and owes(step.ask) and not owes(second.ask):
+            step = second
+        if step is not None:
+            yield from self._one(step, tolerant=True)
 
     def teardown(self) -> Dialogue[None]:
         """Tell what the driver wants told before leaving; nothing with configure: never. Raises LinkError."""
@@ -357,12 +349,17 @@ class Session:
         assert step.reply is not None, "a command has no reply to be read"
         form = step.reply
         what = f"asked {quoted(step.ask.rstrip(self.plan.eol))}"
-        replied = yield from _answered(Ask(step.ask, form.cut, step.within_ns), what, step)
+        fits = partial(_could_be, form.match)
+        replied = yield from _answered(Ask(step.ask, form.cut, step.within_ns, fits=fits), what, step)
         for _ in range(MOST_DISCARDED if tolerant else 0):
             try:
-                return form.match(replied.data), replied
+                found = form.match(replied.data)
             except ReplyError:
                 replied = yield from _answered(Again(form.cut), what, step)
+                continue
+            if not replied.owed:
+                return found, replied
+            replied = yield from _owed(Again(form.cut), what, step, replied.owed)
         return form.match(replied.data), replied
 
     def _registers(self, step: RegisterStep, poll: PollPlan) -> Dialogue[tuple[bytes, Replied]]:
@@ -397,16 +394,22 @@ class Session:
         )
         cut = modbus.cut(self.framing, step.function, step.count)
         what = f"unit {self.plan.unit}"
-        replied = yield from _answered(Ask(request, cut, step.within_ns, binary=True), what, step)
+        judge = partial(modbus.registers, self.framing, request)
+        ours = Ask(request, cut, step.within_ns, binary=True, fits=partial(_could_be, judge))
+        replied = yield from _answered(ours, what, step)
         for _ in range(MOST_DISCARDED):
             try:
-                return modbus.registers(self.framing, request, replied.data), replied
+                content = judge(replied.data)
+                if not (tolerant and replied.owed):
+                    return content, replied
+                replied = yield from _owed(Again(cut), what, step, replied.owed)
+                continue
             except (ForeignReply, UnreadableReply) as error:
                 earlier = self.framing == "tcp" and isinstance(error, ForeignReply) and replied.data[:2] != request[:2]
                 if not (tolerant or earlier):
                     raise
             replied = yield from _answered(Again(cut), what, step)
-        return modbus.registers(self.framing, request, replied.data), replied
+        return judge(replied.data), replied
 
     # ------------------------------------------------------------ talkers
 

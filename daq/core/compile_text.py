@@ -30,7 +30,8 @@ from daq.core.plan import (
 from daq.core.reached import is_serial
 from daq.core.settings import agree, as_number, names_in, words_of
 from daq.core.text_channels import channel_readers
-from daq.core.text_exchanges import Exchanges, integrity, names_its_question, tells_something, to_bytes
+from daq.core.text_exchanges import Asked, Exchanges, integrity, names_its_question, tells_something, to_bytes
+from daq.core.text_readings import WholeReply
 from daq.core.text_steps import expanded_channels, expanded_steps
 
 
@@ -72,7 +73,7 @@ class TextCompiler:
         for reply in self.exchanges.replies:
             reply.others.extend(other for other in self.exchanges.replies if names_its_question(other))
         work.check_overrides(channel.name for poll in polls for channel in poll.channels)
-        barrier = self._barrier(values)
+        barrier, second_barrier = self._barriers(values)
         if barrier is None:
             work.warnings.append(
                 f"{work.name}: no question of driver {work.entry.driver!r} has a reply that differs from every poll's; "
@@ -100,6 +101,7 @@ class TextCompiler:
             simulated=work.entry.simulated,
             asset=work.entry.asset,
             warnings=tuple(work.warnings),
+            second_barrier=second_barrier,
         )
 
     def _check_address(self) -> None:
@@ -333,11 +335,12 @@ class TextCompiler:
         )
         return ErrorQueuePlan(plan, IsNone(queue.none), queue.at_most)
 
-    def _barrier(self, values: Mapping[str, str]) -> TextStep | None:
-        """Choose a question whose reply no poll's reply can be mistaken for, nor the other way round.
+    def _barriers(self, values: Mapping[str, str]) -> tuple[TextStep | None, TextStep | None]:
+        """Choose a question whose reply no poll's reply can be mistaken for, nor the other way round, and a second one.
 
         First what identifies, then what reads a setting back, then polls of the driver that the bench file does not
-        use and that need no mode. The reply that ends the cleaning must match it and no poll.
+        use and that need no mode. The reply that ends the cleaning must match it and no poll. The second one is asked
+        while answers to the first are owed, so that neither may be answered like the other.
         """
         identify = self.driver.identify
         written = [*(identify.steps or [])] if identify else []
@@ -349,11 +352,13 @@ class TextCompiler:
             if setting.get is not None
         ]
         written += [step for poll in self._unused_polls() for step, _ in self._steps(poll, ("polls",))[:1]]
+        first: Asked | None = None
         for step in written:
-            found = self._as_barrier(step, values)
-            if found is not None:
-                return found
-        return None
+            found = self._as_barrier(step, values, None if first is None else first.whole)
+            if found is not None and first is not None:
+                return first.plan, found.plan
+            first = first or found
+        return (None if first is None else first.plan), None
 
     def _unused_polls(self) -> list[TextPoll]:
         used = {one.source for one in self.work.wanted()}
@@ -363,8 +368,8 @@ class TextCompiler:
             if name not in used and poll.mode is None and not poll.for_each
         ]
 
-    def _as_barrier(self, step: files.TextStep, values: Mapping[str, str]) -> TextStep | None:
-        """Return a question as a barrier; None where its reply might be a poll's."""
+    def _as_barrier(self, step: files.TextStep, values: Mapping[str, str], first: WholeReply | None) -> Asked | None:
+        """Return a question as a barrier; None where its reply might be a poll's, or one to the first barrier."""
         if step.ask is None or set(names_in(step.ask)) - values.keys():
             return None
         if any(one.asked == step.ask for one in self.exchanges.poll_replies):
@@ -374,7 +379,9 @@ class TextCompiler:
         if whole is None or not tells_something(whole):
             return None
         ending = to_bytes(self.driver.link.eol)
-        samples = [shape.template.sample().encode("latin-1") + ending for shape in whole.shapes if not shape.outcome]
+        samples = _samples(whole)
+        if first is not None and (any(map(first.fits, samples)) or any(map(whole.fits, _samples(first)))):
+            return None
         none = self.driver.errors.none.encode("latin-1") + ending if self.driver.errors else None
         if any(other.fits(sample) for sample in samples for other in self.exchanges.poll_replies) or (
             none and whole.fits(none)
@@ -382,7 +389,7 @@ class TextCompiler:
             return None
         whole.strangers.extend(self.exchanges.poll_replies)
         question = self.exchanges.question(step.ask, values, ())
-        return self.exchanges.step(question, whole, self.driver.link.max_latency, ())
+        return Asked(step, self.exchanges.step(question, whole, self.driver.link.max_latency, ()), whole, ())
 
 
 def compile_text(work: Assembly, driver: TextDriver, wire_gap_ns: int) -> InstrumentPlan:
@@ -414,6 +421,11 @@ class IsNone:
     def __call__(self, answer: Match) -> bool:
         """Return whether it does."""
         return answer.fields["error"] == self.none
+
+
+def _samples(whole: WholeReply) -> list[bytes]:
+    """Return replies as they may come, one a shape that holds an answer."""
+    return [shape.template.sample().encode("latin-1") + whole.eol for shape in whole.shapes if not shape.outcome]
 
 
 def _value(answer: Match) -> str:

@@ -8,7 +8,7 @@ A dialogue is a generator: it yields one Action at a time and is sent what came 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,12 +25,14 @@ class Ask:
         cut: where the answer ends.
         within_ns: from the write to the last byte.
         binary: to be shown as hex.
+        fits: whether a whole reply could be the answer, be it a refusal; None where nobody needs to know.
     """
 
     request: bytes
     cut: Cut
     within_ns: int
     binary: bool = False
+    fits: Callable[[bytes], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Replied:
         first: when the first byte of the reply was seen.
         last: when its last byte was seen.
         wire_ns: how long its bytes take on a serial line, 0 on a socket.
+        owed: how many answers are still to come that would look the same; 0 where this one is the question's own.
     """
 
     data: bytes
@@ -84,6 +87,7 @@ class Replied:
     first: Stamp
     last: Stamp
     wire_ns: int = 0
+    owed: int = 0
 
 
 T = TypeVar("T")

@@ -191,6 +191,7 @@ class InstrumentPlan:
         speaks: text or registers.
         unit: Modbus unit, None for text.
         barrier: a question whose reply can be told from every poll's (RTU: another count); None where there is none.
+        second_barrier: another such question, for when answers to the first are owed.
         latency_ns: longest time from a question to the end of its answer.
         gap_ns: shortest pause between an answer and the next question (the larger of driver's and wire's).
     """
@@ -216,6 +217,7 @@ class InstrumentPlan:
     simulated: bool
     asset: str | None
     warnings: tuple[str, ...] = field(default=())
+    second_barrier: Step | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,15 @@ def test_without_an_identity_another_question_is_the_barrier_or_none():
     assert compiled(other_shape, {"p": "1 s"}).barrier.ask == b"MODE?\n"
 
 
+def test_a_second_barrier_is_a_question_of_another_form_than_the_first():
+    mode = {"default": "A", "get": "MODE?", "reply": "MODE {value:word}"}
+    alike = {"default": "B", "get": "FORM?", "reply": "MODE {value:word}"}
+    other = {"default": "C", "get": "LINE?", "reply": "LINE={value:word}"}
+    plan = compiled(text_driver(settings={"mode": mode, "alike": alike, "other": other}), {"p": "1 s"})
+    assert (plan.barrier.ask, plan.second_barrier.ask) == (b"MODE?\n", b"LINE?\n")
+    assert compiled(text_driver(settings={"mode": mode, "alike": alike}), {"p": "1 s"}).second_barrier is None
+
+
 def test_the_larger_gap_and_the_longest_wait_count():
     driver = text_driver(link={"gap": "20 ms", "max_latency": "1 s", "eol": "\r\n", "ask_eol": "\r"})
     plan = compiled(driver, {"p": "1 s"}, gap_ns=50_000_000)

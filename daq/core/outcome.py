@@ -1,0 +1,71 @@
+"""What a session learned of its instrument, and how one poll went. Pure: only the shapes.
+
+session -> Met, Outcome -> line -> ledger -> Observation
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from daq.core.errors import DaqError, ForeignReply, LinkError, ReplyError, UnreadableReply, quoted
+from daq.core.observation import Identity, Reading, Status, Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What a session learned of its instrument by asking.
+
+    Args:
+        settings: setting -> as the instrument says it, for all polls.
+        poll_settings: poll -> the same for what its mode sets; polls whose mode was not entered yet are missing.
+        simulated: the serial number or the bench file says so.
+        warnings: what was found in the error queue, and the like; for people.
+    """
+
+    identity: Identity
+    maker: str | None = None
+    firmware: str | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+    poll_settings: dict[str, dict[str, str]] = field(default_factory=dict)
+    simulated: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one poll went.
+
+    Args:
+        lost_track: an answer may still be on its way, or was not the answer to the question: the wire is dirty.
+        claim_held: False where the answer came faster than the driver's time model allows; its readings are suspect.
+    """
+
+    status: Status
+    detail: str | None = None
+    readings: dict[str, Reading] = field(default_factory=dict)
+    timing: Timing | None = None
+    lost_track: bool = False
+    claim_held: bool = True
+
+
+def failure(error: DaqError) -> Outcome:
+    """Judge an error: its status, its words, and whether the wire is still to be trusted."""
+    status = error.status if isinstance(error, LinkError | ReplyError) else Status.INTERNAL
+    return Outcome(status, str(error), lost_track=isinstance(error, LinkError | UnreadableReply | ForeignReply))
+
+
+def judged(result: Outcome | None, failed: DaqError | None, extra: bytes) -> Outcome:
+    """Judge a poll with what lay behind its last answer.
+
+    Args:
+        result: what the session made of it; None where its dialogue failed.
+        failed: why, where it did.
+        extra: bytes that nobody asked for.
+    """
+    if result is None:
+        assert failed is not None, "a dialogue has a result or has failed"
+        return failure(failed)
+    if not extra or result.lost_track:
+        return result
+    detail = f"{quoted(extra)} came behind the answer: whose answer is whose cannot be told"
+    return Outcome(Status.DESYNC, detail, lost_track=True)
