@@ -72,11 +72,14 @@ def readings_of(plan: PollPlan, got: Sequence[str], ending: bytes) -> dict[str, 
 
 def _dialogues(driver: TextDriver) -> Iterator[_Dialogue]:
     ending = driver.link.eol.encode("latin-1")
+    plans: dict[tuple[str, str], PollPlan] = {}
     for example in driver.examples:
         if example.outcome is not None:
             continue
         try:
-            plan = poll_plan(driver, example.poll, example.settings)
+            key = (example.poll, repr(example.settings))
+            plan = plans.get(key) or poll_plan(driver, example.poll, example.settings)
+            plans[key] = plan
             found = readings_of(plan, example.got, ending)
         except (DaqError, ValueError):
             continue  # named as a problem already

@@ -21,7 +21,7 @@ from daq.core.examples import register_memory
 from daq.core.formula import names
 from daq.core.modbus import COILS, payload_length
 from daq.core.observation import NS
-from daq.core.plan import Answer, InstrumentPlan, ReadBack, RegisterStep, TextStep
+from daq.core.plan import Answer, InstrumentPlan, PollPlan, ReadBack, RegisterStep, TextStep
 from daq.core.settings import as_number, names_in, words_of
 from daq.core.template import Template, parse
 from daq.core.text_readings import WholeReply
@@ -63,6 +63,7 @@ class TextStandIn:
     _talks: dict[str, _Turns] = field(default_factory=dict)
     _gets: dict[tuple[str | None, str], ReadBack] = field(default_factory=dict)
     _settings: dict[str, Mapping[str, files.Scalar]] = field(default_factory=dict)
+    _plans: dict[str, PollPlan] = field(default_factory=dict)
     _set: dict[str, str] = field(default_factory=dict)
     _plan: InstrumentPlan = field(init=False)
     _mode: str | None = None
@@ -117,13 +118,13 @@ class TextStandIn:
         """Return the polls and streams that it answers so that they can be read -> the settings to ask them with."""
         found = {stream: self._settings[stream] for stream in self._talks}
         for poll in self.driver.polls if not self._talks else ():
-            if poll in self._settings and self._can_be_read(poll):
+            if poll in self._plans and self._can_be_read(poll):
                 found[poll] = self._settings[poll]
         self._mode = None
         return found
 
     def _can_be_read(self, poll: str) -> bool:
-        plan = poll_plan(self.driver, poll, self._settings[poll])
+        plan = self._planned(poll, {})
         self._mode = self._mode_of(poll) or self._mode
         got = [self.answer(self._text(step.ask)) or "" for step in replies(plan)]
         try:
@@ -148,7 +149,7 @@ class TextStandIn:
         if poll in self.driver.streams and self._talks and poll not in self._talks:
             return  # a real one says one kind of line at a time
         try:
-            plan = poll_plan(self.driver, poll, self._settings.setdefault(poll, settings))
+            plan = self._planned(poll, settings)
             if settings != self._settings[poll]:
                 readings_of(plan, got, self.driver.link.eol.encode("latin-1"))
         except (DaqError, ValueError):
@@ -160,6 +161,13 @@ class TextStandIn:
             key = (self._mode_of(poll), self._text(step.ask))
             if self._owner.setdefault(key, poll) == poll:
                 self._asked.setdefault(key, _Turns([])).replies.append(said)
+
+    def _planned(self, poll: str, settings: Mapping[str, files.Scalar]) -> PollPlan:
+        """Return a poll as its first example's settings make it. Raises DaqError where the driver is wrong."""
+        if poll not in self._plans:
+            self._settings[poll] = settings
+            self._plans[poll] = poll_plan(self.driver, poll, settings)
+        return self._plans[poll]
 
     def _mode_of(self, poll: str) -> str | None:
         return self.driver.polls[poll].mode
