@@ -523,7 +523,7 @@ class House:
         self.daemon.bench.write_text(json.dumps(bench, indent=1))
 
     def start(self, only: tuple[str, ...] = ()) -> None:
-        """Start everything and wait until each instrument of the bench file has given a value."""
+        """Start everything; wait until each instrument has given a value, and what stays at the broker is told."""
         self.world.start()
         self.broker.start()
         self.ear.start()
@@ -532,6 +532,8 @@ class House:
         self.daemon.start()
         for name in here["instruments"]:
             self.ear.next(name, 0, status="ok")
+            self.ear.until(lambda name=name: self.ear.status(name) == "ok", f"{name} ok")
+        self.ear.until(lambda: any(heard.levels[4:] == ["info"] for heard in self.ear.heard), "what the station is")
 
     def intervals(self) -> dict[str, float | None]:
         """Return the interval of each poll, None for those that send unasked, as the audit wants it."""

@@ -51,6 +51,7 @@ def test_what_a_reload_changes_and_what_it_leaves_alone(empty):
     assert (done["added"], done["removed"], done["restarted"]) == (["balance1"], ["meter1"], ["dmm1"])
     assert done["kept"] == 2
     ear.next("balance1", mark, status="ok")
+    ear.until(lambda: ear.status("balance1") == "ok", "balance1 ok")
     ear.until(
         lambda: any(heard.json["aperture"] < 0.04 for heard in ear.obs("dmm1", mark, status="ok")), "the new nplc"
     )
