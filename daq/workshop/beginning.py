@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from daq.core.errors import DaqError
-from daq.load import Shelf, data_path, read_yaml
+from daq.core.errors import ConfigError, DaqError
+from daq.load import Shelf, data_path, judge_driver
 from daq.workshop.new import Wish, derived, skeleton
 
 
@@ -23,6 +23,7 @@ def begin(file: Path, wish: Wish, similar: str | None = None) -> None:
 
     Raises:
         DaqError: the file is there already, or there is no such similar driver.
+        ConfigError: the similar driver is no YAML.
     """
     schema = _schema_from(file)
     text = skeleton(wish, schema) if similar is None else _copy(similar, wish, schema)
@@ -39,7 +40,10 @@ def _copy(similar: str, wish: Wish, schema: str) -> str:
     path = Path(similar) if similar.endswith((".yaml", ".yml")) else shelf.find(similar)
     if path is None:
         raise DaqError(f"no driver {similar!r}. {shelf.nearest(similar)}")
-    return derived(path.read_text(encoding="utf-8"), read_yaml(path, str(path)), similar, wish, schema)
+    _, source, problems = judge_driver(path)
+    if source is None:
+        raise ConfigError(problems)
+    return derived(path.read_text(encoding="utf-8"), source, similar, wish, schema)
 
 
 def _schema_from(file: Path) -> str:

@@ -117,6 +117,13 @@ def test_a_similar_one_that_nobody_has(daq):
     assert not Path("mine.yaml").exists()
 
 
+def test_a_similar_one_that_cannot_be_read(daq, folder):
+    (folder / "bad.yaml").write_text("a: [")
+    said = daq("driver", "new", "mine.yaml", "--from", "bad.yaml")
+    assert said.code == 1
+    assert said.err.startswith("bad.yaml:1:")
+
+
 def test_the_schema_is_named_as_seen_from_the_file(daq):
     daq("driver", "new", "mine.yaml", *words(TEXT))
     first = Path("mine.yaml").read_text().splitlines()[0]
