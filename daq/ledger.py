@@ -149,6 +149,7 @@ class Item:
         key: instrument/poll.
         breaker: a poll that makes the line lose track again and again is left alone, its neighbours are not.
         cause: how it failed last; None after a good one.
+        cost_ns: for how long it held the wire then.
         doubted_ns: when it was last announced that it was answered too fast; None if never.
     """
 
@@ -157,6 +158,7 @@ class Item:
     plan: PollPlan
     breaker: Breaker
     cause: Outcome | None = None
+    cost_ns: int = 0
     doubted_ns: int | None = None
 
 

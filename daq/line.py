@@ -93,7 +93,7 @@ class Line:
         self._numbered = numbered and len(sessions) > 1
         self._registers = all(session.plan.speaks == "registers" for session in sessions)
         self._talks = any(session.streams for session in sessions)
-        self._met_last = False
+        self._met_ns = 0  # when a party was last met, or tried to be
         for each in self.parties.values():
             self._take_in(each, phases or {}, since or {}, now.mono_ns)
 
@@ -204,11 +204,10 @@ class Line:
         now_ns = self._clock.now().mono_ns
         self._ledger.remind()
         unmet = self._to_be_met(now_ns)
-        if unmet is not None and not (self._met_last and self._ready_and_due(now_ns)):
-            self._met_last = True
+        if unmet is not None and not self._behind():
             await self._meet(unmet)
+            self._met_ns = self._clock.now().mono_ns
             return
-        self._met_last = False
         turn = self._queue.take(now_ns)
         talker = next((each for each in self.parties.values() if each.session.streams and each.ready), None)
         if turn is not None:
@@ -233,9 +232,10 @@ class Line:
             return at_ns
         return max(at_ns, self._share.free_ns(now_ns, _cost_ns(party)))
 
-    def _ready_and_due(self, now_ns: int) -> bool:
+    def _behind(self) -> bool:
+        """Say whether slots wait that came due while a party was met: they come first, what is due later does not."""
         wake_ns = self._queue.wake_ns()
-        return wake_ns is not None and wake_ns <= now_ns and any(each.ready for each in self.parties.values())
+        return wake_ns is not None and wake_ns <= self._met_ns and any(each.ready for each in self.parties.values())
 
     def _wake_ns(self, now_ns: int) -> int:
         wakes = [now_ns + LONGEST_SLEEP_NS]
@@ -269,11 +269,12 @@ class Line:
         return None if why is None else Outcome(Status.SKIPPED, why)
 
     def _resting(self, item: Item) -> Outcome | None:
-        """Say why a poll of a ready party is left alone: it lost track too often, or the wire cannot afford it."""
+        """Say why a poll of a ready party is left alone: it brings nothing, too often or at too high a cost."""
         now_ns = self._clock.now().mono_ns
-        if item.cause is None or item.breaker.contact is Contact.UP:
+        if item.cause is None:
             return None
-        affordable = self._share is None or self._share.may_spend(now_ns, _cost_ns(item.party))
+        cost_ns = item.cost_ns if item.breaker.contact is Contact.UP else _cost_ns(item.party)
+        affordable = self._share is None or self._share.may_spend(now_ns, cost_ns)
         return None if item.breaker.may_try(now_ns) and affordable else item.cause
 
     async def _ask(self, item: Item, due_ns: int) -> None:
@@ -300,18 +301,23 @@ class Line:
 
     async def _follow_up(self, item: Item, outcome: Outcome, begun_ns: int) -> None:
         """Let the outcome of a poll count for what is asked next."""
-        if not outcome.lost_track:
-            item.breaker, item.cause = item.breaker.answered(), None if outcome.status is Status.OK else outcome
-            return
-        item.breaker, item.cause = item.breaker.failed(self._clock.now().mono_ns), outcome
-        self._ledger.lost_track(item.party, item.plan.name, outcome.detail or outcome.status)
-        await self._distrust(item.party, outcome)
-        self._pay(begun_ns)
+        item.cause = None if outcome.status is Status.OK else outcome
+        silent = outcome.lost_track or outcome.not_reached
+        item.breaker = item.breaker.failed(self._clock.now().mono_ns) if silent else item.breaker.answered()
+        if outcome.lost_track:
+            self._ledger.lost_track(item.party, item.plan.name, outcome.detail or outcome.status)
+            await self._distrust(item.party, outcome)
+        elif outcome.not_reached:
+            item.party.connected, item.party.cause, item.party.cause_exchanges = False, outcome, ()
+        if item.cause is not None:
+            item.cost_ns = self._pay(begun_ns)
 
-    def _pay(self, begun_ns: int) -> None:
+    def _pay(self, begun_ns: int) -> int:
+        """Let what brought nothing count for the wire's share; return how long it held the wire."""
+        now_ns = self._clock.now().mono_ns
         if self._share is not None:
-            now_ns = self._clock.now().mono_ns
             self._share.spent(now_ns, now_ns - begun_ns)
+        return now_ns - begun_ns
 
     # ------------------------------------------------------------ clean and dirty
 

@@ -41,10 +41,15 @@ EXCEPTIONS = {
 }
 _BUSY = frozenset({5, 6})
 _BLOCK = frozenset({2, 3})
+_GATEWAY = frozenset({10, 11})
 
 
 class RefusedBlock(RefusedReply):
     """The device has not all of these registers, or not so many at once (exceptions 2 and 3)."""
+
+
+class NotReached(RefusedReply):
+    """A gateway answers in the unit's place: it has no way to it, or had no answer from it (exceptions 10 and 11)."""
 
 
 def request(framing: Framing, unit: int, transaction: int, function: int, address: int, count: int) -> bytes:
@@ -83,6 +88,7 @@ def registers(framing: Framing, asked: bytes, reply: bytes) -> bytes:
         ForeignReply: a frame, but not the answer to this question.
         BusyReply: exceptions 5 and 6.
         RefusedBlock: exceptions 2 and 3.
+        NotReached: exceptions 10 and 11.
         RefusedReply: any other exception.
     """
     return _from_mbap(asked, reply) if framing == "tcp" else _from_rtu(asked, reply)
@@ -202,6 +208,8 @@ def _exception(code: int, asked: bytes) -> ReplyError:
     message = f"{_named(asked)}: exception {code}, {EXCEPTIONS.get(code, 'not in the specification')}"
     if code in _BUSY:
         return BusyReply(message)
+    if code in _GATEWAY:
+        return NotReached(message)
     return RefusedBlock(message) if code in _BLOCK else RefusedReply(message)
 
 

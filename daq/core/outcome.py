@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from daq.core.errors import DaqError, ForeignReply, LinkError, ReplyError, UnreadableReply, quoted
+from daq.core.modbus import NotReached
 from daq.core.observation import Identity, Reading, Status, Timing
 
 
@@ -37,6 +38,7 @@ class Outcome:
 
     Args:
         lost_track: an answer may still be on its way, or was not the answer to the question: the wire is dirty.
+        not_reached: a gateway answered in its place: nobody has heard the instrument itself.
         claim_held: False where the answer came faster than the driver's time model allows; its readings are suspect.
     """
 
@@ -45,13 +47,15 @@ class Outcome:
     readings: dict[str, Reading] = field(default_factory=dict)
     timing: Timing | None = None
     lost_track: bool = False
+    not_reached: bool = False
     claim_held: bool = True
 
 
 def failure(error: DaqError) -> Outcome:
     """Judge an error: its status, its words, and whether the wire is still to be trusted."""
     status = error.status if isinstance(error, LinkError | ReplyError) else Status.INTERNAL
-    return Outcome(status, str(error), lost_track=isinstance(error, LinkError | UnreadableReply | ForeignReply))
+    lost_track = isinstance(error, LinkError | UnreadableReply | ForeignReply)
+    return Outcome(status, str(error), lost_track=lost_track, not_reached=isinstance(error, NotReached))
 
 
 def judged(result: Outcome | None, failed: DaqError | None, extra: bytes) -> Outcome:

@@ -203,3 +203,56 @@ async def test_a_block_that_is_refused_in_parts_too_is_an_instrument_error_and_n
     assert set(bench.statuses()) == {"instrument_error"}
     assert "illegal data address" in bench.observations[0].detail
     assert bench.events == []
+
+
+# Who refuses slowly ---------------------------------------------------------------------------------------------------
+
+
+def gateway(code: int, *, unit: int = 1, after_ns: int = 200 * MS) -> tuple[ManualClock, Units, FakeTransport]:
+    """Serve units of which one is refused by its gateway, as late as its own time-out allows, one after the other."""
+    clock, far, transport = units(mbap=True)
+    answer = transport._answer
+
+    def answers(data: bytes, now_ns: int) -> list[tuple[int, bytes]]:
+        if data[6] != unit:
+            return answer(data, now_ns)
+        return [(after_ns, data[:4] + b"\0\3" + bytes((unit, data[7] | 0x80, code)))]
+
+    transport._answer = answers
+    return clock, far, transport
+
+
+@pytest.mark.parametrize("code", [4, 6, 10, 11])
+async def test_a_unit_that_is_refused_slowly_takes_at_most_a_fifth_of_the_wire(code):
+    clock, far, transport = gateway(code)
+    plans = [meter(unit, register_poll(every_ns=NS // 5, phase_ns=unit * 10 * MS)) for unit in (1, 2, 3)]
+    bench = room(transport, clock, *plans, numbered=True)
+    async with running(bench):
+        await clock.advance(60)
+    asked = [when for when, data in zip(transport.written_ns, transport.written, strict=True) if data[6] == 1]
+    assert len(asked) * 200 * MS <= 12 * NS
+    for neighbour in ("meter2", "meter3"):
+        good = [seen for seen in bench.observations if (seen.instrument, seen.status) == (neighbour, Status.OK)]
+        assert len(good) >= 0.8 * 300
+    assert bench.slots("meter1") == 300
+    assert transport.opened == 1
+    assert_answers_are_their_own(bench, far)
+
+
+async def test_a_unit_that_the_gateway_does_not_reach_is_left_alone_like_a_silent_one():
+    clock, _, transport = gateway(11)
+    bench = room(transport, clock, meter(1), meter(2), numbered=True)
+    async with running(bench):
+        await clock.advance(300)
+    asked = [data for data in transport.written if data[6] == 1]
+    assert len(asked) < 20
+    assert bench.events == []
+    assert "exception 11" in next(seen.detail for seen in bench.observations if seen.instrument == "meter1")
+
+
+async def test_a_refusal_that_costs_the_wire_little_is_asked_for_every_time():
+    clock, _, transport = gateway(4, after_ns=5 * MS)
+    bench = room(transport, clock, meter(1), meter(2), numbered=True)
+    async with running(bench):
+        await clock.advance(60)
+    assert len([data for data in transport.written if data[6] == 1]) >= 60
