@@ -162,6 +162,16 @@ class Item:
     doubted_ns: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What held when a question was asked: who was asked, described by which info, under which marks."""
+
+    identity: Identity
+    info: str
+    context: tuple[tuple[str, str], ...]
+    simulated: bool
+
+
 RTU_SILENCE_NS = 1_750_000
 """t3.5 above 19200 baud (MODBUS over Serial Line V1.02, 2.5.1.1); below it is 3.5 characters, which is longer."""
 
@@ -181,19 +191,51 @@ class Ledger:
         self._outlets = outlets
         self._items = items
         self._runs = Runs()
+        self._told_of: dict[str, Scene] = {}  # by key: whom the run of failures that lasts speaks of
 
-    def failed(self, item: Item, outcome: Outcome, slots: Slots, exchanges: tuple[Exchange, ...] = ()) -> None:
-        """Enter slots that brought nothing; `exchanges` are shown where the report reaches the last of them."""
+    def scene(self, party: Party) -> Scene:
+        """Return what holds now of what is asked now."""
+        return Scene(party.identity, party.info, self._outlets.context(), simulated=party.simulated)
+
+    def failed(
+        self,
+        item: Item,
+        outcome: Outcome,
+        slots: Slots,
+        exchanges: tuple[Exchange, ...] = (),
+        scene: Scene | None = None,
+    ) -> None:
+        """Enter slots that brought nothing.
+
+        Args:
+            item: the poll.
+            outcome: why.
+            slots: which.
+            exchanges: shown where the report reaches the last of the slots.
+            scene: what held when they were asked for; what holds now, where they were not.
+        """
         item.party.counts.slots[outcome.status] += slots.count
         now_ns = self._clock.now().mono_ns
+        scene = scene or self.scene(item.party)
+        if self._told_of.get(item.key, scene) != scene:
+            for emission in self._runs.succeeded(item.key):
+                self._publish(emission)
+        self._told_of[item.key] = scene
         for emission in self._runs.failed(item.key, outcome.status, outcome.detail, slots, now_ns):
             self._publish(emission, exchanges if emission.slots.last_ns == slots.last_ns else ())
 
-    def answered(self, item: Item, outcome: Outcome, due_ns: int | None, exchanges: tuple[Exchange, ...]) -> None:
-        """Enter a slot that brought values, or a line of a talker (due None)."""
+    def answered(
+        self,
+        item: Item,
+        outcome: Outcome,
+        due_ns: int | None,
+        exchanges: tuple[Exchange, ...],
+        scene: Scene | None = None,
+    ) -> None:
+        """Enter a slot that brought values, or a line of a talker (due None); `scene` as in `failed`."""
         for emission in self._runs.succeeded(item.key):
             self._publish(emission)
-        observation = self._observation(item, outcome, due_ns, exchanges)
+        observation = self._observation(item, outcome, due_ns, exchanges, scene or self.scene(item.party))
         counts = item.party.counts
         counts.slots[Status.OK] += 1
         counts.last_good[item.plan.name] = observation
@@ -285,7 +327,7 @@ class Ledger:
         outcome = Outcome(emission.status, emission.detail, timing=self._silence(emission.slots) if talker else None)
         due_ns = None if talker else emission.slots.first_ns
         run = emission.slots if emission.slots.count > 1 else None
-        self._outlets.emit(self._observation(item, outcome, due_ns, exchanges, run))
+        self._outlets.emit(self._observation(item, outcome, due_ns, exchanges, self._told_of[item.key], run))
 
     def _silence(self, slots: Slots) -> Timing:
         """Return the interval (UTC ns) in which a talker failed; it has no slots, so it is dated by itself."""
@@ -299,6 +341,7 @@ class Ledger:
         outcome: Outcome,
         due_ns: int | None,
         exchanges: tuple[Exchange, ...],
+        scene: Scene,
         slots: Slots | None = None,
     ) -> Observation:
         return Observation(
@@ -307,13 +350,13 @@ class Ledger:
             status=outcome.status,
             due_ns=due_ns,
             clock=self._outlets.clock_state(),
-            identity=item.party.identity,
-            info=item.party.info,
+            identity=scene.identity,
+            info=scene.info,
             timing=outcome.timing,
             detail=outcome.detail,
             slots=slots,
-            simulated=item.party.simulated,
-            context=self._outlets.context(),
+            simulated=scene.simulated,
+            context=scene.context,
             readings=outcome.readings,
             exchanges=exchanges,
         )

@@ -279,7 +279,7 @@ class Line:
 
     async def _ask(self, item: Item, due_ns: int) -> None:
         """Ask a poll of a ready party, enter its outcome, and clean up behind it."""
-        begun = self._clock.now()
+        begun, scene = self._clock.now(), self._ledger.scene(item.party)
         counts = item.party.counts
         counts.asked += 1
         counts.lateness_s = max(0, begun.utc_ns - due_ns) / NS
@@ -292,10 +292,11 @@ class Line:
         )
         outcome = judged(spoken.result, spoken.failed, spoken.extra)
         self._ledger.describe(item.party)
+        scene = replace(scene, info=item.party.info)  # the settings of its mode may have been read back with it
         if outcome.status is Status.OK:
-            self._ledger.answered(item, outcome, due_ns, spoken.exchanges)
+            self._ledger.answered(item, outcome, due_ns, spoken.exchanges, scene)
         else:
-            self._ledger.failed(item, outcome, one_slot(due_ns), spoken.exchanges)
+            self._ledger.failed(item, outcome, one_slot(due_ns), spoken.exchanges, scene)
         self._ledger.judge(item.party, item.plan.name, outcome)
         await self._follow_up(item, outcome, begun.mono_ns)
 

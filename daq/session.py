@@ -30,7 +30,7 @@ from daq.core.errors import (
     WrongState,
     quoted,
 )
-from daq.core.modbus import Framing, RefusedBlock
+from daq.core.modbus import Framing, NotReached, RefusedBlock
 from daq.core.observation import NS, Flag, Identity, Stamp, Status
 from daq.core.outcome import Met, Outcome, failure
 from daq.core.plan import Answer, InstrumentPlan, Match, ModePlan, PollPlan, ReadBack, RegisterStep, Step, TextStep
@@ -144,6 +144,8 @@ class Session:
             return {}
         try:
             return (yield from self._who())
+        except NotReached:
+            raise  # nobody is there who could owe an answer
         except ReplyError:
             yield Quiet(self.plan.latency_ns)
         return (yield from self._who())

@@ -259,6 +259,7 @@ def room(
     clock: ManualClock,
     *plans: InstrumentPlan,
     held: Callable[[], str | None] = lambda: None,
+    context: Callable[[], tuple[tuple[str, str], ...]] = tuple,
     **more: object,
 ) -> Room:
     observations: list[Observation] = []
@@ -269,7 +270,7 @@ def room(
         announce=lambda event, details: events.append((event, dict(details))),
         describe=lambda name, met: f"{name}:{met.identity.serial if met else None}",
         verdict=lambda name, verdict: verdicts.append((name, verdict)),
-        context=lambda: (),
+        context=context,
         clock_state=lambda: ClockState("none", None),
         held=held,
     )
