@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from daq.clock import Clock
 from daq.core.bench import Address
+from daq.core.dialogue import Dialogue
 from daq.core.driver import Driver, Scalar
 from daq.core.errors import DaqError, LinkClosed, LinkError, nearest, quoted
 from daq.core.line_settings import line_settings
@@ -24,6 +26,8 @@ from daq.openwire import OpenWire, Spoken
 from daq.session import Met, Outcome, Session, failure
 from daq.transports import OPENERS
 from daq.workshop.entry import compiled, entry, polls_of, streams_of, wiring_of
+
+T = TypeVar("T")
 
 TALKING = "it talks by itself: nothing can be asked meanwhile. Name the poll to ask it all the same."
 
@@ -130,7 +134,7 @@ class _Talk:
 
     async def all(self, *, alone: bool) -> Attempt:
         """Go through everything; `alone`: the polls were named, so they are asked even of one who talks."""
-        met = await self._wire.speak(self._session.connect(), gap_ns=self._plan.gap_ns, lenient=True)
+        met = await self._speak(self._session.connect(), lenient=True)
         await self._mend()
         tried = []
         if not isinstance(met.failed, LinkClosed):
@@ -138,7 +142,7 @@ class _Talk:
             talks = any(one.status is Status.OK for one in tried) and not alone
             for poll in self._session.polls:
                 tried.append(Tried(poll.source, poll, Status.SKIPPED, TALKING) if talks else await self._ask(poll))
-            await self._wire.speak(self._session.teardown(), gap_ns=self._plan.gap_ns, lenient=True)
+            await self._speak(self._session.teardown(), lenient=True)
         refused = None if met.failed is None else str(met.failed)
         return Attempt(self._plan, met.result, refused, met.exchanges, tuple(tried))
 
@@ -147,7 +151,7 @@ class _Talk:
             await self._reopen()
         except LinkError as error:
             return Tried(poll.source, poll, Status.DISCONNECTED, str(error))
-        spoken = await self._wire.speak(self._session.poll(poll), gap_ns=self._plan.gap_ns)
+        spoken = await self._speak(self._session.poll(poll))
         outcome = _outcome(spoken)
         if outcome.lost_track:
             self._wire.dirty = self._wire.dirty or outcome.detail
@@ -158,7 +162,7 @@ class _Talk:
         """Take as many lines as there are streams; a stream of which none came is skipped if another did."""
         heard: dict[str, Tried] = {}
         for _ in self._session.streams:
-            spoken = await self._wire.speak(self._session.listen(), gap_ns=0, lenient=True, leave_rest=True)
+            spoken = await self._speak(self._session.listen(), lenient=True, leave_rest=True)
             if spoken.result is not None:
                 stream, outcome = spoken.result
                 one = Tried(stream.source, stream, outcome.status, outcome.detail, outcome.readings, spoken.exchanges)
@@ -172,6 +176,11 @@ class _Talk:
             heard.get(stream.source) or Tried(stream.source, stream, Status.SKIPPED, nothing)
             for stream in self._session.streams
         ]
+
+    async def _speak(self, dialogue: Dialogue[T], *, lenient: bool = False, leave_rest: bool = False) -> Spoken[T]:
+        return await self._wire.speak(
+            dialogue, who=self._plan.name, gap_ns=self._plan.gap_ns, lenient=lenient, leave_rest=leave_rest
+        )
 
     async def _mend(self) -> None:
         """Clean the wire where it lost track, so that the next poll is judged for itself."""
