@@ -3,8 +3,8 @@
     station (Entry) -> Journal (queue) -> its thread (number, encode, commit) -> Feed -> sink
 
 `journal` is what the station holds, `feed` what a sink holds, `scribe` the thread behind both, `memory` what waits for
-it, `file` the SQLite file, `schema` its tables, `trimming` what must go, `reading` what may be asked, running or idle,
-`lock` the one process a state directory.
+it, `file` the SQLite file, `schema` its tables, `top` how far its numbers had come, `trimming` what must go, `reading`
+what may be asked, running or idle, `lock` the one process a state directory.
 """
 
 from daq.journal.journal import Journal

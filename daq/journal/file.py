@@ -5,7 +5,8 @@ failed: errors of SQLite go up. What a transaction holds is seen by nobody befor
 
     entries -> numbered -> trim to make room -> gap -> insert -> COMMIT -> records
 
-Beside the file stand its log (`-wal`) and `<name>.ballast`, room to give up on a full disk.
+Beside the file stand its log (`-wal`), `<stem>.top` (how far its numbers had come, see `top`), and `<name>.ballast`,
+room to give up on a full disk.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from daq.journal.schema import (
     record_of,
     refuse_foreign,
 )
+from daq.journal.top import Top
 from daq.journal.trimming import Bounds, Room, Victim, undelivered, used_bytes, weight
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class JournalFile:
     ) -> None:
         self.path = path
         self.room = Room(path, bounds)
+        self.renewed: str | None = None
         self.full = False
         self.rows = 0
         self.used = 0
@@ -73,6 +76,7 @@ class JournalFile:
         self._open: sqlite3.Connection | None = None
         self._stream_ids: dict[tuple[str, str], int] = {}
         self._inode = 0
+        self._top = Top(path)
 
     # Opening and closing ----------------------------------------------------------------------------------------------
 
@@ -94,6 +98,8 @@ class JournalFile:
 
     def connect(self) -> Path | None:
         """Open the file, or begin a new one; a damaged one is moved aside first.
+
+        `renewed` says why a file that was there goes on in a new epoch, until it was told.
 
         Returns:
             Where a damaged file was moved, else None.
@@ -123,6 +129,7 @@ class JournalFile:
                 self.path.with_name(f"{self.path.name}{suffix}").rename(f"{aside}{suffix}")
         log.error("%s was damaged and stands aside as %s; a new one is begun", self.path, aside.name)
         self._connect()
+        self.renewed = None
         return aside
 
     def disconnect(self) -> None:
@@ -131,10 +138,23 @@ class JournalFile:
             with contextlib.suppress(sqlite3.Error):
                 self._open.close()
             self._open = None
+        self._top.close()
+
+    def close(self) -> None:
+        """Close the file whole: all that was shown is in it, and the next start may go on numbering."""
+        db, self._open = self._open, None
+        try:
+            if db is not None:
+                db.close()
+                self._top.end()
+        except (sqlite3.Error, OSError) as error:
+            log.warning("%s could not be closed in order: %s", self.path, error)
+        self.disconnect()
 
     def _connect(self) -> None:
-        if self.path.exists() and not os.access(self.path, os.R_OK | os.W_OK):
-            raise ConfigError([f"{self.path}: may not be written by uid {os.getuid()}. Give it the file or another."])
+        for path in (self.path, self._top.path):
+            if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+                raise ConfigError([f"{path}: may not be written by uid {os.getuid()}. Give it the file or another."])
         if not self.path.exists() and not os.access(self.path.parent, os.W_OK | os.X_OK):
             raise ConfigError([f"{self.path.parent}: may not be written by uid {os.getuid()}. Give it the directory."])
         self._open = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
@@ -151,33 +171,54 @@ class JournalFile:
             self._db.execute(f"PRAGMA {pragma}")
         check(self._db)
         self._load()
+        assert self.numbers is not None
+        self._top.begin(self.numbers.epoch, self.numbers.next_row)
         self._inode = self.path.stat().st_ino
         self.look_after()
 
     def _load(self) -> None:
         """Take the counters from the file; where it is of our own epoch, ours are right and the file follows."""
+        fresh = self._db.execute("PRAGMA user_version").fetchone()[0] == 0
+        if fresh:
+            self._create()
         epoch, next_row, rows = self._header()
         if self.numbers is not None and self.numbers.epoch == epoch:
             self._forget_ghosts()
             return
+        doubt = self._top.doubt(epoch, next_row) if not fresh else self._top.missed() if self.numbers is None else None
+        if doubt is not None and not fresh:
+            epoch = self._begin_epoch(epoch, doubt)
+        first = max(next_row, self.head + 1)  # a file that came while we ran may know of fewer rows than feeds do
         self.rows = rows
         self._stream_ids = self._streams()
         next_seq = dict(self._db.execute("SELECT name, next_seq FROM stream WHERE epoch = ?", (epoch,)))
-        self.numbers = Numbers(epoch, durable=True, next_row=next_row, next_seq=next_seq)
+        self.numbers = Numbers(epoch, durable=True, next_row=first, next_seq=next_seq)
+        self.renewed = doubt or self.renewed
         for sink in self.done:
             self.done[sink] = RowSet()
             self.register(sink)
+            if first > next_row:
+                self.done[sink].add(next_row, first - 1)
+
+    def _create(self) -> None:
+        with self._transaction(begin=False):
+            for statement in SCHEMA.split(";"):
+                self._db.execute(statement)
+            row = self._new_epoch(), self._now_utc_ns(), self.head + 1
+            self._db.execute("INSERT INTO journal VALUES (?, ?, ?, 0)", row)
+
+    def _begin_epoch(self, before: str, why: str) -> str:
+        """Number from 1 again under a new name; records that are there keep theirs."""
+        epoch = self._new_epoch()
+        with self._transaction():
+            self._db.execute("UPDATE journal SET epoch = ?", (epoch,))
+        log.warning("%s: %s. Epoch %s ends, %s begins, so that no number is used twice.", self.path, why, before, epoch)
+        return epoch
+
+    def _new_epoch(self) -> str:
+        return epoch_name(self._now_utc_ns(), secrets.randbits(20))
 
     def _header(self) -> tuple[str, int, int]:
-        if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            now_ns = self._now_utc_ns()
-            with self._transaction(begin=False):
-                for statement in SCHEMA.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(
-                    "INSERT INTO journal VALUES (?, ?, ?, 0)",
-                    (epoch_name(now_ns, secrets.randbits(20)), now_ns, self.head + 1),
-                )
         header: tuple[str, int, int] | None = self._db.execute("SELECT epoch, next_row, rows FROM journal").fetchone()
         if header is None:
             raise ConfigError([f"{self.path}: holds no journal. Move it away, a new one is begun."])
@@ -319,6 +360,7 @@ class JournalFile:
             self._store_done()
             rows = self.rows + len(records) - len(victims)
             self._db.execute("UPDATE journal SET next_row = ?, rows = ?", (numbers.next_row, rows))
+        self._top.note(numbers.epoch, numbers.next_row)
         self.numbers, self._stream_ids, self.rows, self.full = numbers, stream_ids, rows, full
         self.used = used_bytes(self._db)
         self._after_commit(gap, victims)

@@ -130,8 +130,8 @@ class Scribe:
         except (sqlite3.Error, OSError) as error:
             self._fail(error)
         else:
-            if aside is not None:
-                self._keep([self._begun_anew(aside)], {})
+            if told := self._found(aside, anew=aside is not None):
+                self._keep(told, {})
         self._tick()
 
     def run(self) -> None:
@@ -153,6 +153,8 @@ class Scribe:
         if self._failing is not None:
             log.error("Closed while the disk fails: %d records stay unwritten.", len(self._ring.records))
         self._settle()
+        if self._failing is None:
+            self._file.close()
         self._file.disconnect()
 
     def _linger(self) -> None:
@@ -235,6 +237,15 @@ class Scribe:
         self._report()
         return records
 
+    def _found(self, aside: Path | None, *, anew: bool) -> list[Entry]:
+        """Tell what opening the file has changed: a new file, or the old one in a new epoch."""
+        told = [self._begun_anew(aside)] if anew else []
+        if self._file.renewed is not None:
+            details: dict[str, object] = {"state": "epoch", "why": self._file.renewed, "epoch": self._file.epoch}
+            told.append(self._announce(Event.JOURNAL, details))
+            self._file.renewed = None
+        return told
+
     def _begun_anew(self, aside: Path | None) -> Entry:
         """Tell that a new file was begun; `damaged` is where the old one stands, null where it was gone."""
         damaged = aside.name if aside else None
@@ -267,8 +278,8 @@ class Scribe:
         try:
             epoch = self._file.epoch
             aside = self._file.connect()
-            anew = self._file.epoch != epoch
-            self._empty_ring([self._begun_anew(aside)] if anew else [])
+            anew = self._file.epoch != epoch and self._file.renewed is None
+            self._empty_ring(self._found(aside, anew=anew))
         except (sqlite3.Error, OSError, ConfigError) as error:
             log.debug("The journal still cannot be written: %s", error)
             if is_full(error):

@@ -164,6 +164,8 @@ async def test_a_file_that_is_not_ours_to_write_is_told_at_the_start(bench, open
     bench.path.with_name("lock").chmod(0o666)
     bench.path.chmod(0o444)
     assert "journal.db: may not be written by uid" in as_somebody(bench.path)
+    bench.path.chmod(0o666)
+    assert "journal.top: may not be written by uid" in as_somebody(bench.path)
     bench.path.with_name("lock").unlink()
     bench.path.parent.chmod(0o555)
     assert "state/lock: Permission denied. The journal needs a directory it may write." in as_somebody(bench.path)
