@@ -22,6 +22,7 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 
+from tests.bench.backlog import fill
 from tests.bench.procs import (
     ROOT,
     Place,
@@ -34,6 +35,7 @@ from tests.bench.procs import (
     scpi_bench,
 )
 from tests.bench.rounds import Contender, Sample, median, ratios, rounds, spread
+from tests.bench.truth import truths
 
 COLLECTD = Path("/usr/sbin/collectd")
 PLUGINS = Path("/usr/lib/collectd")
@@ -219,8 +221,13 @@ class Heard:
     arrived_ns: int
     message: dict
 
+    @property
+    def delay_ms(self) -> float:
+        """From the instrument's answer, whose value is its own instant, to the subscriber."""
+        return self.arrived_ns / 1e6 - self.message["readings"]["v"]["value"] * 1e3
 
-def heard(here: Place, bench: dict, settle_s: float, seconds: float) -> list[Heard]:
+
+def heard(here: Place, bench: dict, settle_s: float, seconds: float, state: Path | None = None) -> list[Heard]:
     """Run the daemon and keep the good observations that came within a window."""
     kept: list[tuple[int, bytes]] = []
     keeping = threading.Event()
@@ -235,7 +242,7 @@ def heard(here: Place, bench: dict, settle_s: float, seconds: float) -> list[Hea
     client.connect("127.0.0.1", here.broker)
     client.loop_start()
     before = here.ear[2]
-    with daemon(here, bench):
+    with daemon(here, bench, state):
         here.values_beyond(before)
         time.sleep(settle_s)
         keeping.set()
@@ -312,7 +319,7 @@ def latency(here: Place, options: Options) -> Result:
     with responder(here, "scpi_responder", 1, "0") as stand:
         for _ in range(options.rounds):
             told = heard(here, scpi_bench("50 ms", stand.ports), 2.0, max(options.seconds, 10.0))
-            delays = [one.arrived_ns / 1e6 - one.message["readings"]["v"]["value"] * 1e3 for one in told]
+            delays = [one.delay_ms for one in told]
             found.append((statistics.median(delays), _percentile(delays, 99)))
             syncs.append(_sync_ms(here))
     p99 = median([one[1] for one in found])
@@ -371,6 +378,42 @@ def _imported_by_help() -> list[str]:
     return [name for name in said.stderr.strip().splitlines()[-1].split("|") if name] if said.stderr.strip() else []
 
 
+BACKLOG = 60_000
+"""Records: drained in a minute or two; the rate is what counts."""
+
+
+def drain(here: Place, options: Options) -> Result:
+    """A backlog beside a live load of 1000 a second."""
+    result = Result(
+        "backlog", "drained at >= 5 x a live load of 1000/s while live p99 stays under twice its idle value"
+    )
+    with responder(here, "scpi_responder", 100, "0") as stand:
+        bench = scpi_bench("100 ms", stand.ports)
+        alone = [one.delay_ms for one in heard(here, bench, 3.0, options.seconds)]
+        state = here.file("late")
+        fill(state, BACKLOG)
+        begun, messages = time.monotonic(), here.ear[0]
+        busy = [one.delay_ms for one in heard(here, bench, 3.0, options.seconds, state)]
+        rate = (here.ear[0] - messages) / (time.monotonic() - begun) - 1000
+    idle, loaded = _percentile(alone, 99), _percentile(busy, 99)
+    result.says(f"{rate:.0f} late records/s beside 1000 live ones")
+    result.says(f"live p99 {loaded:.1f} ms beside it, {idle:.1f} ms without")
+    result.met = rate >= 5000 and loaded < 2 * idle
+    return result
+
+
+def time_proven(here: Place, options: Options) -> Result:
+    """Published instants against true ones."""
+    result = Result("time", "every true instant within t +- t_err")
+    found, wrong = truths(here.folder / "house", max(30.0, options.seconds))
+    for model, truth in sorted(found.items()):
+        if truth.errs_ms:
+            result.says(f"{model}: {truth}")
+    result.says(f"values wrong or outside by the demo's audit: {wrong}")
+    result.met = wrong == 0 and all(truth.inside == len(truth.errs_ms) for truth in found.values())
+    return result
+
+
 SHAPES: dict[str, Callable[[Place, Options], Result]] = {
     "saturated": scpi_saturated,
     "fifty": modbus_fifty,
@@ -380,4 +423,6 @@ SHAPES: dict[str, Callable[[Place, Options], Result]] = {
     "full-speed": full_speed,
     "latency": latency,
     "start": start,
+    "backlog": drain,
+    "time": time_proven,
 }
