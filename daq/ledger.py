@@ -16,6 +16,7 @@ from typing import Any
 
 from daq.clock import Clock
 from daq.core.health import ANSWERS_AGAIN, Breaker, Emission, InstrumentHealth, Runs, State, Verdict, one_slot
+from daq.core.message import rfc3339
 from daq.core.observation import NS, ClockState, Exchange, Identity, Observation, Slots, Stamp, Status, Timing
 from daq.core.plan import PollPlan
 from daq.session import Met, Outcome, Session
@@ -255,6 +256,19 @@ class Ledger:
             "aperture is given. Did somebody change its settings?"
         )
         self.announce("time_claim", instrument=item.party.name, poll=item.plan.name, what=what)
+
+    def changed(self, item: Item, outcome: Outcome, now: Stamp) -> None:
+        """Announce that somebody changed a setting, and since when readings are in doubt for it."""
+        if outcome.changed is not None:
+            self.announce(
+                "wrong_state",
+                instrument=item.party.name,
+                poll=item.plan.name,
+                setting=outcome.changed.setting,
+                wanted=outcome.changed.wanted,
+                found=outcome.changed.found,
+                suspect_since=rfc3339(now.utc_ns - (now.mono_ns - outcome.changed.since_ns)),
+            )
 
     def remind(self) -> None:
         """Publish what has gathered in runs that were last told a minute ago."""

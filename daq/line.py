@@ -297,6 +297,7 @@ class Line:
             self._ledger.answered(item, outcome, due_ns, spoken.exchanges, scene)
         else:
             self._ledger.failed(item, outcome, one_slot(due_ns), spoken.exchanges, scene)
+            self._ledger.changed(item, outcome, begun)
         self._ledger.judge(item.party, item.plan.name, outcome)
         await self._follow_up(item, outcome, begun.mono_ns)
 

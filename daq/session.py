@@ -32,7 +32,7 @@ from daq.core.errors import (
 )
 from daq.core.modbus import Framing, NotReached, RefusedBlock
 from daq.core.observation import NS, Flag, Identity, Stamp, Status
-from daq.core.outcome import Met, Outcome, failure
+from daq.core.outcome import Changed, Met, Outcome, failure
 from daq.core.plan import Answer, InstrumentPlan, Match, ModePlan, PollPlan, ReadBack, RegisterStep, Step, TextStep
 from daq.core.timing import Seen, bound
 
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 MOST_DISCARDED = 64
 """Replies thrown away while waiting for the one to a barrier; an instrument owes far fewer."""
 
-RECHECK_NS = 60 * NS
+RECHECK_NS = 10 * NS
 """The settings of a mode are read back again after so long: a hand at the front panel does not tell us."""
 
 
@@ -90,6 +90,7 @@ class Session:
         self.met: Met | None = None
         self._mode: ModePlan | None = None  # None: unknown
         self._mode_seen_ns = 0  # when it was entered or last read back
+        self._agreed_ns: dict[str, int] = {}  # mode -> when it last read back right, while it is not entered anew
         self._joined = False  # a talker's line is known to begin where the next byte is
         self._transaction = 0
         self._split: dict[RegisterStep, tuple[RegisterStep, ...]] = {}  # blocks it refused as a whole
@@ -106,6 +107,7 @@ class Session:
         """Trust nothing that was known of the instrument's state: the connection is new, or it may have restarted."""
         self._mode = None
         self._joined = False
+        self._agreed_ns.clear()
 
     # ------------------------------------------------------------ who, and in which state
 
@@ -181,7 +183,9 @@ class Session:
             match, _ = yield from self._text(readback.step)
             values[readback.setting] = readback.value(match)
             if not readback.agrees(match):
-                raise WrongState(self._disagreement(readback, values[readback.setting], again=again))
+                found = values[readback.setting]
+                message = self._disagreement(readback, found, again=again)
+                raise WrongState(message, readback.setting, readback.wanted, found)
         return values
 
     def _disagreement(self, readback: ReadBack, value: str, *, again: bool) -> str:
@@ -254,11 +258,18 @@ class Session:
         except (RefusedReply, UnreadableReply) as error:
             self._mode = None
             return (yield from self._explained(failure(error)))
+        except WrongState as error:
+            return replace(failure(error), changed=self._changed(poll, error))
         except (LinkError, ReplyError) as error:
             outcome = failure(error)
             if outcome.lost_track:
                 self._mode = None
             return outcome
+
+    def _changed(self, poll: PollPlan, error: WrongState) -> Changed | None:
+        """Say since when a mode may not be what it was; None where it never was right since it was entered."""
+        since_ns = None if poll.mode is None else self._agreed_ns.pop(poll.mode.name, None)
+        return None if since_ns is None else Changed(error.setting, error.wanted, error.found, since_ns)
 
     def _judged(self, poll: PollPlan, answers: Sequence[Answer], seen: Sequence[Seen]) -> Outcome:
         """Turn answers into readings. Raises ReplyError where text holds none: it may answer another question."""
@@ -306,6 +317,7 @@ class Session:
             return
         self._mode = None
         if self.plan.configure and not entered:
+            self._agreed_ns.pop(mode.name, None)
             for command in mode.enter:
                 yield from tell(Tell(command, self.plan.latency_ns))
             if mode.settle_ns:
@@ -314,6 +326,7 @@ class Session:
                 yield from self._steps(poll)
         values = yield from self._read_back(mode.readbacks, again=entered)
         self._note_settings(poll, values)
+        self._agreed_ns[mode.name] = now_ns
         if self.plan.configure:
             self._mode, self._mode_seen_ns = mode, now_ns
 

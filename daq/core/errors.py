@@ -134,9 +134,20 @@ class WrongInstrument(ReplyError):
 
 
 class WrongState(ReplyError):
-    """A setting read back differs from the one that was set."""
+    """A setting read back differs from the one that was set.
+
+    Args:
+        message: all of it in words.
+        setting: its name.
+        wanted: what was set.
+        found: what was read back.
+    """
 
     status = Status.WRONG_STATE
+
+    def __init__(self, message: str, setting: str = "", wanted: str = "", found: str = "") -> None:
+        super().__init__(message)
+        self.setting, self.wanted, self.found = setting, wanted, found
 
 
 class SinkError(DaqError):

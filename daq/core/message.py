@@ -68,6 +68,7 @@ class Event(StrEnum):
     CLOCK_STEP = "clock_step"
     DESYNC = "desync"  # a line lost track of which answer belongs to which question
     TIME_CLAIM = "time_claim"  # an instrument answered faster than its driver says it can
+    WRONG_STATE = "wrong_state"  # somebody changed a setting: readings since `suspect_since` are in doubt
     WRONG_INSTRUMENT = "wrong_instrument"  # not read until the right one answers, or the bench file is mended
     IDENTITY_CHANGED = "identity_changed"
     REFUSED = "refused"  # the broker did not take a record

@@ -33,12 +33,27 @@ class Met:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """A setting that read back right before, and no longer does: somebody changed it.
+
+    Args:
+        since_ns: monotonic, when it last read back right: readings since are in doubt.
+    """
+
+    setting: str
+    wanted: str
+    found: str
+    since_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How one poll went.
 
     Args:
         lost_track: an answer may still be on its way, or was not the answer to the question: the wire is dirty.
         not_reached: a gateway answered in its place: nobody has heard the instrument itself.
+        changed: which setting somebody changed, where that is why.
         claim_held: False where the answer came faster than the driver's time model allows; its readings are suspect.
     """
 
@@ -49,6 +64,7 @@ class Outcome:
     lost_track: bool = False
     not_reached: bool = False
     claim_held: bool = True
+    changed: Changed | None = None
 
 
 def failure(error: DaqError) -> Outcome:

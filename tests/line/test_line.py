@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from daq.core.message import rfc3339
 from daq.core.observation import NS, Flag, Status
 from daq.core.plan import Match, ModePlan, ReadBack, TextStep
 from daq.core.schedule import ClockWatch
@@ -307,7 +308,7 @@ async def test_an_instrument_faster_than_its_driver_says_is_suspect_and_announce
     assert {seen.readings["n"].flags for seen in bench.observations} == {(Flag.SUSPECT,)}
 
 
-async def test_a_mode_that_somebody_changes_is_found_within_a_minute_and_entered_anew():
+async def test_a_mode_that_somebody_changes_is_found_within_ten_seconds_told_and_entered_anew():
     clock, panel = ManualClock(), {"range": b"10"}
 
     def answer(data: bytes, _now: int) -> list[tuple[int, bytes]]:
@@ -324,10 +325,16 @@ async def test_a_mode_that_somebody_changes_is_found_within_a_minute_and_entered
     async with running(bench):
         await clock.advance(30.5)
         panel["range"] = b"100"
-        await clock.advance(60)
+        turned_ns = clock.now().utc_ns
+        await clock.advance(11)
+        event, details = bench.events[-1]
+        await clock.advance(20)
     assert bench.statuses().count("wrong_state") == 1
     changed = next(seen for seen in bench.observations if seen.status == "wrong_state")
     assert "somebody changed it" in changed.detail
+    assert rfc3339(turned_ns - 11 * NS) <= details.pop("suspect_since") <= rfc3339(turned_ns)
+    said = {"instrument": "dmm", "poll": "n", "setting": "range", "wanted": "10", "found": "100"}
+    assert (event, details) == ("wrong_state", said)
     assert panel["range"] == b"10"
     assert bench.statuses()[-1] == "ok"
 

@@ -9,6 +9,7 @@ from daq.core.compile import compile_instrument
 from daq.core.driver import TextDriver
 from daq.core.errors import LinkDesync, LinkTimeout, UnreadableReply, WrongInstrument, WrongState
 from daq.core.observation import NS, Flag
+from daq.core.outcome import Changed
 from daq.core.plan import InstrumentPlan
 from daq.session import Session
 from tests.session.script import MS, Line, Script
@@ -224,12 +225,23 @@ def test_with_configure_never_a_poll_is_asked_only_while_the_instrument_is_as_it
     assert poll(talk, "v", *right).status == "ok"
 
 
-def test_what_a_mode_has_set_is_read_back_again_after_a_minute():
+def test_what_a_mode_has_set_is_read_back_again_after_ten_seconds():
     talk = connected()
     poll(talk, "v", *ENTER_DCV, (b"READ?\n", b"+1.0E+00\n"), now_s=100)
-    poll(talk, "v", (b"READ?\n", b"+1.0E+00\n"), now_s=159)
-    poll(talk, "v", (b"RANG?\n", b"10\n"), (b"READ?\n", b"+1.0E+00\n"), now_s=160)
-    assert poll(talk, "v", (b"READ?\n", b"+1.0E+00\n"), now_s=219).status == "ok"
+    poll(talk, "v", (b"READ?\n", b"+1.0E+00\n"), now_s=109)
+    poll(talk, "v", (b"RANG?\n", b"10\n"), (b"READ?\n", b"+1.0E+00\n"), now_s=110)
+    assert poll(talk, "v", (b"READ?\n", b"+1.0E+00\n"), now_s=119).status == "ok"
+
+
+def test_what_never_was_right_was_not_changed_by_anybody():
+    talk = connected()
+    assert poll(talk, "v", *ENTER_DCV[:-1], (b"RANG?\n", b"100\n")).changed is None
+    watching = connected("never")
+    right: tuple[Line, ...] = ((b"RANG?\n", b"10\n"), (b"READ?\n", b"+1.0E+00\n"))
+    assert poll(watching, "v", (b"RANG?\n", b"100\n"), now_s=4).changed is None
+    poll(watching, "v", *right, now_s=5)
+    assert poll(watching, "v", (b"RANG?\n", b"100\n"), now_s=6).changed == Changed("range", "10", "100", 5 * NS)
+    assert poll(watching, "v", (b"RANG?\n", b"100\n"), now_s=7).changed is None
 
 
 def test_a_setting_that_somebody_changed_is_the_wrong_state_and_is_set_anew():
@@ -237,6 +249,7 @@ def test_a_setting_that_somebody_changed_is_the_wrong_state_and_is_set_anew():
     poll(talk, "v", *ENTER_DCV, (b"READ?\n", b"+1.0E+00\n"))
     wrong = poll(talk, "v", (b"RANG?\n", b"100\n"), now_s=60)
     assert (wrong.status, wrong.lost_track, wrong.readings) == ("wrong_state", False, {})
+    assert wrong.changed == Changed("range", "10", "100", since_ns=0)
     assert "range is '100', wanted '10'. It was right before: somebody changed it." in wrong.detail
     assert poll(talk, "v", *ENTER_DCV, (b"READ?\n", b"+1.0E+00\n"), now_s=61).status == "ok"
 
