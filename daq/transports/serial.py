@@ -15,6 +15,7 @@ import fcntl
 import os
 import termios
 import time
+from pathlib import Path
 from typing import Final
 
 import serial
@@ -119,8 +120,10 @@ def _open(device: str, settings: LineSettings) -> serial.Serial:
     port = serial.Serial()
     port.port = device
     port.baudrate = settings.baud
-    port.bytesize = settings.data_bits
-    port.parity = settings.parity.upper()
+    # The kernel keeps a pseudo-terminal at 8 bits without parity, and refuses the second who asks it for others (EINVAL).
+    if not _is_pty(Path(device).stat().st_rdev):
+        port.bytesize = settings.data_bits
+        port.parity = settings.parity.upper()
     port.stopbits = float(settings.stop_bits)
     port.rtscts = settings.rtscts
     port.xonxoff = settings.xonxoff
@@ -131,7 +134,7 @@ def _open(device: str, settings: LineSettings) -> serial.Serial:
         port.dtr = settings.dtr
     port.open()
     try:
-        if not _is_pty(port):
+        if not _is_pty(os.fstat(port.fileno()).st_rdev):
             fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
         _tell_silence_from_loss(port.fileno())
     except BaseException:
@@ -140,9 +143,9 @@ def _open(device: str, settings: LineSettings) -> serial.Serial:
     return port
 
 
-def _is_pty(port: serial.Serial) -> bool:
+def _is_pty(device: int) -> bool:
     """Whether this is a pseudo-terminal: its exclusive mode would outlive a killed station, so its lock must do."""
-    return os.major(os.fstat(port.fileno()).st_rdev) in _PTY_MAJORS
+    return os.major(device) in _PTY_MAJORS
 
 
 def _tell_silence_from_loss(fileno: int) -> None:

@@ -53,6 +53,16 @@ async def test_plugged_in_again_under_another_number(far, opened):
             os.close(fileno)
 
 
+@pytest.mark.parametrize("settings", ["4800/7e1", "9600/8o2", "1200/5n1"])
+async def test_a_pseudo_terminal_opens_again_and_again_whatever_frame_its_instrument_has(far, settings):
+    line = Serial(str(far.link), line_settings(settings), SystemClock())
+    for word in (b"once\n", b"twice\n", b"again\n"):
+        await line.open(within(LONG_S))
+        await far.say(word)
+        assert (await line.read(LINE, within(LONG_S))).data == word
+        await line.close()
+
+
 async def test_unplugged_while_writing(far, opened):
     await far.hang_up()
     with pytest.raises(LinkClosed):
