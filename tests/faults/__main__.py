@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -87,7 +88,7 @@ def figures(verdict: Verdict, plan: Plan) -> dict[str, object]:
         "lost": sum(row.lost for row in verdict.rows.values()),
         "unaccounted": sum(row.unaccounted for row in verdict.rows.values()),
         "others_delay_s": round(max(row.others_s for row in verdict.rows.values()), 3),
-        "computer_late_s": round(verdict.noise_s, 3),
+        "longest_wait_for_a_processor_s": round(verdict.starved_s, 3),
         "broken": verdict.broken,
         "faults": [row.as_json() for row in verdict.rows.values()],
     }
@@ -103,6 +104,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where the figures go, else standard output")
     parser.add_argument("--keep", type=Path, help="an empty folder for everything that was written meanwhile")
     arguments = parser.parse_args()
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of what the proxies send to clients that have left
     plan = Plan(60 * arguments.minutes, arguments.danger, arguments.seed)
     with tempfile.TemporaryDirectory(prefix="daq-") as folder:
         verdict = asyncio.run(run(arguments.keep or Path(folder), plan))

@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from daq.load import load_bench
 from tests.brokers import Mosquitto
 from tests.faults.bench import CALM, DRIVERS, EVERY_S, LATENCY_S, PLACES, WORLD, Place, kind, make_wires, write_bench
 from tests.faults.broker import BrokerWire
-from tests.faults.process import Heartbeat, sample
+from tests.faults.process import sample
 from tests.faults.strikes import FAULTS, Fault
 from tests.faults.verdict import Evidence, Judge, Sample, Verdict, leaked
 from tests.faults.wires import Strike, Wire
@@ -36,6 +37,9 @@ PATIENCE_S = 40.0
 of the campaign."""
 
 SECRET = "s3cr3t-of-the-campaign"
+SMALL = 2500
+"""Bytes of a packet that the broker takes while it takes small ones only; a meter's observations are larger."""
+
 GROWTH_KIB = 48 * 1024
 """Journal pages, allocator and caches may grow by so much from the first good minute to the last."""
 
@@ -66,7 +70,6 @@ class Campaign:
     samples: list[Sample] = field(default_factory=list)
     good: dict[str, int] = field(default_factory=dict)
     connected: bool = False
-    heartbeat: Heartbeat = field(default_factory=Heartbeat)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> Verdict:
@@ -78,7 +81,6 @@ class Campaign:
         self.broker_wire = BrokerWire(self.broker.port)
         self.daemon = Daemon(self.folder / "bench.yaml", self.folder)
         watching: asyncio.Task[None] | None = None
-        self.heartbeat.start()
         try:
             await self._start()
             watching = asyncio.create_task(self._watch(), name="watch")
@@ -127,7 +129,6 @@ class Campaign:
         await self.broker_wire.close()
         await asyncio.to_thread(self.world.stop)
         await asyncio.to_thread(self.broker.stop)
-        self.heartbeat.stop()
 
     # ------------------------------------------------------------ watching
 
@@ -136,7 +137,7 @@ class Campaign:
             told = (await asyncio.to_thread(self.daemon.ask, do="status"))[0]
             self.good = {name: each["good"] for name, each in told["instruments"].items()}
             self.told = told
-            self.samples.append(sample(self.daemon.family()))
+            self.samples.append(sample(self.daemon.family(), [self.world.ready["pid"]]))
             await asyncio.sleep(0.1)
 
     async def _calm_sample(self) -> Sample:
@@ -354,13 +355,12 @@ class Campaign:
     async def _small_packets(self) -> None:
         conf = self.folder / "broker" / "mosquitto.conf"
         said = conf.read_text()
-        conf.write_text(said + "max_packet_size 2500\n")
+        conf.write_text(said + f"max_packet_size {SMALL}\n")
         await self._reload_broker()
         self.broker_wire.cut()
         await asyncio.sleep(self.plan.hold_s / 2)
-        conf.write_text(said + "max_packet_size 0\n")
+        conf.write_text(said + "max_packet_size 1000000\n")
         await self._reload_broker()
-        conf.write_text(said)
         self.broker_wire.cut()
 
     async def _take_over(self) -> None:
@@ -379,11 +379,7 @@ class Campaign:
         return {json.loads(payload)["id"]: payload for payload in payloads}
 
     async def _judged(self, kept: dict[str, bytes]) -> Verdict:
-        self.refused_topics = {
-            event["topic"].split("/")[4] + "/" + event["topic"].split("/")[6]
-            for event in self.ear.events("refused")
-            if len(event["topic"].split("/")) == 7
-        }
+        self._note_large(kept)
         await self._until(lambda: not self._missing(kept), 10)
         evidence = Evidence(
             heard=[(heard.payload, heard.arrived_ns) for heard in self.ear.obs()],
@@ -395,19 +391,28 @@ class Campaign:
             strikes=self.strikes,
             calm=CALM,
             acknowledged=frozenset(self.broker_wire.acknowledged),
-            refused=frozenset(self.broker_wire.refused | self.refused_topics),
-            noise=self.heartbeat.late,
+            refused=frozenset(self.broker_wire.refused),
             samples=self.samples,
             well_ns=self.well_ns,
         )
         return await asyncio.to_thread(Judge(evidence).judge)
 
+    def _note_large(self, kept: dict[str, bytes]) -> None:
+        """What was too large for the broker while it took small packets only, and announced: refused before it went."""
+        announced = {event["topic"].split("/")[4] for event in self.ear.events("refused", code=149)}
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        for strike in self.strikes:
+            if strike.fault != "broker takes small packets only":
+                continue
+            for name, payload in kept.items():
+                at_ns = datetime.fromisoformat(json.loads(payload)["t"]).timestamp() * 1e9 - offset_ns
+                large = len(payload) > SMALL - 200 and name.split(".")[2] in announced
+                if large and strike.begun_ns - 1e9 <= at_ns <= (strike.healed_ns or strike.ended_ns) + 1e9:
+                    self.broker_wire.refused.add(name)
+
     def _missing(self, kept: dict[str, bytes]) -> set[str]:
         here = {heard.json["id"] for heard in self.ear.obs()}
-        excused = self.broker_wire.acknowledged | self.broker_wire.refused
-        return {
-            name for name in set(kept) - here - excused if "/".join(name.split(".")[2:4]) not in self.refused_topics
-        }
+        return set(kept) - here - self.broker_wire.acknowledged - self.broker_wire.refused
 
 
 async def run(folder: Path, plan: Plan) -> Verdict:

@@ -35,12 +35,13 @@ VOLTS = 1000
 
 @dataclass(frozen=True)
 class Sample:
-    """What the daemon and its children held at an instant."""
+    """What the daemon and its children held at an instant; what they and the stand-ins had waited for a processor."""
 
     at_ns: int
     descriptors: int
     threads: int
     rss_kib: int
+    waited_ns: int
 
 
 @dataclass
@@ -97,8 +98,7 @@ class Evidence:
         every_s: instrument/poll -> interval, None for talkers.
         calm: instruments that nobody struck.
         acknowledged: ids that the broker acknowledged to the daemon.
-        refused: ids that the broker refused, or topics that an event tells to be refused.
-        noise: (mono ns, s) by which the computer itself was late.
+        refused: ids that the broker refused, or that were too large for it.
         well_ns: since when everything ran.
     """
 
@@ -112,7 +112,6 @@ class Evidence:
     calm: frozenset[str]
     acknowledged: frozenset[str]
     refused: frozenset[str]
-    noise: Sequence[tuple[int, float]]
     samples: Sequence[Sample]
     well_ns: int = 0
 
@@ -126,7 +125,7 @@ class Verdict:
     readings: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
-    noise_s: float = 0.0
+    starved_s: float = 0.0
 
     def row(self, fault: str) -> Row:
         return self.rows.setdefault(fault, Row(fault))
@@ -218,9 +217,8 @@ class Judge:
                 self.verdict.told.append(f"{name}: published otherwise than kept")
         missing = (set(evidence.kept) | set(audit._numbered())) - set(audit._payloads)
         for name in sorted(missing):
-            instrument, poll = name.split(".")[2:4]
             row = self._lost_at(name)
-            if name in evidence.acknowledged or name in evidence.refused or f"{instrument}/{poll}" in evidence.refused:
+            if name in evidence.acknowledged or name in evidence.refused:
                 row.kept_apart += 1
             else:
                 row.lost += 1
@@ -281,30 +279,37 @@ class Judge:
         for name, payload in self.audit._payloads.items():
             instrument, poll = name.split(".")[2:4]
             every_s = self.evidence.every_s[f"{instrument}/{poll}"]
-            if instrument not in self.evidence.calm or every_s is None:
-                continue
-            message = json.loads(payload)
-            due_ns = _utc_ns(message["due"]) - self._utc_offset_ns
-            if due_ns < self.evidence.well_ns:
-                continue
-            if name in asked:
-                delays.append((due_ns, max(0, asked[name] - due_ns) / NS))
-            elif message["status"] != "ok":  # else it had no value to cite an answer for, such as an overload's
-                delays.append((due_ns, every_s * message.get("slots", {}).get("count", 1)))
-                if message["status"] != "missed":
-                    self.verdict.broken.append(f"{name}: nobody struck it, and it says {message['status']}")
-        self.verdict.noise_s = max((late_s for _, late_s in self.evidence.noise), default=0.0)
+            if instrument in self.evidence.calm and every_s is not None:
+                delays += self._delay(json.loads(payload), asked.get(name), every_s)
         for strike in self.evidence.strikes:
             until_ns = (strike.healed_ns or strike.ended_ns) + NS // 2
             meanwhile = [late_s for at_ns, late_s in delays if strike.begun_ns <= at_ns <= until_ns]
-            noise = [late_s for at_ns, late_s in self.evidence.noise if strike.begun_ns - NS <= at_ns <= until_ns + NS]
-            worst_s = max(meanwhile, default=0.0)
             row = self.verdict.row(strike.fault)
-            row.others_s = max(row.others_s, worst_s)
-            if worst_s > DELAY_S + 2 * max(noise, default=0.0):
-                self.verdict.broken.append(
-                    f"{strike.fault} at {strike.instrument}: another wire's instrument was {worst_s:.3f} s late"
-                )
+            row.others_s = max([row.others_s, *meanwhile])
+
+    def _delay(self, message: Mapping[str, Any], asked_ns: int | None, every_s: float) -> Iterable[tuple[int, float]]:
+        """Yield when a slot was due and how late its question was; what failed was later than all its slots."""
+        due_ns = _utc_ns(message["due"]) - self._utc_offset_ns
+        if due_ns < self.evidence.well_ns or (asked_ns is None and message["status"] == "ok"):
+            return  # an overload's reading is right and cites no answer
+        if asked_ns is not None:
+            late_s = max(0, asked_ns - due_ns) / NS
+        else:
+            late_s = every_s * message.get("slots", {}).get("count", 1)
+        starved_s = self._starved_s(due_ns - NS, due_ns + round(late_s * NS) + NS)
+        self.verdict.starved_s = max(self.verdict.starved_s, starved_s)
+        yield due_ns, late_s
+        if late_s > DELAY_S + starved_s:
+            self.verdict.broken.append(
+                f"{message['id']}: {message['status']}: nobody struck it, and it was {late_s:.3f} s late, while all"
+                f" waited {starved_s:.3f} s for a processor"
+            )
+
+    def _starved_s(self, from_ns: int, until_ns: int) -> float:
+        """How long daemon and stand-ins waited for a processor between two instants, together."""
+        before = [one.waited_ns for one in self.evidence.samples if one.at_ns <= from_ns][-1:]
+        after = [one.waited_ns for one in self.evidence.samples if one.at_ns >= until_ns][:1]
+        return max(0, after[0] - before[0]) / NS if before and after else float("inf")
 
     def _look_at_recovery(self) -> None:
         for strike in self.evidence.strikes:
