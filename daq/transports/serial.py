@@ -120,7 +120,7 @@ def _open(device: str, settings: LineSettings) -> serial.Serial:
     port = serial.Serial()
     port.port = device
     port.baudrate = settings.baud
-    # The kernel keeps a pseudo-terminal at 8 bits without parity, and refuses the second who asks it for others (EINVAL).
+    # The kernel keeps a pseudo-terminal at 8 bits without parity, and refuses who asks for others again (EINVAL).
     if not _is_pty(Path(device).stat().st_rdev):
         port.bytesize = settings.data_bits
         port.parity = settings.parity.upper()
