@@ -1,6 +1,6 @@
-"""What the delivery of records asks of an MQTT client: little, so that another can take its place.
+"""What the delivery of records asks of an MQTT client library: little, so that the library can be changed.
 
-delivery -> Publisher -> broker          daq.sinks.connection holds the one that stands on core.mqtt
+delivery -> Publisher -> broker          daq.sinks.mqtt holds the one that stands on aiomqtt
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from daq.core.errors import SinkError
-from daq.core.mqtt import Version
 
-__all__ = ["Version"]
+Version = Literal["5", "3.1.1"]
 
 REFUSED = 0x80
 """Reason codes from here on say that the broker did not take the message (MQTT 5.0, 2.4)."""
