@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter
 
 from daq.core.bench import Credential, Secret, SecretEnv, SecretFile
 from daq.core.errors import ConfigError
+from daq.core.wiring import wirings
 from daq.load import Shelf, check_file, data_path, load_bench, load_driver, resolve
 from daq.load.source import MAX_FILE
 
@@ -282,3 +284,36 @@ def test_a_credential_never_leads_out_of_its_folder(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
     with pytest.raises(ConfigError, match="is no name of a credential"):
         resolve(Credential(credential="../password"))
+
+
+@pytest.mark.parametrize("name", ["configs/bench.yaml", "drivers/acme/dmm.yaml"])
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(project, name):
+    file = project / name
+    file.unlink()
+    os.mkfifo(file)
+    assert problems(file) == [f"{name}:1:1: is a device or a pipe, and may never end. Write the name of a file."]
+
+
+def test_a_device_in_place_of_a_file_is_refused_at_once():
+    assert problems("/dev/zero") == [
+        "/dev/zero:1:1: is a device or a pipe, and may never end. Write the name of a file."
+    ]
+
+
+def test_one_host_in_two_spellings_is_one_wire(project):
+    driver = (Path(__file__).parent.parent / "drivers").rglob("*.yaml")
+    name = next(path for path in driver if "speaks: registers" in path.read_text())
+    put(project / "drivers" / "acme" / "meter.yaml", name.read_text())
+    poll = next(iter(load_driver(name)[0].polls))
+    for unit, host in enumerate(["localhost:502", "LOCALHOST:0502"], 1):
+        at = f'{{modbus_tcp: "{host}", unit: {unit}}}'
+        with (project / "configs" / "bench.yaml").open("a") as bench:
+            bench.write(f"  m{unit}: {{driver: acme/meter, at: {at}, poll: {{{poll}: 1 s}}}}\n")
+    loaded = load_bench(project / "configs" / "bench.yaml")
+    assert [wiring.instruments for wiring in wirings(loaded.bench, loaded.drivers)] == [("dmm1",), ("m1", "m2")]
+
+
+def test_a_driver_of_version_true_is_refused(project):
+    file = put(project / "drivers" / "acme" / "dmm.yaml", DRIVER.replace("driver: 1", "driver: true"))
+    (said,) = problems(file)
+    assert said.endswith("driver: true is not possible here. Write 1.")

@@ -5,6 +5,7 @@ bench file (at:, wires:) -> Wire -> transports.OPENERS
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,3 +48,20 @@ def host_and_port(text: str) -> tuple[str, int]:
     if bracketed != (":" in host):
         raise ValueError(f"{text!r}: an IPv6 number stands in brackets, and only that, as in [fe80::1]:5025.")
     return (host[1:-1] if bracketed else host), int(port)
+
+
+def spot(text: str) -> str:
+    """Return one spelling for all that name the same place: ports without zeros, names in small letters, IPv6 short.
+
+    Devices and VISA resources differ by more than the size of their letters.
+    """
+    try:
+        host, port = host_and_port(text)
+    except ValueError:
+        return text.lower()
+    host = host.lower().rstrip(".")
+    try:
+        host = str(ipaddress.ip_address(host))
+    except ValueError:
+        host = "127.0.0.1" if host == "localhost" else host
+    return f"{host} {port}"

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from daq.core.address import host_and_port
-from daq.core.driver import Model, Name, Scalar
+from daq.core.driver import Model, Name, Scalar, whole_number
 from daq.core.line_settings import line_settings
 from daq.core.quantity import Duration, Size, duration_ns
 
@@ -37,6 +37,10 @@ REACHED_BY = ("tcp", "visa", "serial", "modbus_tcp", "modbus_rtu_over_tcp", "wir
 
 WIRED_BY = ("serial", "modbus_rtu_over_tcp", "tcp")
 """Keys of a wire, one of which says what it is."""
+
+SHORTEST_INTERVAL_NS = 10**6
+LONGEST_INTERVAL_NS = 366 * 86400 * 10**9
+"""Of a poll: beyond these it was a slip of the pen."""
 
 
 def not_reserved(name: str) -> str:
@@ -68,16 +72,18 @@ def broker_url(text: str) -> str:
 
 
 def interval(text: str) -> str:
-    """Check the short form of a poll: an interval above zero, or the word unasked."""
-    if text != "unasked" and duration_ns(text) == 0:
-        raise ValueError("a poll every 0 s would never rest. Write an interval such as '1 s'.")
+    """Check the short form of a poll: an interval that can be kept, or the word unasked."""
+    if text != "unasked":
+        sound_interval(duration_ns(text))
     return text
 
 
-def above_zero(ns: int) -> int:
-    """Refuse an interval of nothing."""
+def sound_interval(ns: int) -> int:
+    """Refuse an interval of nothing, one that no line can keep, and one that nobody waits for."""
     if ns == 0:
         raise ValueError("a poll every 0 s would never rest. Write an interval such as '1 s'.")
+    if not SHORTEST_INTERVAL_NS <= ns <= LONGEST_INTERVAL_NS:
+        raise ValueError("a poll may be asked every 1 ms to every 366 d. Write an interval such as '1 s'.")
     return ns
 
 
@@ -296,7 +302,7 @@ class PollEntry(Model):
     """How often one of the driver's polls is asked."""
 
     ask: Name = Field(description="Poll or stream of the driver.")
-    every: Annotated[Duration, AfterValidator(above_zero)] | None = Field(
+    every: Annotated[Duration, AfterValidator(sound_interval)] | None = Field(
         default=None, description="Interval; left out for what comes unasked."
     )
     phase: Duration | None = Field(default=None, description="Offset on the UTC grid; else spread by itself.")
@@ -339,7 +345,7 @@ class InstrumentFile(Model):
 class Bench(Model):
     """A place with instruments."""
 
-    bench: Literal[1] = Field(description="Version of this format.")
+    bench: Annotated[Literal[1], BeforeValidator(whole_number)] = Field(description="Version of this format.")
     station: StationName = Field(description="Where this is.")
     mqtt: Mqtt | None = Field(default=None, description="The broker; left out, nothing is published.")
     journal: JournalLimits = Field(default_factory=JournalLimits, description="How much is kept on disk, and how long.")

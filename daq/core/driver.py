@@ -58,6 +58,13 @@ class Model(BaseModel):
 # ---------------------------------------------------------------- shared by both languages
 
 
+def whole_number(value: object) -> object:
+    """Refuse true where 1 is meant: a Literal takes them for one."""
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is not possible here. Write 1.")  # noqa: TRY004 pydantic reports ValueError
+    return value
+
+
 def known_order(value: object) -> object:
     """Check when a zero is measured; the union of its types would complain twice."""
     if value not in (True, False, "before", "after"):
@@ -317,7 +324,7 @@ class TextExample(Model):
 class DriverHead(Model):
     """What every driver file says first."""
 
-    driver: Literal[1] = Field(description="Version of this format.")
+    driver: Annotated[Literal[1], BeforeValidator(whole_number)] = Field(description="Version of this format.")
     title: str = Field(description="Maker and models, for people.")
     source: str = Field(description="Manual, edition, pages, or the public driver the facts come from.")
     verified: Literal["manual", "public-driver", "hardware"] = Field(description="How sure we are.")

@@ -17,6 +17,9 @@ _COMMA = re.compile(r"\s*[+-]?(\d+),(\d+)(?!\d*,)")
 THOUSANDS = 3
 """Digits behind a comma that may part thousands."""
 
+EXPONENT_DIGITS = 3
+"""No quantity of a bench has more; an exponent of many digits is a number of as many digits."""
+
 _DURATIONS_NS = {
     "ns": 1,
     "us": 10**3,
@@ -27,6 +30,12 @@ _DURATIONS_NS = {
     "h": 3600 * 10**9,
     "d": 86400 * 10**9,
 }
+LONGEST_NS = 100 * 366 * 86400 * 10**9
+"""Of any time in a file: a century."""
+
+LARGEST_BYTES = 2**47
+"""Of any size in a file: more than a database may have."""
+
 FEW_DIGITS = 10_000
 """Numbers below this are read as easily without a prefix."""
 
@@ -45,6 +54,9 @@ def split_quantity(text: str) -> tuple[Decimal, str]:
     found = _QUANTITY.fullmatch(text)
     if not found:
         raise ValueError(f"{text!r} is not a number with a unit. Write it like '10 V' or '500 ms'.")
+    exponent = found[1].lower().partition("e")[2].lstrip("+-0")
+    if len(exponent) > EXPONENT_DIGITS:
+        raise ValueError(f"{text!r} is no number that can be meant. Write it like '10 V' or '500 ms'.")
     return Decimal(found[1]), found[2] or ""
 
 
@@ -88,15 +100,21 @@ def duration_ns(value: object) -> int:
     """Read "500 ms", "1.5 s", "2 min" as integer nanoseconds (exact; a fraction of one is an error)."""
     if isinstance(value, int) and not isinstance(value, bool) and value == 0:
         return 0
-    return _scaled(value, _DURATIONS_NS, "a time", "500 ms")
+    ns = _scaled(value, _DURATIONS_NS, "a time", "500 ms")
+    if ns > LONGEST_NS:
+        raise ValueError(f"{value!r} is longer than a hundred years. Write a time that can be waited for.")
+    return int(ns)
 
 
 def size_bytes(value: object) -> int:
     """Read "20 GB" as bytes (decimal prefixes)."""
-    return _scaled(value, _BYTES, "a size", "20 GB")
+    size = _scaled(value, _BYTES, "a size", "20 GB")
+    if size > LARGEST_BYTES:
+        raise ValueError(f"{value!r} is larger than any journal may be: 140 TB. Write less, like '20 GB'.")
+    return int(size)
 
 
-def _scaled(value: object, units: dict[str, int], what: str, example: str) -> int:
+def _scaled(value: object, units: dict[str, int], what: str, example: str) -> Decimal:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} has no unit. Write {what} with its unit, like '{example}'.")  # noqa: TRY004 pydantic reports ValueError
     number, unit = split_quantity(value)
@@ -107,7 +125,7 @@ def _scaled(value: object, units: dict[str, int], what: str, example: str) -> in
     scaled = number * units[unit]
     if scaled != scaled.to_integral_value() or scaled < 0:
         raise ValueError(f"{value!r} is not {what} that can be kept: it must be whole and not negative.")
-    return int(scaled)
+    return scaled
 
 
 Duration = Annotated[

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from daq.core.address import Wire, WireKind
+from daq.core.address import Wire, WireKind, spot
 from daq.core.bench import WIRED_BY, Address, Bench, InstrumentFile, WireFile
 from daq.core.driver import Driver, RegisterDriver, TextDriver
 from daq.core.errors import nearest, quoted
@@ -70,7 +70,7 @@ def wirings(bench: Bench, drivers: Mapping[str, Driver]) -> tuple[Wiring, ...]:
     found: dict[tuple[WireKind, str], Wiring] = {}
     for name, instrument in bench.instruments.items():
         wiring = _wiring(bench, name, instrument, drivers[instrument.driver])
-        place = (wiring.wire.kind, wiring.wire.address)
+        place = (wiring.wire.kind, spot(wiring.wire.address))
         before = found.get(place)
         found[place] = wiring if before is None else _joined(before, wiring)
     return tuple(found.values())
@@ -134,7 +134,7 @@ def _wires(bench: Bench) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for name, wire in bench.wires.items():
         way = next(each for each in WIRED_BY if getattr(wire, each) is not None)
-        place = str(getattr(wire, way)).lower()
+        place = spot(str(getattr(wire, way)))
         if place in seen:
             message = f"wire {seen[place]!r} is there already. Keep one of them and name it for all its instruments."
             yield Problem("bench", ("wires", name, way), message)
@@ -144,7 +144,7 @@ def _wires(bench: Bench) -> Iterator[Problem]:
 def _addresses(bench: Bench, wires: Collection[str]) -> Iterator[Problem]:
     """Two instruments at one place need a wire; a wire that is named must exist."""
     taken = {
-        str(getattr(wire, way)).lower(): f"wire {name!r}"
+        spot(str(getattr(wire, way))): f"wire {name!r}"
         for name, wire in bench.wires.items()
         for way in WIRED_BY
         if getattr(wire, way) is not None
@@ -158,7 +158,7 @@ def _addresses(bench: Bench, wires: Collection[str]) -> Iterator[Problem]:
                 yield Problem("bench", path, message)
             continue
         address = getattr(at, at.way)
-        place = address.lower() if at.modbus_tcp is None else f"{address.lower()} unit {at.unit}"
+        place = spot(address) if at.modbus_tcp is None else f"{spot(address)} unit {at.unit}"
         if place in taken:
             yield Problem("bench", path, _shared(address, at.way, taken[place]))
         taken.setdefault(place, f"instrument {name!r}")

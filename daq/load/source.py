@@ -8,6 +8,7 @@ A bound on everything: bytes, levels, and what aliases make of a few lines. What
 from __future__ import annotations
 
 import hashlib
+import stat
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -67,6 +68,9 @@ def _fail(place: Place, message: str) -> NoReturn:
 
 def _bytes(file: Path) -> bytes:
     try:
+        mode = file.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a folder has words of its own
+            _fail((1, 1), "is a device or a pipe, and may never end. Write the name of a file.")
         with file.open("rb") as stream:
             content = stream.read(MAX_FILE + 1)
     except OSError as error:
