@@ -1,4 +1,4 @@
-"""The bench of the campaign: one instrument for each way to be reached, behind a proxy, and some that nobody strikes."""
+"""The campaign's bench: one instrument for each way to be reached, behind a proxy, and some that nobody strikes."""
 
 from __future__ import annotations
 

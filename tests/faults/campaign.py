@@ -1,8 +1,8 @@
 """The campaign: everything runs, every wire is struck again and again, the broker too; then it is judged.
 
-Each wire has a task of its own that strikes, waits until the daemon has values again, and strikes anew, in an order that
-the seed gives. One task strikes the broker. Everything else only watches: the ear at the broker, the daemon's control
-socket, /proc.
+Each wire has a task of its own that strikes, waits until the daemon has values again, and strikes anew, in an order
+that the seed gives. One task strikes the broker. Everything else only watches: the ear at the broker, the daemon's
+control socket, /proc.
 
     Plan -> House -> strikes, evidence -> verdict.Judge -> Verdict
 """
@@ -33,8 +33,7 @@ from tests.faults.wires import Strike, Wire
 from tests.system.house import Daemon, Ear, World, leave
 
 PATIENCE_S = 40.0
-"""An instrument that gives no value for so long after a fault has not recovered; the longest back-off is met by no fault
-of the campaign."""
+"""An instrument that gives no value for so long after a fault has not recovered."""
 
 SECRET = "s3cr3t-of-the-campaign"
 SMALL = 2500

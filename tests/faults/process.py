@@ -13,7 +13,7 @@ from tests.faults.verdict import Sample
 def sample(daemon: Iterable[int], others: Iterable[int]) -> Sample:
     """Count descriptors, threads and memory of the daemon's processes, and what they and the others waited for.
 
-    Source: proc(5), schedstat: time spent waiting on a run queue, in ns. Who waits there is late by no fault of its own.
+    Who waits there is late by no fault of its own. Source: proc(5), schedstat: time spent waiting on a run queue, ns.
     """
     descriptors = threads = rss_kib = waited_ns = 0
     for pid in daemon:

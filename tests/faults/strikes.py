@@ -3,7 +3,7 @@
 A row says on which wires a fault can happen and which of a poll's kinds of `integrity` cannot show it: a value that is
 believed for such a reason is counted apart, any other is a broken promise.
 
-    FAULTS -> Strike.act (Talk, reply, strike) | Fault.on_wire (Wire, strike) | Fault.in_instrument (words for the stand-in)
+    FAULTS -> act (Talk, reply, strike) | on_wire (Wire, strike) | in_instrument (words for the stand-in)
 """
 
 from __future__ import annotations
@@ -305,7 +305,6 @@ class Fault:
         hidden_by: kinds of integrity that cannot show it.
         most: replies in a row that it may strike.
         danger: 1 for the short form.
-        silent: replies that do not come are no reason for the instrument to fail.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The short form of the campaign, with the real daemon, the stand-ins and a real broker; `make faults` is the long one."""
+"""The short form of the campaign: real daemon, stand-ins and broker; `make faults` is the long one."""
 
 from __future__ import annotations
 
