@@ -394,6 +394,13 @@ def joined(missed: Slots | None, due_ns: int) -> Slots:
     return one_slot(due_ns) if missed is None else Slots(missed.first_ns, due_ns, missed.count + 1)
 
 
+def heard(outcome: Outcome, begun: Stamp, now: Stamp) -> Slots:
+    """Return the interval in which a talker failed: when its line can have come, else how long it was listened to."""
+    if outcome.timing is None:
+        return Slots(begun.utc_ns, now.utc_ns, 1)
+    return Slots(outcome.timing.utc_ns - outcome.timing.err_ns, outcome.timing.utc_ns + outcome.timing.err_ns, 1)
+
+
 def because_of(culprit: Party, outcome: Outcome) -> Outcome:
     """Say to the other instruments of a wire why they are not asked."""
     if outcome.status is Status.DISCONNECTED:

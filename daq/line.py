@@ -29,11 +29,11 @@ from typing import Any
 from daq.clock import Clock
 from daq.core.errors import DaqError, LinkClosed, LinkDesync, LinkError, WrongInstrument, WrongState
 from daq.core.health import Breaker, Contact, Share, one_slot
-from daq.core.observation import NS, Exchange, Slots, Status
+from daq.core.observation import NS, Exchange, Status
 from daq.core.outcome import judged
 from daq.core.plan import PollPlan
 from daq.core.schedule import Anchor, Grid, Queue, Step, Turn
-from daq.ledger import NOT_YET, STOPPED, Item, Ledger, Outlets, Party, because_of, inside, joined, party
+from daq.ledger import NOT_YET, STOPPED, Item, Ledger, Outlets, Party, because_of, heard, inside, joined, party
 from daq.openwire import SHORT_QUIET_NS, OpenWire, Spoken, Tap
 from daq.session import Outcome, Session, failure
 from daq.transports import Transport
@@ -437,9 +437,7 @@ class Line:
         told = isinstance(failed, WrongInstrument) and party.cause.detail == outcome.detail
         gone = isinstance(failed, LinkClosed | WrongInstrument | WrongState)
         party.breaker = party.breaker.lost(now_ns) if gone else party.breaker.failed(now_ns)
-        if isinstance(
-            failed, LinkDesync
-        ):  # it answers, and owes answers: till they are taken for lost it is left alone
+        if isinstance(failed, LinkDesync):  # left alone until what it owes is taken for lost
             party.breaker = replace(party.breaker.lost(now_ns), retry_ns=self._wire.owes_until_ns(party.name))
         party.cause, party.cause_exchanges = outcome, exchanges
         if isinstance(failed, WrongInstrument) and not told:
@@ -473,7 +471,7 @@ class Line:
         if outcome.status is Status.OK:
             self._ledger.answered(item, outcome, None, spoken.exchanges)
         else:
-            self._ledger.failed(item, outcome, Slots(begun.utc_ns, self._clock.now().utc_ns, 1), spoken.exchanges)
+            self._ledger.failed(item, outcome, heard(outcome, begun, self._clock.now()), spoken.exchanges)
         self._ledger.judge(party, plan.name, outcome)
         if outcome.timing is None:
             party.connected, party.cause = False, outcome

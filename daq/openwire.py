@@ -75,6 +75,13 @@ class _Minutes:
         self.begun_ns = self.begun_ns or now.mono_ns
         self.deadline_ns = now.mono_ns + question.within_ns
 
+    def heard(self, replied: Replied) -> None:
+        """Keep a reply; one that nobody asked for began when the wire was last seen silent."""
+        self.last = replied
+        if self.stamp is None:
+            self.asked_ns = replied.not_before.mono_ns
+            self.begun_ns = self.begun_ns if self.exchanges else self.asked_ns
+
     def told(self, command: Tell, asked_ns: int) -> None:
         self.begun_ns = self.begun_ns or asked_ns
         self.exchanges.append(Exchange(command.request, b"", self._at_s(asked_ns), None))
@@ -331,8 +338,12 @@ class OpenWire:
     async def _read(self, cut: Cut, record: _Minutes) -> Replied:
         self.progress_mono_ns = max(record.deadline_ns, self.progress_mono_ns)
         received = await self._transport.read(cut, record.deadline_ns)
-        record.last = self._replied(received, record.stamp or received.not_before, record.who)
-        return record.last
+        asked = record.stamp or received.not_before
+        if received.first.mono_ns < asked.mono_ns:
+            raise LinkDesync(f"{quoted(received.data)} was there before anybody had asked", received.data)
+        replied = self._replied(received, asked, record.who)
+        record.heard(replied)
+        return replied
 
     def _replied(self, received: Received, asked: Stamp, who: str) -> Replied:
         self._free_ns = received.last.mono_ns

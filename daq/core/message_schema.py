@@ -172,7 +172,11 @@ def _exchange() -> Schema:
         "ask": _text("What was sent; empty where the instrument spoke unasked."),
         "got": _text("What came; empty where nothing did. Bytes as Latin-1, one character each."),
         "at": {"description": "Since the first exchange of the observation. Seconds.", "type": "number"},
-        "rtt": _or_null(_seconds("From just before the write to the last byte; null where no whole reply came.")),
+        "rtt": _or_null(
+            _seconds(
+                "From just before the write, or since the wire was silent, to the last byte; null: no whole reply."
+            )
+        ),
         "hex": _may({"description": "`ask` and `got` are hexadecimal.", "const": True}),
         "truncated": _may({"description": "Something was cut off the end of `ask` or `got`.", "const": True}),
     }

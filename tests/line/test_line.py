@@ -7,11 +7,13 @@ import re
 
 import pytest
 
+from daq.core.cut import Cut
 from daq.core.message import rfc3339
-from daq.core.observation import NS, Flag, Status
+from daq.core.observation import NS, Flag, Stamp, Status
 from daq.core.plan import Match, ModePlan, ReadBack, TextStep
 from daq.core.schedule import ClockWatch
 from daq.core.timing import Triggered
+from daq.transports import Received
 from tests.line.wires import (
     MS,
     CountingInstrument,
@@ -25,7 +27,7 @@ from tests.line.wires import (
     room,
     running,
 )
-from tests.manual_clock import ManualClock
+from tests.manual_clock import START, ManualClock
 
 
 def counting(*delays: int | None, **more: object) -> tuple[ManualClock, CountingInstrument, FakeTransport]:
@@ -593,6 +595,66 @@ async def test_an_unreadable_line_costs_nothing_but_itself():
         await clock.advance(1)
     assert bench.statuses() == ["ok", "protocol", "ok"]
     assert transport.opened == 1
+
+
+@pytest.mark.parametrize("line", [b"?!\n", b"7.0\n"])
+async def test_a_line_that_lay_in_wait_while_nobody_looked_is_dated_by_when_it_can_have_come(line):
+    clock, transport, bench = talker(reopen_heals=False)
+    transport.say(b"1.0\n2.0\n", 100 * MS)
+    transport.say(line, 8 * NS // 2)
+    read = transport.read
+
+    async def paused(cut: Cut, deadline_ns: int) -> Received:
+        """It came at some instant of 6 s in which the program stood still, and was taken 1 ms ago."""
+        received = await read(cut, deadline_ns)
+        if received.data != line:
+            return received
+        seen = Stamp(received.last.mono_ns - MS, received.last.utc_ns - MS)
+        long_ago = Stamp(seen.mono_ns - 6 * NS, seen.utc_ns - 6 * NS)
+        return Received(line, long_ago, seen, seen)
+
+    transport.read = paused
+    async with running(bench):
+        await clock.advance(5)
+    seen = next(each for each in bench.observations if each.exchanges and each.exchanges[-1].got == line)
+    assert seen.timing.err_ns >= 3 * NS
+    assert seen.timing.utc_ns + seen.timing.err_ns >= START.utc_ns + 4 * NS - MS
+    assert seen.exchanges[-1].at_s >= 0
+    assert seen.exchanges[-1].rtt_s >= 0
+
+
+async def test_a_line_that_was_taken_before_it_was_listened_for_has_no_negative_duration():
+    clock, transport, bench = talker(reopen_heals=False)
+    transport.say(b"1.0\n2.0\n3.0\n", 100 * MS)
+    read = transport.read
+
+    async def taken_before(cut: Cut, deadline_ns: int) -> Received:
+        received = await read(cut, deadline_ns)
+        first = Stamp(received.first.mono_ns - MS, received.first.utc_ns - MS)
+        return Received(received.data, first, first, first)
+
+    transport.read = taken_before
+    async with running(bench):
+        await clock.advance(1)
+    assert [seen.exchanges[-1].rtt_s for seen in bench.observations] == [0, 0]
+
+
+async def test_an_answer_that_was_there_before_its_question_is_not_believed():
+    clock, _, transport = counting()
+    read = transport.read
+
+    async def lain_in_wait(cut: Cut, deadline_ns: int) -> Received:
+        received = await read(cut, deadline_ns)
+        if received.data != b"2.0\n":
+            return received
+        before = Stamp(received.first.mono_ns - NS, received.first.utc_ns - NS)
+        return Received(received.data, before, before, before)
+
+    transport.read = lain_in_wait
+    bench = room(transport, clock)
+    async with running(bench):
+        await clock.advance(3.5)
+    assert bench.statuses() == ["ok", "desync", "ok", "ok"]
 
 
 async def test_the_stop_does_not_wait_for_a_talker():
