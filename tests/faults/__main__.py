@@ -1,4 +1,4 @@
-"""python -m tests.faults [--minutes N] [--seed N] [--danger 1|2] [--json FILE] [--keep FOLDER]: the fault campaign.
+"""The campaign: python -m tests.faults [--minutes N] [--seed N] [--danger 1|2] [--json FILE] [--keep DIR] [--page FILE].
 
 Ends with a table and one JSON line (on standard output, or in a file). Exit codes: 0 every promise held, 1 one did not.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.faults import page
 from tests.faults.campaign import Plan, run
 from tests.faults.verdict import Row, Verdict
 
@@ -103,13 +104,17 @@ def main() -> int:
     parser.add_argument("--danger", type=int, choices=(1, 2), default=2, help="1: the most dangerous faults alone")
     parser.add_argument("--json", type=Path, help="where the figures go, else standard output")
     parser.add_argument("--keep", type=Path, help="an empty folder for everything that was written meanwhile")
+    parser.add_argument("--page", type=Path, help="a page to put the figures into, such as docs/promises.md")
     arguments = parser.parse_args()
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of what the proxies send to clients that have left
     plan = Plan(60 * arguments.minutes, arguments.danger, arguments.seed)
     with tempfile.TemporaryDirectory(prefix="daq-") as folder:
         verdict = asyncio.run(run(arguments.keep or Path(folder), plan))
     show(verdict, Console(stderr=True, width=170))
-    line = json.dumps(figures(verdict, plan))
+    found = figures(verdict, plan)
+    if arguments.page is not None:
+        page.write(arguments.page, found)
+    line = json.dumps(found)
     if arguments.json is None:
         sys.stdout.write(line + "\n")
     else:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.faults.frames import REPLIES, Cut, flipped, framed, pdu, unit_of, with_words
+from tests.faults.page import EVENTS, of_event
+from tests.faults.strikes import FAULTS
 from tests.faults.verdict import Evidence, Judge, Sample, leaked
 from tests.faults.wires import Strike
 
@@ -156,6 +158,10 @@ def test_an_instrument_that_never_came_back_is_told():
     gone = strike("refused for a while")
     gone.healed_ns = 0
     assert Judge(evidence(good(), [gone])).judge().broken == ["refused for a while: unhealed 1"]
+
+
+def test_every_fault_has_its_row_on_the_page():
+    assert {of_event(fault.name) for fault in FAULTS} | {of_event("broker frozen")} == set(EVENTS)
 
 
 def test_frames_are_cut_and_damaged_as_the_protocols_say():
