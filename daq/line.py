@@ -141,6 +141,9 @@ class Line:
                 await self._next()
             self._give_up_slots()
             await self._tear_down()
+        except asyncio.CancelledError:  # it did not stop in time, as with an instrument that hangs
+            self._give_up_slots()
+            raise
         finally:
             await self._wire.close()
 
@@ -258,11 +261,7 @@ class Line:
         if turn.missed is not None:
             self._ledger.failed(item, MISSED, turn.missed)
             self._ledger.judge(item.party, item.plan.name, MISSED)
-        try:
-            await self._ask(item, turn.due_ns)
-        except BaseException as error:
-            self._ledger.failed(item, inside(error), one_slot(turn.due_ns))
-            raise
+        await self._ask(item, turn.due_ns)
 
     def _held(self) -> Outcome | None:
         why = self._why_held()
@@ -284,12 +283,12 @@ class Line:
         counts.asked += 1
         counts.lateness_s = max(0, begun.utc_ns - due_ns) / NS
         counts.largest_lateness_s = max(counts.largest_lateness_s, counts.lateness_s)
-        spoken = await self._wire.speak(
-            item.party.session.poll(item.plan, begun.mono_ns),
-            who=item.party.name,
-            gap_ns=item.party.gap_ns,
-            lenient=self._numbered,
-        )
+        dialogue, gap_ns = item.party.session.poll(item.plan, begun.mono_ns), item.party.gap_ns
+        try:
+            spoken = await self._wire.speak(dialogue, who=item.party.name, gap_ns=gap_ns, lenient=self._numbered)
+        except BaseException as error:
+            self._ledger.failed(item, inside(error), one_slot(due_ns), scene=scene)
+            raise
         outcome = judged(spoken.result, spoken.failed, spoken.extra)
         self._ledger.describe(item.party)
         scene = replace(scene, info=item.party.info)  # the settings of its mode may have been read back with it

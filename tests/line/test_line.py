@@ -425,6 +425,23 @@ async def test_the_stop_ends_the_exchange_in_flight_and_leaves_the_instrument_in
     assert transport.closed == 1
 
 
+@pytest.mark.parametrize("after_s", [0.2, 5.3, 6.4, 12.7])
+async def test_a_line_that_is_cancelled_has_told_every_slot_once(after_s):
+    # the first answer hangs beyond 5 s; then the quiet behind it, the barriers, and the slots of a run go on
+    clock, _, transport = counting(None, 10 * MS, None, reopen_heals=False)
+    slow = instrument(poll(within_ns=5 * NS), poll("m", phase_ns=500 * MS), latency_ns=5 * NS)
+    bench = room(transport, clock, slow)
+    task = asyncio.create_task(bench.line.run())
+    await clock.advance(after_s)
+    bench.line.stop()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert bench.slots() == int(after_s) + 1
+    assert bench.slots(poll_name="m") == int(after_s + 0.5)
+    assert bench.line.accounted_mono_ns == clock.mono_ns
+
+
 async def test_configure_never_tells_nothing():
     clock, _, transport = counting()
     plan = instrument(setup=(b"RST\n",), teardown=(b"LOCAL\n",), configure=False)
