@@ -78,6 +78,7 @@ class Owner:
     def ask(self, head: Head, body: bytes, deadline_ns: int) -> asyncio.Future[Answer]:
         """Send a question; the answer fails with LinkTimeout or LinkClosed where the child had to be ended."""
         answer: asyncio.Future[Answer] = self._loop.create_future()
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # its asker may have left
         if not self.alive:
             answer.set_exception(LinkClosed(f"VISA process of {self._name}: {self._killed or self._gone}"))
             return answer
@@ -112,7 +113,6 @@ class Owner:
 
     def _put(self, answer: asyncio.Future[Answer], deadline_ns: int) -> int:
         self._number += 1
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # its asker may have left
         self._questions[self._number] = _Question(deadline_ns, answer)
         if len(self._questions) == 1:
             self._watch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -161,6 +162,22 @@ async def test_killed_process_is_noticed_and_replaced(board_of_two):
     assert await ask(standard, b"READ?\n") == b"+9.99998713E+00\n"
     await unit.open(within(LONG_S))
     assert child(unit) == child(standard)
+
+
+async def test_what_a_dead_process_leaves_unanswered_is_no_error_of_asyncio(board_of_two):
+    standard, unit = board_of_two
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
+    for _ in range(2):
+        pid = child(standard)
+        os.kill(pid, signal.SIGKILL)
+        await gone(pid)
+        with pytest.raises(LinkClosed, match="ended"):
+            await ask(standard, b"READ?\n")
+        await standard.open(within(LONG_S))  # closes what is dead, and asks it to say goodbye
+    await unit.open(within(LONG_S))
+    gc.collect()
+    assert complaints == []
 
 
 async def test_ctrl_c_and_stop_leave_the_process_to_say_goodbye(board_of_two):
