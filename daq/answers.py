@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +81,10 @@ class Answers:
 
     async def mark(self, words: Words) -> Words:
         """Change what every observation carries from now on."""
-        changes = {str(key): str(value) for key, value in words.get("changes", {}).items()}
-        self._station.marks.change(changes, clear=bool(words.get("clear")))
+        changes, clear = words.get("changes", {}), words.get("clear", False)
+        _need(isinstance(changes, dict) and _texts(changes.values()), "changes", "an object of texts")
+        _need(isinstance(clear, bool), "clear", "true or false")
+        self._station.marks.change(changes, clear=clear)
         return {"context": dict(self._station.marks.pairs)}
 
     async def reload(self, _: Words) -> Words:
@@ -91,7 +93,9 @@ class Answers:
 
     async def tap(self, words: Words) -> AsyncIterator[Words]:
         """Show the bytes of an instrument's wire until the one who asked leaves."""
-        running = self._running(str(words.get("instrument")))
+        instrument: Any = words.get("instrument")
+        _need(isinstance(instrument, str), "instrument", "a text")
+        running = self._running(instrument)
         waiting: asyncio.Queue[Words] = asyncio.Queue(TAPPED)
         left_out = 0
 
@@ -123,11 +127,14 @@ class Answers:
 
     async def journal_export(self, words: Words) -> AsyncIterator[Words]:
         """Give the journal's records page by page."""
+        wanted: list[Any] = [words.get(key) for key in ("since_ns", "until_ns", "streams")]
+        since_ns, until_ns, streams = wanted
+        for key, ns in (("since_ns", since_ns), ("until_ns", until_ns)):
+            _need(type(ns) is int and -(2**63) <= ns < 2**63, key, "a whole number of 64 bits")
+        _need(streams is None or (isinstance(streams, list) and _texts(streams)), "streams", "a list of texts")
         after = None
         while True:
-            page = await self._station.journal.export(
-                words["since_ns"], words["until_ns"], words.get("streams"), after, PAGE
-            )
+            page = await self._station.journal.export(since_ns, until_ns, streams, after, PAGE)
             for record in page.records:
                 yield {**asdict(record), "payload": record.payload.decode()}
             if page.after is None:
@@ -139,6 +146,15 @@ class Answers:
             if instrument in running.wiring.instruments:
                 return running
         raise DaqError(f"no instrument {instrument!r}. {nearest(instrument, self._station.loaded.plans)}")
+
+
+def _need(holds: bool, key: str, what: str) -> None:
+    if not holds:
+        raise DaqError(f"'{key}' must be {what}.")
+
+
+def _texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _instrument(running: Running, name: str) -> Words:
