@@ -1,4 +1,4 @@
-"""The campaign: python -m tests.faults [--minutes N] [--seed N] [--danger 1|2] [--json FILE] [--keep DIR] [--page FILE].
+"""The campaign: python -m tests.faults [--minutes N] [--seed N] [--danger N] [--json FILE] [--keep DIR] [--page FILE].
 
 Ends with a table and one JSON line (on standard output, or in a file). Exit codes: 0 every promise held, 1 one did not.
 """

@@ -90,10 +90,8 @@ def _figure(rows: Sequence[Mapping[str, Any]]) -> str:
     late_ms = max(1000 * row["others_delay_s"] for row in rows)
     back_s = max((row["recovery_s"] for row in rows if row["recovery_s"] is not None), default=0.0)
     unseen = f", {hidden} unseen" if hidden else ""
-    return (
-        f"{times} times: {wrong} wrong{unseen}, {lost} lost, {slots} slots missing; others at most {late_ms:.0f} ms late; "
-        f"back within {back_s:.1f} s"
-    )
+    seen = f"{times} times: {wrong} wrong{unseen}, {lost} lost, {slots} slots missing"
+    return f"{seen}; others at most {late_ms:.0f} ms late; back within {back_s:.1f} s"
 
 
 def write(page: Path, figures: Mapping[str, Any]) -> None:
