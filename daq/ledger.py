@@ -47,7 +47,7 @@ class Outlets:
 
     Args:
         emit: takes every observation.
-        announce: takes an event's word and its details: desync, identity_changed, wrong_instrument.
+        announce: takes an event's word and its details: desync, identity_changed, wrong_instrument, wrong_state.
         describe: instrument, what it answered (None before it has) -> the hash of its info, to be cited from now on.
         verdict: instrument, its new state, for the retained status.
         context: what `daq mark` set last.

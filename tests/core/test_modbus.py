@@ -12,7 +12,7 @@ from pymodbus.pdu.register_message import (
 )
 
 from daq.core.errors import BusyReply, ForeignReply, RefusedReply, ReplyError, UnreadableReply
-from daq.core.modbus import RefusedBlock, checksum, cut, payload_length, registers, request, silence_ns
+from daq.core.modbus import NotReached, RefusedBlock, checksum, cut, payload_length, registers, request, silence_ns
 
 FRAMINGS = ["tcp", "rtu"]
 
@@ -82,7 +82,8 @@ def test_pymodbus_answers_are_read(framing):
         (4, RefusedReply, "server device failure"),
         (5, BusyReply, "acknowledge"),
         (6, BusyReply, "busy"),
-        (11, RefusedReply, "gateway target"),
+        (10, NotReached, "gateway path"),
+        (11, NotReached, "gateway target"),
         (99, RefusedReply, "not in the specification"),
     ],
 )
