@@ -9,19 +9,35 @@ it is not complete. It never judges content. text: `ends_with`; registers: core.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 Cut = Callable[[bytes | bytearray], int]
 """bytes so far -> length of the first whole reply, ending included; 0 while it is not complete."""
 
 
+@dataclass(frozen=True)
+class EndsWith:
+    """Cuts after the first `eol`, one or more bytes."""
+
+    eol: bytes
+
+    def __call__(self, got: bytes | bytearray) -> int:
+        """Look through all of it."""
+        return self.beyond(got, 0)
+
+    def beyond(self, got: bytes | bytearray, looked: int) -> int:
+        """Look where nobody has: the first `looked` bytes hold no whole ending.
+
+        A line without an end that comes in small pieces would else be searched from its beginning for each of them: a
+        megabyte of it took the whole station's time for seconds.
+        """
+        found = got.find(self.eol, max(0, looked - len(self.eol) + 1))
+        return found + len(self.eol) if found >= 0 else 0
+
+
 def ends_with(eol: bytes) -> Cut:
     """Cut after the first `eol`, one or more bytes."""
-
-    def cut(got: bytes | bytearray) -> int:
-        found = got.find(eol)
-        return found + len(eol) if found >= 0 else 0
-
-    return cut
+    return EndsWith(eol)
 
 
 def exactly(length: int) -> Cut:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from daq.core.cut import Cut
+from daq.core.cut import Cut, EndsWith
 from daq.core.errors import LinkFlooded
 from daq.core.observation import Stamp
 from daq.transports.seam import KEPT_PARTIAL, MAX_REPLY, Received
@@ -33,6 +33,8 @@ class Inbox:
     def __init__(self) -> None:
         self._bytes = bytearray()
         self._chunks: deque[_Chunk] = deque()
+        self._looked = 0  # bytes in which _looked_for found nothing
+        self._looked_for: Cut | None = None
 
     def __len__(self) -> int:
         return len(self._bytes)
@@ -65,7 +67,7 @@ class Inbox:
         Raises:
             LinkFlooded: the inbox is full and holds no end; it is empty afterwards.
         """
-        length = cut(self._bytes) if self._bytes else 0
+        length = self._cut(cut) if self._bytes else 0
         if 0 < length <= MAX_REPLY:
             return self._take(length)
         if self.full:
@@ -79,12 +81,21 @@ class Inbox:
     def empty(self) -> bytes:
         """Take out everything."""
         data = bytes(self._bytes)
+        self._looked = 0
         self._bytes.clear()
         self._chunks.clear()
         return data
 
+    def _cut(self, cut: Cut) -> int:
+        if not isinstance(cut, EndsWith):
+            return cut(self._bytes)
+        length = cut.beyond(self._bytes, self._looked if cut == self._looked_for else 0)
+        self._looked, self._looked_for = len(self._bytes), cut
+        return length
+
     def _take(self, length: int) -> Received:
         data = bytes(self._bytes[:length])
+        self._looked = 0
         del self._bytes[:length]
         head = self._chunks[0]
         silent, first = head.silent, head.first

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daq.core.cut import ends_with, exactly
+from daq.core.cut import EndsWith, ends_with, exactly
 from daq.core.errors import LinkFlooded
 from daq.core.observation import Stamp
 from daq.transports.inbox import Inbox
@@ -101,3 +102,37 @@ def test_replies_come_in_order():
     got = [inbox.take(LINE) for _ in range(50)]
     assert [reply.data for reply in got] == [b"%03d\n" % n for n in range(50)]
     assert all(early.last.mono_ns <= late.not_before.mono_ns for early, late in pairwise(got))
+
+
+@dataclass(frozen=True)
+class Counting(EndsWith):
+    """Notes how many bytes it looks at."""
+
+    looks: list[int] = field(default_factory=list, compare=False)
+
+    def beyond(self, got, looked):
+        self.looks.append(len(got) - looked)
+        return super().beyond(got, looked)
+
+
+@pytest.mark.parametrize("eol", [b"\n", b"\r\n", b"END"])
+def test_a_line_without_an_end_is_looked_through_once_however_it_drips(eol):
+    inbox, cut = Inbox(), Counting(eol)
+    for _ in range(1000):
+        inbox.put(b"x" * 10, at(0), at(0), at(0))
+        assert inbox.take(cut) is None
+    assert sum(cut.looks) == 10_000
+    for byte in eol:
+        inbox.put(bytes([byte]), at(1), at(1), at(1))
+        taken = inbox.take(cut)
+    assert taken.data == b"x" * 10_000 + eol
+    assert sum(cut.looks) == 10_000 + len(eol)
+
+
+def test_what_was_looked_through_for_one_ending_is_looked_through_for_another():
+    inbox = Inbox()
+    inbox.put(b"one\rtwo\n", at(0), at(0), at(0))
+    assert inbox.take(ends_with(b"\n\n")) is None
+    assert inbox.take(ends_with(b"\r")).data == b"one\r"
+    assert inbox.take(ends_with(b"\r")) is None
+    assert inbox.take(ends_with(b"\n")).data == b"two\n"
