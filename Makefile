@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# Most tests wait for wires, brokers and disks: more of them at a time than there are cores.
+TEST_PROCESSES ?= 4
 
 .PHONY: demo test faults bench check schemas lock clean
 
@@ -9,7 +11,7 @@ demo: .venv/ready
 	@exec $(BIN)/daq demo $(ARGS)
 
 test: .venv/ready
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 # What the daemon costs beside what one would otherwise use; says what is missing, installs nothing.
 bench: .venv/ready
