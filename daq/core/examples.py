@@ -34,12 +34,29 @@ def run_examples(driver: Driver) -> list[str]:
     problems = compile_problems(driver)
     if problems:
         return [f"{'.'.join(str(key) for key in problem.path)}: {problem.message}" for problem in problems]
+    return failed_examples(driver)
+
+
+def failed_examples(driver: Driver) -> list[str]:
+    """Run all examples of a driver that compiles; see run_examples."""
     failures: list[str] = []
     examples: list[TextExample | RegisterExample] = [*driver.examples]
+    plans: dict[tuple[str, str], PollPlan | list[str]] = {}
     for number, example in enumerate(examples):
-        found = _run_text(driver, example) if isinstance(example, TextExample) else _run_registers(driver, example)
+        key = example.poll, repr(example.settings)
+        if key not in plans:
+            plans[key] = _plan(driver, example.poll, example.settings)
+        found = _run(driver, example, plans[key])
         failures.extend(f"examples.{number} ({example.poll}): {failure}" for failure in found)
     return failures
+
+
+def _run(driver: Driver, example: TextExample | RegisterExample, plan: PollPlan | list[str]) -> list[str]:
+    if isinstance(plan, list):
+        return plan
+    if isinstance(example, TextExample):
+        return _run_text(driver, example, plan)
+    return _run_registers(driver, example, plan)
 
 
 def compile_problems(driver: Driver) -> list[Problem]:
@@ -107,11 +124,8 @@ def _plan(driver: Driver, poll: str, settings: Mapping[str, Scalar]) -> PollPlan
 # Text -----------------------------------------------------------------------------------------------------------------
 
 
-def _run_text(driver: Driver, example: TextExample) -> list[str]:
+def _run_text(driver: Driver, example: TextExample, plan: PollPlan) -> list[str]:
     assert isinstance(driver, TextDriver)
-    plan = _plan(driver, example.poll, example.settings)
-    if isinstance(plan, list):
-        return plan
     steps = [step for step in plan.steps if isinstance(step, TextStep) and step.reply is not None]
     if len(steps) != len(example.got):
         return [f"{len(example.got)} replies are given where {len(steps)} questions are asked"]
@@ -148,11 +162,8 @@ def _compare_units(readings: Mapping[str, Reading], units: Mapping[str, str]) ->
 # Registers ------------------------------------------------------------------------------------------------------------
 
 
-def _run_registers(driver: Driver, example: RegisterExample) -> list[str]:
+def _run_registers(driver: Driver, example: RegisterExample, plan: PollPlan) -> list[str]:
     assert isinstance(driver, RegisterDriver)
-    plan = _plan(driver, example.poll, example.settings)
-    if isinstance(plan, list):
-        return plan
     try:
         memory = register_memory(driver, example)
     except (ValueError, KeyError) as error:

@@ -44,6 +44,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from daq.core.checksum import CHECKSUMS, printed
@@ -192,10 +193,17 @@ def parse(source: str, eol: str, codes: Mapping[str, Sequence[str]] | None = Non
     Raises:
         TemplateError: the template is wrong, or could be read in two ways.
     """
+    return _compiled(source, eol, tuple((field, tuple(words)) for field, words in (codes or {}).items()))
+
+
+@lru_cache(maxsize=2048)
+def _compiled(source: str, eol: str, given: tuple[tuple[str, tuple[str, ...]], ...]) -> Template:
+    """Compile; kept, for each poll of a driver is compiled with all that a poll may be mistaken for."""
+    codes = dict(given)
     parts = _joined(_parts(source))
     _check(parts, source)
     fields = [part for part in parts if isinstance(part, Field)]
-    pattern = "".join(_patterns(parts, codes or {})) + re.escape(_latin1(eol))
+    pattern = "".join(_patterns(parts, codes)) + re.escape(_latin1(eol))
     lengths = [len(part.text) if isinstance(part, Literal) else part.width for part in parts]
     fixed = all(length is not None for length in lengths) and not _has_loose_blank(parts)
     return Template(
@@ -206,7 +214,7 @@ def parse(source: str, eol: str, codes: Mapping[str, Sequence[str]] | None = Non
         length=sum(length or 0 for length in lengths) if fixed else None,
         pattern=re.compile(pattern),
         insides=tuple(
-            (field.name, number, _inside(field, codes or {}) if field.width is not None else None)
+            (field.name, number, _inside(field, codes) if field.width is not None else None)
             for number, field in enumerate(fields, 1)
             if field.name is not None or field.width is not None
         ),
