@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import time
 
 from daq.clock import SystemClock
 from daq.core.cut import ends_with
-from daq.loop import new_event_loop
+from daq.loop import AT_ONCE, new_event_loop
 from daq.transports.tcp import Tcp
 
 LINE = ends_with(b"\n")
@@ -88,5 +89,32 @@ def test_bytes_that_came_after_the_wake_up_are_not_stamped_with_it():
         assert got.first.mono_ns > spoke
         await near.close()
         far.close()
+
+    run(main)
+
+
+def test_a_crowd_goes_on_a_few_a_turn_in_the_order_of_asking():
+    async def main():
+        loop, went = asyncio.get_running_loop(), []
+        for number in range(3 * AT_ONCE):
+            loop.admit(lambda number=number: went.append(number))
+        seen = [0, len(went)]
+        for _ in range(4):  # a turn each: the kernel is asked between
+            await asyncio.sleep(0)
+            seen.append(len(went))
+        assert went == list(range(3 * AT_ONCE))
+        assert all(after - before <= AT_ONCE for before, after in itertools.pairwise(seen))
+
+    run(main)
+
+
+def test_a_crowd_goes_on_where_nothing_else_happens():
+    async def main():
+        loop, last = asyncio.get_running_loop(), asyncio.Event()
+        for _ in range(5 * AT_ONCE):
+            loop.admit(lambda: None)
+        loop.admit(last.set)
+        async with asyncio.timeout(20):
+            await last.wait()
 
     run(main)
