@@ -32,8 +32,11 @@ from tests.faults.verdict import Evidence, Judge, Sample, Verdict, leaked
 from tests.faults.wires import Strike, Wire
 from tests.system.house import Daemon, Ear, World, leave
 
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 """An instrument that gives no value for so long after a fault has not recovered."""
+
+SHARED_S = 6.0
+"""Between two strikes at a shared wire: what its failing units may take of it is bounded, and they wait for their turn."""
 
 SECRET = "s3cr3t-of-the-campaign"
 SMALL = 2500
@@ -201,7 +204,7 @@ class Campaign:
             for instrument, fault in rng.sample(fitting, len(fitting)):
                 if self.stopping.is_set():
                     return
-                await asyncio.sleep(rng.uniform(0, EVERY_S))
+                await asyncio.sleep(rng.uniform(0, EVERY_S) + (SHARED_S if len(place.fits) > 1 else 0))
                 await self._strike(place, instrument, fault, rng)
 
     async def _strike(self, place: Place, instrument: str, fault: Fault, rng: random.Random) -> None:
@@ -214,7 +217,7 @@ class Campaign:
             latency_s=LATENCY_S,
             act=fault.act,
             unit=unit,
-            times=rng.randint(1, fault.most),
+            times=rng.randint(1, fault.most) if len(place.fits) == 1 else 1,
             hidden=integrity in fault.hidden_by,
         )
         strike.begun_ns = time.monotonic_ns()

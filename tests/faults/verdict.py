@@ -29,6 +29,9 @@ DELAY_S = 0.25
 PANEL = "function changed at the front panel"
 """What a question shows only where it asks for the function as well; the driver says whether it does."""
 
+LONGEST_PERIOD_NS = NS
+"""Every stand-in of the campaign measures twice a second or more, and answers with that."""
+
 VOLTS = 1000
 """No voltage of the campaign's world is higher; its resistances are."""
 
@@ -180,6 +183,10 @@ class Judge:
         is_wrong = audit.wrong + audit.outside > wrong + outside or self._in_ohms(instrument, message)
         if not is_wrong:
             return
+        if audit.wrong == wrong and self._stand_in_was_late(message["id"]):
+            self.verdict.told.append(f"{message['id']}: the stand-in itself was held up before it spoke: not counted")
+            del audit.told[told:]
+            return
         why = audit.told[told:] or [f"{message['id']}: volts that are ohms"]
         forger = self._forger(instrument, message, arrived_ns)
         if forger is not None:
@@ -188,6 +195,13 @@ class Judge:
             self.verdict.row(self.blamed(instrument, arrived_ns)).wrong += 1
             self.verdict.told += [*why[:1], json.dumps(message["exchanges"], default=str)[:600]]
         del audit.told[told:]  # it keeps few words, and they are told here
+
+    def _stand_in_was_late(self, name: str) -> bool:
+        """Whether the witness says that a value lay in the stand-in for longer than any of them measures anew."""
+        mine = [answer for answer, cited in self.audit._cited.items() if cited == name]
+        return any(
+            answer.answered_ns - min(answer.sampled_ns) > LONGEST_PERIOD_NS for answer in mine if answer.sampled_ns
+        )
 
     def _in_ohms(self, instrument: str, message: Mapping[str, Any]) -> bool:
         value = message["readings"].get("dcv", {}).get("value")
