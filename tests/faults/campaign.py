@@ -36,7 +36,7 @@ PATIENCE_S = 90.0
 """An instrument that gives no value for so long after a fault has not recovered."""
 
 SHARED_S = 6.0
-"""Between two strikes at a shared wire: what its failing units may take of it is bounded, and they wait for their turn."""
+"""Between two strikes at a shared wire: what its failing units may take of it is bounded; they wait for their turn."""
 
 SECRET = "s3cr3t-of-the-campaign"
 SMALL = 2500
