@@ -24,7 +24,7 @@ def sample(daemon: Iterable[int], others: Iterable[int]) -> Sample:
                     threads += int(line.split()[1])
                 elif line.startswith("VmRSS:"):
                     rss_kib += int(line.split()[1])
-    for pid in (*daemon, *others):
+    for pid in (*list(daemon)[:1], *others):  # children come and go, and would take their waiting with them
         with contextlib.suppress(OSError):
             waited_ns += int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
     return Sample(time.monotonic_ns(), descriptors, threads, rss_kib, waited_ns)
