@@ -18,6 +18,7 @@ from daq.core.observation import NS, Observation
 from daq.load import Loaded, load_bench
 from daq.loop import new_event_loop
 from daq.once import Found, read_once, refuse_what_is_held
+from daq.watch.board import shown
 from daq.watch.table import printable
 
 
@@ -60,7 +61,7 @@ def _show(found: Found) -> None:
             table.add_row(obs.instrument, obs.poll, "", "", "", Text(obs.status, "red"), err)
         for channel, reading in obs.readings.items():
             status = Text(" ".join((reading.status, *reading.flags)), "green" if reading.status == "ok" else "yellow")
-            value = Text(printable(reading.text), "bold", justify="right")
+            value = Text(printable(shown(reading.value, reading.text)), "bold", justify="right")
             table.add_row(obs.instrument, obs.poll, channel, value, reading.unit, status, err)
     console.print(table)
     for obs in found.observations:

@@ -5,11 +5,11 @@ topic, payload -> Board.take -> rows -> table
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
-
-import orjson
 
 
 @dataclass(slots=True)
@@ -35,6 +35,20 @@ class Row:
     count: int = 0
 
 
+def shown(value: object, text: str) -> str:
+    """Return what is to be shown beside the unit: the instrument's own characters where they are that number.
+
+    A driver that scales a text, or reads hexadecimal digits, gives a value in the unit that the characters are not in.
+    """
+    if value is None:
+        return text
+    try:
+        same = Decimal(text.replace(" ", "")) == Decimal(str(value))
+    except InvalidOperation:
+        same = False
+    return text if same else str(value)
+
+
 @dataclass(slots=True)
 class Board:
     """The rows, and what is known of the whole."""
@@ -52,8 +66,8 @@ class Board:
         """Take one message; what is not known is passed over, as the contract asks of readers."""
         levels = topic.split("/")
         try:
-            message = orjson.loads(payload) if payload else {}
-        except orjson.JSONDecodeError:
+            message = json.loads(payload, parse_float=Decimal) if payload else {}  # every digit as it was sent
+        except ValueError:
             return
         match levels[-3:]:
             case [instrument, "obs" | "late", poll]:
@@ -76,10 +90,10 @@ class Board:
         self.rows.pop((instrument, poll, ""), None)
         for channel, reading in message["readings"].items():
             row = self.rows.setdefault((instrument, poll, channel), Row(instrument, poll, channel))
-            row.text, row.unit = reading["text"], reading["unit"]
+            row.text, row.unit = shown(reading["value"], reading["text"]), reading["unit"]
             row.status, row.flags = reading["status"], tuple(reading.get("flags", ()))
             row.role, row.count = reading.get("role", ""), row.count + 1
-            row.t_s, row.err_s = t_s, message["t_err"]
+            row.t_s, row.err_s = t_s, float(message["t_err"])
 
     def _failed(self, instrument: str, poll: str, status: str, t_s: float) -> None:
         known = [row for key, row in self.rows.items() if key[:2] == (instrument, poll)]

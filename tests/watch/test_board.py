@@ -49,6 +49,22 @@ def test_the_instruments_own_digits_are_shown(board):
     assert "degraded" in text
 
 
+@pytest.mark.parametrize(
+    ("value", "text", "said"),
+    [
+        (9.99998713, "+9.99998713E+00", "+9.99998713E+00"),
+        (2.51, "25.1", "2.51"),  # scaled by its driver: the characters are in another unit
+        (500000, "00C350", "500000"),  # hexadecimal
+        (-12.3, "-  12.3", "-  12.3"),
+        (None, "inside", "inside"),
+    ],
+)
+def test_beside_the_unit_stands_the_number_in_that_unit(board, value, text, said):
+    readings = {"dcv": {"value": value, "text": text, "unit": "V", "status": "ok"}}
+    board.take(f"{TOPIC}/obs/vref", observation(readings=readings))
+    assert board.rows["dmm1", "vref", "dcv"].text == said
+
+
 def test_a_failure_takes_the_value_away(board):
     board.take(f"{TOPIC}/obs/vref", observation(status="timeout", readings={}, t_err=None))
     assert "+9.9E+00" not in shown(board)
