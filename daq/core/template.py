@@ -343,7 +343,7 @@ def _border(left: Field, right: Field) -> bool:
 
 def _patterns(parts: list[Literal | Field], codes: Mapping[str, Sequence[str]]) -> list[str]:
     patterns = []
-    for part, after in zip(parts, [*parts[1:], None], strict=True):
+    for part, after in zip(parts, [*parts[1:], None], strict=False):  # an empty reply has no parts
         if isinstance(part, Literal):
             patterns.append(_literal(part.text, exact_end=isinstance(after, Field) and after.width is not None))
         elif part.width is not None:
@@ -402,7 +402,7 @@ def _has_loose_blank(parts: list[Literal | Field]) -> bool:
     return any(
         isinstance(part, Literal)
         and " " in (part.text.rstrip(" ") if isinstance(after, Field) and after.width is not None else part.text)
-        for part, after in zip(parts, [*parts[1:], None], strict=True)
+        for part, after in zip(parts, [*parts[1:], None], strict=False)
     )
 
 
