@@ -115,7 +115,13 @@ def test_many_channels_leave_room_for_all_instruments():
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_no_terminal_is_so_narrow_that_a_number_is_cut(board, width):
     readings = {
-        "long-channel": {"value": 10.000014, "text": "+1.00000140E+01", "unit": "V", "status": "ok", "role": "reference"}
+        "long-channel": {
+            "value": 10.000014,
+            "text": "+1.00000140E+01",
+            "unit": "V",
+            "status": "ok",
+            "role": "reference",
+        }
     }
     board.take(f"{TOPIC}/obs/vref", observation(readings=readings, status="ok"))
     lines = shown(board, width=width).splitlines()
