@@ -83,6 +83,7 @@ class ChannelCompiler:
         ]
         codes, doubts = self._codes(channels), self._doubts(channels)
         self._check_owned()
+        self._check_heard({reader.step for reader in found})
         return Readings(
             tuple(
                 replace(reader, codes=tuple(codes.get(reader.name, ())), doubts=tuple(doubts.get(reader.name, ())))
@@ -240,6 +241,19 @@ class ChannelCompiler:
         except ValueError:
             self.work.wrong_driver(where, f"{text!r} is no mask. Write bits as 32 or 0x20.")
             return 0
+
+    def _check_heard(self, heard: set[int]) -> None:
+        """Refuse a status or flags of a reply that holds no channel: they would change nothing, in silence."""
+        for step, one in enumerate(self.asked):
+            if step in heard or one.whole is None:
+                continue
+            for number, shape in enumerate(one.whole.shapes):
+                if shape.status is not None or shape.flags:
+                    message = (
+                        "no channel stands in the replies of this step, so this status or flag would change nothing. "
+                        "Put a field into the reply and write status: {channel: {code: ...}} beside it."
+                    )
+                    self.work.wrong_driver((*one.path, "replies", number), message)
 
     def _check_owned(self) -> None:
         """Refuse named fields that nobody reads: most often a mistyped name."""
