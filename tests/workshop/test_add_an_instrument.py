@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import threading
 
 import paho.mqtt.client as paho
@@ -101,16 +102,24 @@ def run(daq, folder, command, port):
         return served.stdout
     if words[0] == "run":
         topic = re.search(r"-t '([^']*)'", PAGE)[1]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state")}
-        station = subprocess.Popen(
-            [sys.executable, "-m", "daq", *words], cwd=folder, env=environment,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        short = tempfile.TemporaryDirectory()  # a socket's path has 107 bytes at most
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "XDG_STATE_HOME": str(folder / "state"),
+            "RUNTIME_DIRECTORY": short.name,
+        }
+        said = folder / "station.log"
+        with said.open("w") as log:
+            station = subprocess.Popen(
+                [sys.executable, "-m", "daq", *words], cwd=folder, env=environment, stdout=log, stderr=log
+            )
         try:
-            assert heard(port, topic, ["dmm1", "balance1", "meter1", "thermometer1"]) == set()
+            missing = heard(port, topic, ["dmm1", "balance1", "meter1", "thermometer1"])
         finally:
             station.terminate()
             station.wait(LIMIT_S)
+            short.cleanup()
+        assert missing == set(), said.read_text()
         return ""
     said = daq(*words)
     assert said.code == 0, f"{command}\n{said.out}{said.err}"
