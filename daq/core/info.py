@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from daq.core.message import VERSION, StationName, rfc3339
+from daq.core.message import VERSION, StationName, printed, rfc3339
 from daq.core.observation import ClockState, Identity, Integrity, Kind
 
 Json = Any  # what orjson prints: dict, list, str, int, float, bool, None
@@ -104,7 +104,7 @@ def instrument_info_payload(info: InstrumentInfo, station: StationName, epoch: s
         "t": rfc3339(t_ns),
         "info": info_hash(info),
     }
-    return orjson.dumps(message | _described(info))
+    return printed(message | _described(info))
 
 
 def _described(info: InstrumentInfo) -> dict[str, Json]:
@@ -180,7 +180,7 @@ class StationInfo:
 
 def station_info_payload(info: StationInfo) -> bytes:
     """Write what a station is."""
-    return orjson.dumps(
+    return printed(
         {
             "v": VERSION,
             "version": info.version,

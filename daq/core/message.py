@@ -191,6 +191,19 @@ def _text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
+_UNSEEN = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]")
+"""DEL, the C1 controls and what turns the direction of writing: JSON allows them as they are, a terminal obeys them."""
+
+
+def printed(message: Json) -> bytes:
+    """Write JSON in which every character that a terminal might obey is escaped."""
+    return _UNSEEN.sub(_escaped, orjson.dumps(message))
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())
+
+
 # Observations ---------------------------------------------------------------------------------------------------------
 
 
@@ -236,7 +249,7 @@ def observation_payload(
     message["readings"] = {name: _reading(name, reading) for name, reading in obs.readings.items()}
     if exchanges:
         message |= _exchanges(obs.exchanges)
-    return orjson.dumps(message)
+    return printed(message)
 
 
 def without_exchanges(payload: bytes) -> bytes:
@@ -357,7 +370,7 @@ def event_payload(
     if simulated:
         message["simulated"] = True
     message["details"] = {key: _text(value) if isinstance(value, str) else value for key, value in details.items()}
-    return orjson.dumps(message)
+    return printed(message)
 
 
 def station_status_payload(
@@ -374,14 +387,14 @@ def station_status_payload(
     """
     since = None if since_ns is None else rfc3339(since_ns)
     message = {"v": VERSION, "status": status, "boot": boot, "since": since, "why": why, "protocol": protocol}
-    return orjson.dumps(message)
+    return printed(message)
 
 
 def instrument_status_payload(
     status: Literal["ok", "degraded", "lost"], boot: str, since_ns: int, why: str | None = None, simulated: bool = False
 ) -> bytes:
     """Write whether an instrument answers: ok, degraded (some polls fail) or lost; `since_ns` UTC."""
-    return orjson.dumps(
+    return printed(
         {
             "v": VERSION,
             "status": status,

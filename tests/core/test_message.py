@@ -25,6 +25,7 @@ from daq.core.message import (
     event_payload,
     instrument_status_payload,
     observation_payload,
+    printed,
     rfc3339,
     station_status_payload,
     without_exchanges,
@@ -445,3 +446,10 @@ def test_the_schema_finds_what_is_wrong(broken):
     valid("observation", orjson.loads(payload(OK)))
     with pytest.raises(jsonschema.ValidationError):
         valid("observation", found)
+
+
+def test_no_message_holds_a_character_that_a_terminal_obeys():
+    said = "a\x7fb\x9b31m\u2028\u202ec\xe9\xb5\u1ea1"
+    message = printed({"text": said})
+    assert message == '{"text":"a\\u007fb\\u009b31m\\u2028\\u202ec\xe9\xb5\u1ea1"}'.encode()
+    assert orjson.loads(message) == {"text": said}

@@ -131,9 +131,12 @@ class Talk:
                         strike.done.set()
             self.last[key] = reply
 
-    async def close(self) -> None:
+    def end(self) -> None:
         self.dead = True
         self._worker.cancel()
+
+    async def close(self) -> None:
+        self.end()
         await asyncio.gather(self._worker, return_exceptions=True)
 
 
@@ -310,13 +313,14 @@ class TcpWire(Wire):
             answers, back = await asyncio.open_connection("127.0.0.1", self._instrument_port)
             talk = Talk(self, way, back.write)
             self._clients[task] = talk
-            way.send(self.greeting)
-            self.note_client()
             listening = asyncio.create_task(_pump(answers, talk.answered), name=f"pump[{self.name}]")
             try:
+                way.send(self.greeting)
+                self.note_client()
                 await _pump(reader, talk.heard)
             finally:
                 listening.cancel()
+                talk.end()  # before anything is awaited: a second cancellation may come meanwhile
                 await asyncio.gather(listening, return_exceptions=True)
                 await talk.close()
         except (OSError, asyncio.CancelledError):
