@@ -12,11 +12,10 @@ from typing import Any
 from daq import control, state
 from daq.core.errors import DaqError
 from daq.core.record import Record
-from daq.journal import open_idle
+from daq.journal import END_OF_TIME_NS, open_idle
 from daq.load import Loaded
 
 JOURNAL = "journal.db"
-END_OF_TIME_NS = 2**63 - 1
 TIMEOUT_S = 60.0
 
 

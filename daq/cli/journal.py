@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 import orjson
 import typer
 
-from daq.archive import END_OF_TIME_NS, folder_of, journal_info, records
+from daq.archive import folder_of, journal_info, records
 from daq.core.errors import DaqError, nearest
 from daq.core.message import rfc3339
 from daq.export import csv_header, csv_lines, json_lines
+from daq.journal import END_OF_TIME_NS
 from daq.load import Loaded, load_bench
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show or export what the journal holds.")

@@ -7,8 +7,8 @@ it, `file` the SQLite file, `schema` its tables, `top` how far its numbers had c
 what may be asked, running or idle, `lock` the one process a state directory.
 """
 
-from daq.journal.journal import Journal
+from daq.journal.journal import END_OF_TIME_NS, Journal
 from daq.journal.reading import IdleJournal, Page, open_idle
 from daq.journal.scribe import Health
 
-__all__ = ["Health", "IdleJournal", "Journal", "Page", "open_idle"]
+__all__ = ["END_OF_TIME_NS", "Health", "IdleJournal", "Journal", "Page", "open_idle"]

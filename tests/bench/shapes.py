@@ -115,13 +115,13 @@ def modbus_fifty(here: Place, options: Options) -> Result:
         contenders = [Contender("daemon", lambda: daemon(here, modbus_bench(10, "100 ms", stand.ports)), here.ear)]
         script = [("script, a message a device", "device", 0), ("script, a message a value", "value", 0)]
         for name, shape, place in script:
-            start = lambda shape=shape: _script(  # noqa: E731
+            start = lambda shape=shape: _script(  # noqa: E731  a name for one line
                 "modbus_script", stand.ports[0], 50, 10, 0.1, here.broker, shape
             )
             contenders.append(Contender(name, start, here.ear, place))
         if COLLECTD.exists() and (PLUGINS / "modbus.so").exists():
             conf = _collectd(here, stand.ports[0])
-            start = lambda: running(COLLECTD, "-f", "-C", conf, log=here.folder / "collectd.log")  # noqa: E731
+            start = lambda: running(COLLECTD, "-f", "-C", conf, log=here.folder / "collectd.log")  # noqa: E731  a name for one line
             contenders.append(Contender("collectd", start, here.ear, 0))
         else:
             result.says("collectd is not here: apt install collectd-core libmodbus5 libmosquitto1")

@@ -54,7 +54,7 @@ def entry(stream: str, number: int, t_ns: int, *, size: int = 100, kind: str = "
         known = {"n": number, "epoch": epoch, "seq": seq, "durable": durable, **what}
         return json.dumps(known).encode().ljust(size)
 
-    return Entry(kind, stream, t_ns, encode, size)  # type: ignore[arg-type]
+    return Entry(kind, stream, t_ns, encode, size)  # type: ignore[arg-type]  # tests name kinds as plain words
 
 
 def said(record: Record) -> dict[str, Any]:
