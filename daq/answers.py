@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from daq.core.observation import Stamp, Status
 
 if TYPE_CHECKING:
     from daq.control import Verb
+    from daq.ledger import Counts
     from daq.station import Running, Station
 
 Words = dict[str, Any]
@@ -159,8 +161,10 @@ def _texts(values: Iterable[object]) -> bool:
 
 def _instrument(running: Running, name: str) -> Words:
     party = running.line.parties[name]
-    verdict, counts = party.health.verdict, party.counts
-    good = counts.slots[Status.OK]
+    verdict = party.health.verdict
+    polls = {item.plan.name: item.counts for item in running.line.items.values() if item.party is party}
+    slots = sum((counts.slots for counts in polls.values()), Counter())
+    good = slots[Status.OK]
     return {
         "status": verdict.state.value,
         "why": verdict.why,
@@ -168,13 +172,22 @@ def _instrument(running: Running, name: str) -> Words:
         "wire": running.wiring.name,
         "address": running.wiring.wire.address,
         "interface": running.wiring.interface,
-        "asked": counts.asked,
+        "asked": sum(counts.asked for counts in polls.values()),
         "good": good,
-        "failed": counts.slots.total() - good,
+        "failed": slots.total() - good,
+        "slots": dict(slots),
+        "resyncs": party.resyncs,
+        "polls": {poll: _poll(counts) for poll, counts in polls.items()},
+    }
+
+
+def _poll(counts: Counts) -> Words:
+    good = counts.last_good
+    return {
+        "asked": counts.asked,
         "slots": dict(counts.slots),
-        "resyncs": counts.resyncs,
         "rtt_s": counts.rtt_s,
         "lateness_s": counts.lateness_s,
         "largest_lateness_s": counts.largest_lateness_s,
-        "last_good": {poll: rfc3339(obs.timing.utc_ns) for poll, obs in counts.last_good.items() if obs.timing},
+        "last_good": None if good is None or good.timing is None else rfc3339(good.timing.utc_ns),
     }

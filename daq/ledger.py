@@ -66,24 +66,22 @@ class Outlets:
 
 @dataclass(slots=True)
 class Counts:
-    """What was counted of one instrument since the line was made.
+    """What was counted of one poll since the line was made.
 
     Args:
-        asked: polls asked.
+        asked: how often it was asked.
         slots: slots by status, runs counted in full.
-        resyncs: how often the wire had to be cleaned for its sake.
-        rtt_s: of the last good poll, first question to last answer.
-        lateness_s: start of the last poll behind its slot; largest_lateness_s: the worst so far.
-        last_good: last good observation by poll.
+        rtt_s: when it last was good, first question to last answer.
+        lateness_s: start of the last behind its slot; largest_lateness_s: the worst so far.
+        last_good: the last good observation.
     """
 
     asked: int = 0
     slots: Counter[str] = field(default_factory=Counter)
-    resyncs: int = 0
     rtt_s: float | None = None
     lateness_s: float = 0.0
     largest_lateness_s: float = 0.0
-    last_good: dict[str, Observation] = field(default_factory=dict)
+    last_good: Observation | None = None
 
 
 @dataclass(slots=True)
@@ -101,6 +99,7 @@ class Party:
         logged: its state as the log has it; None while it never was logged.
         logged_ns: when that was.
         announced_ns: when it was last announced as having lost track; None if never.
+        resyncs: how often the wire had to be cleaned for its sake.
     """
 
     session: Session
@@ -117,7 +116,7 @@ class Party:
     logged: Verdict | None = None
     logged_ns: int = 0
     announced_ns: int | None = None
-    counts: Counts = field(default_factory=Counts)
+    resyncs: int = 0
 
     @property
     def name(self) -> str:
@@ -161,6 +160,7 @@ class Item:
     cause: Outcome | None = None
     cost_ns: int = 0
     doubted_ns: int | None = None
+    counts: Counts = field(default_factory=Counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class Ledger:
             exchanges: shown where the report reaches the last of the slots.
             scene: what held when they were asked for; what holds now, where they were not.
         """
-        item.party.counts.slots[outcome.status] += slots.count
+        item.counts.slots[outcome.status] += slots.count
         now_ns = self._clock.now().mono_ns
         scene = scene or self.scene(item.party)
         if self._told_of.get(item.key, scene) != scene:
@@ -237,9 +237,9 @@ class Ledger:
         for emission in self._runs.succeeded(item.key):
             self._publish(emission)
         observation = self._observation(item, outcome, due_ns, exchanges, scene or self.scene(item.party))
-        counts = item.party.counts
+        counts = item.counts
         counts.slots[Status.OK] += 1
-        counts.last_good[item.plan.name] = observation
+        counts.last_good = observation
         counts.rtt_s = _duration_s(exchanges)
         self._outlets.emit(observation)
         if not outcome.claim_held:
@@ -324,11 +324,11 @@ class Ledger:
 
     def lost_track(self, party: Party, poll: str, why: str) -> None:
         """Count that the wire lost track through this instrument, and announce it, at most once a minute."""
-        party.counts.resyncs += 1
+        party.resyncs += 1
         now_ns = self._clock.now().mono_ns
         if party.announced_ns is None or now_ns - party.announced_ns >= DESYNC_EVERY_NS:
             party.announced_ns = now_ns
-            details = {"instrument": party.name, "poll": poll, "why": why, "resyncs": party.counts.resyncs}
+            details = {"instrument": party.name, "poll": poll, "why": why, "resyncs": party.resyncs}
             self._outlets.announce("desync", details)
 
     def announce(self, event: str, **details: Any) -> None:

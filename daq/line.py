@@ -81,13 +81,13 @@ class Line:
         """Until when every slot is accounted for, once `run` has returned."""
         self.name = name
         self.parties = {session.plan.name: party(session, now, byte_ns) for session in sessions}
-        self._items: dict[str, Item] = {}
+        self.items: dict[str, Item] = {}
         self._clock = clock
         self._why_held = outlets.held
         self._stopping = asyncio.Event()
         self._listening: asyncio.Task[Any] | None = None
         self._wire = OpenWire(transport, clock, self._stopping, byte_ns)
-        self._ledger = Ledger(clock, outlets, self._items)
+        self._ledger = Ledger(clock, outlets, self.items)
         self._share = Share(now.mono_ns) if len(sessions) > 1 else None
         self._queue = Queue(Anchor.of(now))
         self._numbered = numbered and len(sessions) > 1
@@ -106,7 +106,7 @@ class Line:
     ) -> None:
         for plan in party.session.plan.polls:
             key = f"{party.name}/{plan.name}"
-            self._items[key] = Item(key, party, plan, Breaker(key).connected())
+            self.items[key] = Item(key, party, plan, Breaker(key).connected())
             if plan.every_ns is not None:
                 phase_ns = phases.get((party.name, plan.name), plan.phase_ns or 0)
                 begun_ns = since.get((party.name, plan.name), now_mono_ns - 1) + 1
@@ -130,7 +130,7 @@ class Line:
     def clock_stepped(self, step: Step) -> None:
         """Go on by the clock as it is now; slots owed by the old one are missed, and no run of failures spans it."""
         for key, owed in self._queue.step(step).items():
-            self._ledger.failed(self._items[key], MISSED, owed)
+            self._ledger.failed(self.items[key], MISSED, owed)
         self._ledger.close()
 
     async def run(self) -> None:
@@ -157,7 +157,7 @@ class Line:
         """Connect and ask each poll once, in the order of the file and without a schedule; then leave."""
         self._begin()
         try:
-            for item in self._items.values():
+            for item in self.items.values():
                 if not item.party.ready and item.party.breaker.may_try(self._clock.now().mono_ns):
                     await self._meet(item.party)
                 await self._ask_once(item)
@@ -183,7 +183,7 @@ class Line:
     def _give_up_slots(self) -> None:
         """Account for what is due and will not be asked."""
         self.accounted_mono_ns = self._clock.now().mono_ns
-        for item in self._items.values():
+        for item in self.items.values():
             if item.plan.every_ns is not None:
                 owed = self._queue.pass_over(item.key, self.accounted_mono_ns)
                 if owed is not None:
@@ -250,7 +250,7 @@ class Line:
 
     async def _serve(self, turn: Turn) -> None:
         """Ask for one slot where its instrument is ready; account for it, and for those missed before it, where not."""
-        item = self._items[turn.poll]
+        item = self.items[turn.poll]
         if not item.party.ready:
             self._ledger.failed(item, item.party.cause, joined(turn.missed, turn.due_ns), item.party.cause_exchanges)
             return
@@ -279,7 +279,7 @@ class Line:
     async def _ask(self, item: Item, due_ns: int) -> None:
         """Ask a poll of a ready party, enter its outcome, and clean up behind it."""
         begun, scene = self._clock.now(), self._ledger.scene(item.party)
-        counts = item.party.counts
+        counts = item.counts
         counts.asked += 1
         counts.lateness_s = max(0, begun.utc_ns - due_ns) / NS
         counts.largest_lateness_s = max(counts.largest_lateness_s, counts.lateness_s)
@@ -454,7 +454,7 @@ class Line:
         self._ledger.judge(party, "connect", outcome)
         for plan in party.session.streams[:1]:
             now_ns = self._clock.now().utc_ns
-            self._ledger.failed(self._items[f"{party.name}/{plan.name}"], outcome, one_slot(now_ns))
+            self._ledger.failed(self.items[f"{party.name}/{plan.name}"], outcome, one_slot(now_ns))
 
     # ------------------------------------------------------------ talkers
 
@@ -465,7 +465,7 @@ class Line:
         if spoken is None or spoken.result is None:
             return
         plan, outcome = spoken.result
-        item = self._items[f"{party.name}/{plan.name}"]
+        item = self.items[f"{party.name}/{plan.name}"]
         self._wire.dirty = None  # its lines find back to each other by their endings
         if outcome.status is Status.OK:
             self._ledger.answered(item, outcome, None, spoken.exchanges)
