@@ -163,7 +163,8 @@ class Delivery:
         self._refused_for_now = asyncio.Event()
         self._settled: list[int] = []
         self._to_settle = asyncio.Event()
-        self._live_waits = False
+        self._live_waiting: deque[Record] = deque()
+        self._claims = 0
         self._fetching = False
         self._delivered_late: set[int] = set()
         self._refused_last: str | None = None  # retained topic that was refused, nothing taken since
@@ -221,20 +222,31 @@ class Delivery:
     # Records
 
     async def _live(self) -> None:
+        """Keep live records at hand; they are sent from here and, where there is no room, by acknowledgements."""
         while True:
             self._fetching = True
             records = await self._feed.live(PAGE)
             self._fetching = False
-            for record in records:
-                await self._room_for_live()
-                self._send(record, late=False)
+            self._live_waiting.extend(records)
+            self._send_live()
+            while len(self._live_waiting) >= PAGE:
+                self._room.clear()
+                await self._room.wait()
 
-    async def _room_for_live(self) -> None:
-        while self._again or len(self._flying) >= self._window:
-            self._live_waits = True
-            self._room.clear()
-            await self._room.wait()
-        self._live_waits = False
+    def _send_live(self) -> None:
+        """Send what waits, as far as there is room that nobody has claimed."""
+        while self._live_waiting and not self._claims and not self._again and self._has_room():
+            self._send(self._live_waiting.popleft(), late=False)
+
+    async def _room_first(self) -> None:
+        """Wait for room before live records get any: what they cite, and retained state, comes before them."""
+        self._claims += 1
+        try:
+            while self._again or not self._has_room():
+                self._room.clear()
+                await self._room.wait()
+        finally:
+            self._claims -= 1
 
     async def _tell_infos(self) -> None:
         """Say first what live observations may cite: information from before the connection stood."""
@@ -243,7 +255,7 @@ class Delivery:
             for record in records:
                 after = record.row
                 if record.row not in self._delivered_late:
-                    await self._room_for_live()
+                    await self._room_first()
                     self._send(record, late=True)
                     self._delivered_late.add(record.row)
 
@@ -260,13 +272,16 @@ class Delivery:
                 due_ns = max(due_ns, now_ns - BURST_NS) + NS // self._settings.late_per_s
                 if due_ns - now_ns > BURST_NS:
                     await self._clock.wait(due_ns)
-                while self._again or self._live_waits or self._late_flying >= share or not self._has_room():
+                while self._again or self._live_waits() or self._late_flying >= share or not self._has_room():
                     self._room.clear()
                     await self._room.wait()
                 self._send(record, late=True)
 
     def _has_room(self) -> bool:
         return len(self._flying) < self._window
+
+    def _live_waits(self) -> bool:
+        return bool(self._live_waiting) or self._claims > 0
 
     async def _clear_suspects(self) -> None:
         """Send what was under way when the last connection was lost, one at a time: one of them may be why.
@@ -324,8 +339,9 @@ class Delivery:
         left_out_ns = self._carried.hung_up.get(topic)
         if left_out_ns is not None and self._clock.now().mono_ns - left_out_ns < LEFT_OUT_NS:
             return
-        await self._room_for_live()
+        await self._room_first()
         self._fly(Flight(topic, payload or b"", True, False, None, self._clock.now().mono_ns, forgets=payload is None))
+        self._send_live()
 
     # In flight
 
@@ -362,6 +378,8 @@ class Delivery:
         else:
             self._refused_last = flight.topic if flight.record is None else None
             self._set_aside(flight, code)
+        if not self._publisher.lost.done():
+            self._send_live()
         self._room.set()
 
     def _taken(self, flight: Flight) -> None:
@@ -410,6 +428,7 @@ class Delivery:
                 await self._landed()
             if not self._again:
                 pause_ns = QUOTA_FIRST_NS
+                self._send_live()
                 self._room.set()
 
     # Watching
@@ -454,7 +473,8 @@ class Delivery:
         while True:
             sent = self._count
             await self._clock.wait(self._clock.now().mono_ns + QUIET_NS)
-            if self._count == sent and self._fetching and not self._flying and not self._again:
+            at_rest = self._fetching and not self._live_waiting and not self._flying and not self._again
+            if self._count == sent and at_rest:
                 return
 
 
