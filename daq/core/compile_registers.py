@@ -11,11 +11,11 @@ from decimal import Decimal
 
 from daq.core.assembly import Assembly, IdentityCheck, Path, Wanted, expansions, identity_check
 from daq.core.blocks import Block, Limits, Span, barrier, divided, packed
-from daq.core.driver import Register, RegisterChannel, RegisterDriver, Verify
+from daq.core.driver import Register, RegisterChannel, RegisterDriver, ScaleRegister, Verify
 from daq.core.modbus import COILS
 from daq.core.observation import Integrity, Kind, Reading, ReadingStatus
 from daq.core.plan import Answer, IdentifyPlan, InstrumentPlan, PollPlan, RegisterStep, VerifyPlan
-from daq.core.registers import WORDS, Layout, RegisterReader, decoded
+from daq.core.registers import WORDS, Factor, Layout, RegisterReader, Scaling, decoded
 from daq.core.settings import as_number, names_in, put_in
 
 FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
@@ -184,7 +184,7 @@ class RegisterCompiler:
         registers: list[tuple[Register, Path]] = []
         for channel, where in channels.values():
             registers.append((channel, where))
-            registers.extend((power, (*where, key)) for key, power in _powers(channel))
+            registers.extend((scaling, (*where, key)) for key, scaling in _scalings(channel))
         blocks = self._blocks(registers)
         self.blocks.extend(blocks)
         readers = {
@@ -268,15 +268,9 @@ class RegisterCompiler:
         self, name: str, channel: RegisterChannel, blocks: Sequence[Block], where: Path
     ) -> RegisterReader | None:
         layout = self._layout(channel, blocks)
-        powers = _powers(channel)
-        exponents = [self._layout(power, blocks) for _, power in powers]
-        if layout is None or None in exponents:
+        factors = self._factors(channel, blocks, where)
+        if layout is None or factors is None:
             return None
-        if len(powers) > 1:
-            self.work.wrong_driver((*where, "decimals_from"), "write either scale_from or decimals_from, not both.")
-        for key, power in powers:
-            if power.type not in WORDS:
-                self.work.wrong_driver((*where, key), "a power of ten is a number, such as int16.")
         if channel.kind == "number" and channel.type in {"string", "bits"} and not layout.coils:
             self.work.wrong_driver(
                 where, f"{channel.type} is no number. Write kind: {'word' if channel.type == 'string' else 'bits'}."
@@ -288,22 +282,38 @@ class RegisterCompiler:
             unit=channel.unit,
             kind=Kind(channel.kind),
             role=(override.role if override else None) or self.work.entry.role,
-            codes=self._codes(channel, layout, where),
+            codes=self._codes(channel.invalid, channel.special, layout, where),
             scale=self.work.scale(channel, where),
-            exponent=exponents[0] if exponents else None,
-            divides=channel.decimals_from is not None,
+            factors=factors,
             enum=channel.enum or {},
             plausible=self.work.plausible(channel, where),
         )
 
-    def _codes(self, channel: RegisterChannel, layout: Layout, where: Path) -> dict[int, ReadingStatus]:
+    def _factors(self, channel: RegisterChannel, blocks: Sequence[Block], where: Path) -> tuple[Factor, ...] | None:
+        """Return what a channel is scaled by; None where one of the registers is wrong, which is noted already."""
+        if channel.scale_from is not None and channel.decimals_from is not None:
+            self.work.wrong_driver((*where, "decimals_from"), "write either scale_from or decimals_from, not both.")
+        factors: list[Factor] = []
+        for key, register in _scalings(channel):
+            layout = self._layout(register, blocks)
+            if layout is None:
+                return None
+            if register.type not in WORDS:
+                self.work.wrong_driver((*where, key), "what a value is scaled by is a number, such as int16.")
+                return None
+            factors.append(Factor(layout, key, frozenset(self._codes(register.invalid, {}, layout, (*where, key)))))
+        return tuple(factors)
+
+    def _codes(
+        self, invalid: Sequence[str | int], special: Mapping[str, ReadingStatus], layout: Layout, where: Path
+    ) -> dict[int, ReadingStatus]:
         """Return raw contents that are no values, as unsigned numbers of the value's width."""
         width = layout.length if layout.coils else 8 * layout.length
         codes: dict[int, ReadingStatus] = {}
-        listed = [("invalid", text, ReadingStatus.INVALID) for text in channel.invalid]
-        for key, text, status in [*listed, *(("special", text, status) for text, status in channel.special.items())]:
+        listed = [("invalid", str(text), ReadingStatus.INVALID) for text in invalid]
+        for key, text, status in [*listed, *(("special", text, status) for text, status in special.items())]:
             try:
-                number = int(str(text), 0)
+                number = int(text, 0)
             except ValueError:
                 self.work.wrong_driver((*where, key), f"{text!r} is no raw content. Write it like 0x8000 or 32768.")
                 continue
@@ -365,10 +375,17 @@ def compile_registers(work: Assembly, driver: RegisterDriver, wire_gap_ns: int) 
     return RegisterCompiler(work, driver).instrument(wire_gap_ns)
 
 
-def _powers(channel: RegisterChannel) -> list[tuple[str, Register]]:
-    """Return (key, register) of the powers of ten that a channel is scaled by."""
-    written = (("scale_from", channel.scale_from), ("decimals_from", channel.decimals_from))
-    return [(key, register) for key, register in written if register is not None]
+def _scalings(channel: RegisterChannel) -> list[tuple[Scaling, ScaleRegister]]:
+    """Return (key, register) of what a channel is scaled by; what may round comes last."""
+    powers: list[tuple[Scaling, ScaleRegister | None]] = [
+        ("scale_from", channel.scale_from),
+        ("decimals_from", channel.decimals_from),
+    ]
+    return [
+        *((key, register) for key, register in powers if register is not None),
+        *(("times_from", register) for register in channel.times_from),
+        *(("divisor_from", register) for register in channel.divisor_from),
+    ]
 
 
 # What the plans call --------------------------------------------------------------------------------------------------

@@ -374,15 +374,46 @@ class Register(Model):
     length: int | None = Field(default=None, ge=1, le=125, description="Registers of a string.")
 
 
+RawContents = Annotated[
+    list[str | int], Field(description="Raw contents (hex or decimal) that mean not available.", default_factory=list)
+]
+
+
+class ScaleRegister(Register):
+    """A register that says how a value is scaled; where it holds no number, or one of `invalid`, the value is none."""
+
+    invalid: RawContents
+
+
+def one_or_several(value: object) -> object:
+    """Take one mapping for a list of one."""
+    return [value] if isinstance(value, dict) else value
+
+
+Factors = Annotated[
+    list[ScaleRegister], BeforeValidator(one_or_several, json_schema_input_type=ScaleRegister | list[ScaleRegister])
+]
+
+
 class RegisterChannel(Register, Channel):
     """A reading held in registers."""
 
-    scale_from: Register | None = Field(
+    scale_from: ScaleRegister | None = Field(
         default=None, description="Register that holds the decimal exponent: value times ten to its content."
     )
-    decimals_from: Register | None = Field(
+    decimals_from: ScaleRegister | None = Field(
         default=None,
         description="Register that holds how many decimals there are: value divided by ten to its content.",
+    )
+    times_from: Factors = Field(
+        default_factory=list,
+        description="Register, or several, whose content the value is multiplied by, such as the ratio of a current "
+        "transformer.",
+    )
+    divisor_from: Factors = Field(
+        default_factory=list,
+        description="Register, or several, whose content the value is divided by; a quotient without an end is rounded "
+        "to 20 digits.",
     )
     stride: int = Field(
         default=0,
@@ -390,9 +421,7 @@ class RegisterChannel(Register, Channel):
         le=65535,
         description="Registers from one repetition of for_each to the next; `at` is the first.",
     )
-    invalid: list[str | int] = Field(
-        default_factory=list, description="Raw contents (hex or decimal) that mean not available."
-    )
+    invalid: RawContents
     special: dict[str, ReadingStatus] = Field(
         default_factory=dict, description="Raw content (hex or decimal) -> status."
     )

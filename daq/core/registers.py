@@ -15,6 +15,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import Literal
 
 from daq.core.driver import RegisterType, WordOrder
 from daq.core.number import json_number
@@ -36,7 +37,12 @@ _ORDERS = {  # order -> (words from the last to the first, bytes of each word sw
 }
 
 EXACT = Context(prec=400)
-"""No product of a register and a factor has more digits: nothing is rounded."""
+"""No product of a register and its factors has more digits: nothing is rounded."""
+
+ROUNDED = Context(prec=120)
+"""More digits than any quotient of numbers in registers has that ends: what differs from it does not end."""
+
+ENDLESS = Context(prec=20)
 
 MAX_EXPONENT = 30
 """A register that scales by more powers of ten than this, up or down, holds no exponent."""
@@ -97,6 +103,46 @@ def decoded(content: bytes, kind: RegisterType) -> str | None:
     return str(int.from_bytes(content, "big", signed=kind.startswith("int")))
 
 
+Scaling = Literal["scale_from", "decimals_from", "times_from", "divisor_from"]
+"""What the content of a register does to a value: times ten to it, divided by ten to it, times it, divided by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A register that a value is scaled by.
+
+    Args:
+        codes: raw contents, as unsigned numbers, that mean not available.
+    """
+
+    layout: Layout
+    way: Scaling
+    codes: frozenset[int] = frozenset()
+
+    def scaled(self, number: Decimal, answers: Sequence[Answer]) -> Decimal | None:
+        """Return the number scaled; None where the register holds nothing that a value can be scaled by.
+
+        A factor of zero is one that was never set: whatever it were applied to would read zero.
+        """
+        content = self.layout.content(answers)
+        text = decoded(content, self.layout.type)
+        if text is None or int.from_bytes(content, "big") in self.codes:
+            return None
+        by = Decimal(text)
+        if self.way in ("scale_from", "decimals_from"):
+            whole = by == by.to_integral_value() and abs(by) <= MAX_EXPONENT
+            return EXACT.scaleb(number, int(by if self.way == "scale_from" else -by)) if whole else None
+        if by == 0:
+            return None
+        return EXACT.multiply(number, by) if self.way == "times_from" else quotient(number, by)
+
+
+def quotient(number: Decimal, by: Decimal) -> Decimal:
+    """Divide; a quotient that no decimal shows whole is rounded to 20 digits, more than a double holds."""
+    near = ROUNDED.divide(number, by)
+    return near if EXACT.multiply(near, by) == number else ENDLESS.divide(number, by)
+
+
 @dataclass(frozen=True, slots=True)
 class RegisterReader:
     """How one channel is read.
@@ -104,7 +150,7 @@ class RegisterReader:
     Args:
         codes: raw content as an unsigned number -> status (not available, over range).
         scale: exact factor; None where there is none.
-        exponent: where the power of ten stands that the value is to be multiplied by; divided by, if `divides`.
+        factors: registers that it is scaled by as well.
         enum: number -> meaning.
         plausible: [low, high] in the channel's unit, after scaling.
     """
@@ -116,8 +162,7 @@ class RegisterReader:
     role: str | None
     codes: Mapping[int, ReadingStatus] = field(default_factory=dict)
     scale: Decimal | None = None
-    exponent: Layout | None = None
-    divides: bool = False
+    factors: tuple[Factor, ...] = ()
     enum: Mapping[str, str] = field(default_factory=dict)
     plausible: tuple[Decimal, Decimal] | None = None
 
@@ -138,7 +183,7 @@ class RegisterReader:
         return self._number(text, answers)
 
     def _number(self, text: str, answers: Sequence[Answer]) -> Reading:
-        if self.scale is not None or self.exponent is not None:
+        if self.scale is not None or self.factors:
             scaled = self._scaled(Decimal(text), answers)
             if scaled is None:
                 unscaled = (None, text, self.unit, self.quantity, ReadingStatus.INVALID, (), self.kind, self.role)
@@ -150,15 +195,11 @@ class RegisterReader:
         return Reading(text, text, self.unit, self.quantity, ReadingStatus.OK, flags, self.kind, self.role)
 
     def _scaled(self, number: Decimal, answers: Sequence[Answer]) -> Decimal | None:
-        """Multiply; None where the exponent's register holds none."""
-        if self.scale is not None:
-            number = EXACT.multiply(number, self.scale)
-        if self.exponent is None:
-            return number
-        power = decoded(self.exponent.content(answers), self.exponent.type)
-        if power is None or not -MAX_EXPONENT <= Decimal(power) <= MAX_EXPONENT:
-            return None
-        return EXACT.scaleb(number, -int(Decimal(power)) if self.divides else int(Decimal(power)))
+        """Scale; None where a register that it is scaled by holds no number. Divisions come last: they may round."""
+        found: Decimal | None = number if self.scale is None else EXACT.multiply(number, self.scale)
+        for factor in self.factors:
+            found = None if found is None else factor.scaled(found, answers)
+        return found
 
 
 # Decimals -------------------------------------------------------------------------------------------------------------

@@ -107,6 +107,49 @@ def test_scale_and_exponent_and_codes_come_from_the_file():
     assert (absent["p"].status, absent["p"].text, absent["t"].value) == (ReadingStatus.INVALID, "0x8000", "-10.0")
 
 
+def scale_register(at, **more):
+    return {"at": at, "table": "holding", "type": "int16", **more}
+
+
+def test_ratios_of_transformers_stand_in_registers_too():
+    # two primaries to multiply by, two secondaries to divide by, as meters with both transformers have them
+    channels = {
+        "p": channel(
+            40001,
+            kind="int16",
+            times_from=[scale_register(40002), scale_register(40003)],
+            divisor_from=scale_register(40004, invalid=["0x8000"]),
+            decimals_from=scale_register(40005),
+        )
+    }
+    plan = compiled(register_driver(channels), {"p": "1 s"}, at=AT)
+    assert plan.polls[0].steps == (RegisterStep(3, 0, 5, 2 * 10**9),)
+    (read,) = plan.polls[0].readings([bytes.fromhex("FFF9 0190 000A 0005 0001")]).values()
+    assert read.value == "-560.0"  # -7 * 400 * 10 / 5 / 10
+    (none,) = plan.polls[0].readings([bytes.fromhex("FFF9 0190 000A 8000 0001")]).values()
+    assert (none.value, none.status) == (None, ReadingStatus.INVALID)
+
+
+@pytest.mark.parametrize(
+    ("more", "path", "words"),
+    [
+        ({"times_from": scale_register(40002, invalid=["n/a"])}, "times_from.invalid", "is no raw content"),
+        ({"times_from": scale_register(40002) | {"type": "bits"}}, "times_from", "is scaled by is a number"),
+        ({"divisor_from": scale_register(30002)}, "divisor_from", "names the table input"),
+        (
+            {"scale_from": scale_register(40002), "decimals_from": scale_register(40003)},
+            "decimals_from",
+            "either scale_from or decimals_from",
+        ),
+    ],
+)
+def test_scale_registers_that_cannot_be(more, path, words):
+    driver = register_driver({"x": channel(40001, **more)})
+    ((file, where, message),) = problems(driver, {"p": "1 s"}, at=AT)
+    assert (file, where) == ("driver", f"polls.p.channels.x.{path}")
+    assert words in message
+
+
 def test_repetitions_stand_a_stride_apart():
     driver = register_driver({}, polls={
         "p": {

@@ -11,7 +11,16 @@ from daq.core.blocks import Block, Limits, Span, barrier, divided, joined, packe
 from daq.core.modbus import payload_length
 from daq.core.observation import Flag, Kind, ReadingStatus
 from daq.core.plan import RegisterStep
-from daq.core.registers import Layout, RegisterReader, decoded, ordered, shortest_float32, shortest_float64
+from daq.core.registers import (
+    Factor,
+    Layout,
+    RegisterReader,
+    decoded,
+    ordered,
+    quotient,
+    shortest_float32,
+    shortest_float64,
+)
 
 
 def reader(kind="float32", order="ABCD", length=None, is_a=Kind.NUMBER, **more):
@@ -97,13 +106,69 @@ def test_scaling_is_decimal():
 
 
 def test_the_exponent_may_stand_in_a_register_of_its_own():
-    one = RegisterReader(
-        Layout(0, 0, 2, "int16"), "power.active", "W", Kind.NUMBER, None, exponent=Layout(1, 2, 2, "int16")
-    )
+    power = Factor(Layout(1, 2, 2, "int16"), "scale_from")
+    one = RegisterReader(Layout(0, 0, 2, "int16"), "power.active", "W", Kind.NUMBER, None, factors=(power,))
     assert one.read([bytes.fromhex("04D2"), bytes.fromhex("0000FFFE")]).value == "12.34"
     assert one.read([bytes.fromhex("04D2"), bytes.fromhex("00000003")]).value == "1234000"
     without = one.read([bytes.fromhex("04D2"), bytes.fromhex("00008000")])
     assert (without.status, without.value) == (ReadingStatus.INVALID, None)
+
+
+def scaled(way, kind, content, value="04D2", **more):
+    """Read 1234 in an int16, scaled by the content of another register."""
+    by = Factor(Layout(1, 0, len(bytes.fromhex(content)), kind), way, **more)
+    one = RegisterReader(Layout(0, 0, 2, "int16"), "power.active", "W", Kind.NUMBER, None, factors=(by,))
+    return one.read([bytes.fromhex(value), bytes.fromhex(content)])
+
+
+@pytest.mark.parametrize(
+    ("way", "kind", "content", "value"),
+    [
+        ("scale_from", "int16", "FFFE", "12.34"),
+        ("scale_from", "int16", "0002", "123400"),
+        ("decimals_from", "uint16", "0003", "1.234"),
+        ("decimals_from", "int16", "FFFF", "12340"),
+        ("times_from", "uint16", "0050", "98720"),  # a current transformer of 400:5
+        ("times_from", "int16", "FFFF", "-1234"),  # wired the other way round
+        ("times_from", "float32", "3DCCCCCD", "123.4"),
+        ("divisor_from", "uint16", "0064", "12.34"),
+        ("divisor_from", "int16", "FFF6", "-123.4"),
+        ("divisor_from", "uint16", "0008", "154.25"),
+        ("divisor_from", "uint16", "0003", "411.33333333333333333"),  # which no decimal shows whole
+    ],
+)
+def test_what_scales_may_stand_in_a_register_of_its_own(way, kind, content, value):
+    reading = scaled(way, kind, content)
+    assert (reading.value, reading.status) == (value, ReadingStatus.OK)
+
+
+@pytest.mark.parametrize(
+    ("way", "kind", "content", "codes"),
+    [
+        ("scale_from", "int16", "8000", {0x8000}),
+        ("scale_from", "uint16", "FFFF", ()),  # no power of ten of any instrument
+        ("scale_from", "float32", "3FC00000", ()),  # 1.5
+        ("decimals_from", "uint16", "0063", {0x63}),
+        ("times_from", "uint16", "FFFF", {0xFFFF}),
+        ("times_from", "uint16", "0000", ()),  # never set: all would read zero
+        ("times_from", "float32", "7FC00000", ()),
+        ("divisor_from", "int16", "8000", {0x8000}),
+        ("divisor_from", "uint16", "0000", ()),
+    ],
+)
+def test_without_what_scales_it_there_is_no_value(way, kind, content, codes):
+    reading = scaled(way, kind, content, codes=frozenset(codes))
+    assert (reading.value, reading.status, reading.text) == (None, ReadingStatus.INVALID, "1234")
+
+
+@given(number=st.integers(-(2**63), 2**63), by=st.integers(1, 2**64))
+def test_a_quotient_is_exact_or_right_to_twenty_digits(number, by):
+    found, exact = Fraction(quotient(Decimal(number), Decimal(by))), Fraction(number, by)
+    rest = exact.denominator
+    for prime in (2, 5):  # a decimal ends when nothing else divides it
+        while rest % prime == 0:
+            rest //= prime
+    assert found == exact if rest == 1 else abs(found - exact) <= abs(exact) * Fraction(1, 10**19)
 
 
 def test_a_range_flags_and_never_clamps():
