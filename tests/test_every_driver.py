@@ -28,6 +28,7 @@ from daq.core.wiring import wirings
 from daq.demo.bench import placed
 from daq.line import Outlets
 from daq.load import load_bench, load_driver
+from daq.workshop.findings import examined
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "drivers").rglob("*.yaml"))
@@ -95,6 +96,10 @@ def test_its_first_line_names_the_schema_for_editors(path):
 def test_its_examples_come_out_as_they_say(driver):
     assert driver.examples
     assert run_examples(driver) == []
+
+
+def test_the_workshop_finds_nothing_wrong_with_it(path):
+    assert examined(path).problems == []
 
 
 def test_every_channel_has_an_example_that_gives_it(driver):

@@ -138,7 +138,7 @@ def _foreign(driver: TextDriver, dialogues: Sequence[_Dialogue]) -> dict[str, li
 def _takes(driver: TextDriver, one: _Dialogue, other: _Dialogue) -> bool:
     """Whether a step of one poll would take a reply to another question of the other."""
     asked = [step.ask for step in replies(one.plan)]
-    apart = one.plan.mode != other.plan.mode
+    apart = driver.polls[one.plan.source].mode != driver.polls[other.plan.source].mode
     return any(
         (apart or ask != step.ask) and _misread(driver, one, place, reply) is not None
         for place, ask in enumerate(asked)
