@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from daq.core.address import host_and_port
-from daq.core.driver import Model, Name, Scalar, whole_number
+from daq.core.driver_parts import Model, Name, Scalar, whole_number
 from daq.core.line_settings import line_settings
 from daq.core.quantity import Duration, Size, duration_ns
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 
-from daq.core.driver import Scalar, Setting
+from daq.core.driver_parts import Scalar, Setting
 from daq.core.errors import nearest
 from daq.core.quantity import in_unit, refuse_comma, short
 

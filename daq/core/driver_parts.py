@@ -1,0 +1,152 @@
+"""The parts of driver files that both languages share: names, values, times, how bytes travel, what can be set.
+
+YAML -> [driver_parts] -> driver (TextDriver, RegisterDriver); bench takes names and values from here too
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from daq.core.quantity import Duration
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+def one_value(value: object) -> object:
+    """Refuse a list or a mapping where one value belongs; the union of scalars would say so four times."""
+    if isinstance(value, (dict, list)):
+        raise ValueError("one value belongs here: a number, a word or a text.")  # noqa: TRY004 pydantic reports ValueError
+    return value
+
+
+Scalar = Annotated[str | int | float | bool, BeforeValidator(one_value)]
+
+
+TAKEN = frozenset({"values", "items", "keys", "get", "copy", "pop", "update"})
+"""Names of a dict's own methods: in Jinja templates of subscribers a channel of that name cannot be reached."""
+
+
+def channel_name(name: str) -> str:
+    """Check the name of a channel; {n} of for_each may be part of it."""
+    if name in TAKEN:
+        raise ValueError(f"{name!r} cannot be reached in subscribers' templates. Take another, such as '{name}_1'.")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", re.sub(r"\{\w+\}", "0", name)):
+        raise ValueError(
+            f"{name!r} is not a name of a channel. It has a-z, 0-9, _, - and {{n}} of for_each, and begins with a "
+            "letter or digit."
+        )
+    return name
+
+
+ChannelName = Annotated[
+    str, AfterValidator(channel_name), WithJsonSchema({"type": "string", "pattern": r"^[a-z0-9{][a-zA-Z0-9_{}-]*$"})
+]
+
+
+class Model(BaseModel):
+    """A part of a file: keys that are not known are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, coerce_numbers_to_str=True)
+
+
+def whole_number(value: object) -> object:
+    """Refuse true where 1 is meant: a Literal takes them for one."""
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is not possible here. Write 1.")  # noqa: TRY004 pydantic reports ValueError
+    return value
+
+
+def known_order(value: object) -> object:
+    """Check when a zero is measured; the union of its types would complain twice."""
+    if value not in (True, False, "before", "after"):
+        raise ValueError(f"{value!r} is not one of false, true, before, after.")
+    return value
+
+
+Autozero = Annotated[bool | Literal["before", "after"], BeforeValidator(known_order)]
+
+
+class Triggered(Model):
+    """The instrument measures when asked, over a known aperture, before it answers."""
+
+    model: Literal["triggered"] = Field(description="The instrument measures on the question and then answers.")
+    aperture: str = Field(
+        description="Integration time of the signal: a duration, or settings and line_frequency joined by * and /, "
+        "such as 'nplc / line_frequency'."
+    )
+    autozero: Autozero = Field(
+        default=False,
+        description="Whether as long again is spent on a zero reading: false, before or after the signal, or true "
+        "where the order is not known (the bound then holds both).",
+    )
+    delay: Duration = Field(default=0, description="Known delay between the question and the start of integration.")
+
+
+class Filtered(Model):
+    """The instrument answers with the output of a filter over the recent past."""
+
+    model: Literal["filtered"] = Field(description="The answer is a filter's output.")
+    window: str = Field(description="How far back the filter reaches: a duration or an expression of settings.")
+
+
+class Latest(Model):
+    """The instrument answers with its newest finished measurement."""
+
+    model: Literal["latest"] = Field(description="The answer is the newest finished measurement.")
+    period: str = Field(description="Longest age of that measurement: a duration or an expression of settings.")
+
+
+class Arrival(Model):
+    """The instrument speaks by itself; the line's arrival dates the reading."""
+
+    model: Literal["arrival"] = Field(description="The reading is dated by the arrival of its first byte.")
+    latency: str = Field(description="Longest time from sampling to the first byte sent.")
+
+
+TimeModel = Annotated[Triggered | Filtered | Latest | Arrival, Field(discriminator="model")]
+
+
+class Link(Model):
+    """How bytes travel to and from this model."""
+
+    eol: str = Field(default="\n", description="Ending of every reply (text only).")
+    ask_eol: str | None = Field(default=None, description="Ending of every question, where it differs from eol.")
+    max_latency: Duration = Field(
+        default=2_000_000_000,
+        description="Longest time from a question to the end of its answer, measuring time included; the time-out, "
+        "and how long a wire is kept quiet before it counts as clean.",
+    )
+    gap: Duration = Field(default=0, description="Shortest pause between an answer and the next question.")
+    line: str | None = Field(default=None, description="Serial settings as delivered, such as 9600/8n1.")
+    banner: bool = Field(default=False, description="True where the instrument greets on connect; it is read away.")
+
+
+class OverSerial(Model):
+    """What differs on a serial line, or behind a serial-device server, from LAN, USB and GPIB."""
+
+    eol: str | None = Field(default=None, description="Ending of every reply there, where it differs from link.eol.")
+    ask_eol: str | None = Field(default=None, description="Ending of every question there, where it differs.")
+    setup: list[str] = Field(
+        default_factory=list, description="Commands before those of setup, such as the one that takes remote control."
+    )
+    teardown: list[str] = Field(default_factory=list, description="Commands behind those of teardown.")
+
+
+class Setting(Model):
+    """One thing that can be set, and read back."""
+
+    unit: str | None = Field(default=None, description="UCUM unit in which the instrument wants the number.")
+    default: Scalar | None = Field(default=None, description="Used where the bench file gives none.")
+    one_of: list[Scalar] | None = Field(default=None, description="The only values that are allowed.")
+    words: list[str] = Field(default_factory=list, description="Words allowed in place of a number, such as auto.")
+    min: Scalar | None = Field(default=None, description="Smallest number allowed, in unit.")
+    max: Scalar | None = Field(default=None, description="Largest number allowed, in unit.")
+    set: str | None = Field(default=None, description="Command that sets it; {name} is replaced by the value.")
+    set_word: dict[str, str] = Field(
+        default_factory=dict, description="Word -> command that sets it, where it is another one: auto: 'RANG:AUTO ON'."
+    )
+    get: str | None = Field(default=None, description="Question that reads it back.")
+    reply: str | None = Field(default=None, description="Template of the answer to get, with one field {value:...}.")
