@@ -14,6 +14,7 @@ import asyncio
 import ctypes
 import os
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -212,4 +213,13 @@ def parse_tracking(line: str) -> ClockState | None:
 
 def boot_id() -> str:
     """Return the first six hex digits of this boot's id; monotonic times of one boot id may be compared."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:6]
+    return boot_uuid()[:6]
+
+
+def boot_uuid() -> str:
+    """Return what names this boot of the machine.
+
+    A service manager that hides the kernel's own word (systemd's ProcSubset=pid) hands it over in BENCH_DAQ_BOOT.
+    """
+    told = os.environ.get("BENCH_DAQ_BOOT")
+    return str(uuid.UUID(told or Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()))

@@ -125,7 +125,8 @@ class Station:
         self._loading: Aside[Loaded] = Aside("load[bench]", discard=lambda _: None)
         self._sink_task: asyncio.Task[None] | None = None
         self._retained: dict[str, bytes] = {}
-        self._stuck_before: list[str] = []
+        self.stuck: list[str] = []
+        """Lines, and the journal, far past their own deadline; the watchdog is not fed meanwhile."""
         self._tasks: asyncio.TaskGroup
         self._background: set[asyncio.Task[None]] = set()
         limits = loaded.bench.journal
@@ -161,6 +162,7 @@ class Station:
             await stack.enter_async_context(Control(state.socket_path(self._folder), Answers(self).verbs))
             async with asyncio.TaskGroup() as self._tasks:
                 self._spawn("clock[discipline]", self.discipline.follow(self.clock))
+                self._expose(stack)
                 self._start_sink(sink)
                 for words in self.loaded.overfull:
                     log.warning("%s", words)
@@ -187,6 +189,15 @@ class Station:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+    def _expose(self, stack: AsyncExitStack) -> None:
+        """Let Prometheus read, where the bench file says so."""
+        if self.loaded.bench.metrics is not None:
+            from daq.metrics import Exposition, Figures  # noqa: PLC0415  a tenth of a second that most benches save
+
+            exposition = Exposition(self.loaded.bench.metrics, Figures(self))
+            exposition.start()
+            stack.callback(exposition.stop)
 
     async def _wind_down(self) -> None:
         """End lines, then sinks, each within its share of STOP_NS; past it they are left hard."""
@@ -376,8 +387,8 @@ class Station:
             self._look_at_clock()
             self._tell_station()
             stuck = self._stuck()
-            if stuck != self._stuck_before:
-                self._stuck_before = stuck
+            if stuck != self.stuck:
+                self.stuck = stuck
                 if stuck:
                     log.error("no progress: %s; the watchdog is not fed", ", ".join(stuck))
             if not stuck:
@@ -420,6 +431,7 @@ def _refuse_what_needs_a_restart(old: Loaded, new: Loaded) -> None:
         ("station.site", old.bench.station.site, new.bench.station.site),
         ("station.name", old.bench.station.name, new.bench.station.name),
         ("journal", old.bench.journal, new.bench.journal),
+        ("metrics", old.bench.metrics, new.bench.metrics),
         ("mqtt", old.bench.mqtt is None, new.bench.mqtt is None),
         ("mqtt.prefix", old.bench.mqtt and old.bench.mqtt.prefix, new.bench.mqtt and new.bench.mqtt.prefix),
     ):

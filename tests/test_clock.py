@@ -18,6 +18,7 @@ from daq.clock import (
     Discipline,
     SystemClock,
     boot_id,
+    boot_uuid,
     chrony_state,
     judge_timex,
     kernel_state,
@@ -138,6 +139,11 @@ def test_an_anchor_is_the_middle_of_the_tightest_bracket(monkeypatch):
     stamp = SystemClock().anchor()
     monkeypatch.undo()
     assert (stamp.mono_ns, stamp.utc_ns) == (1050, 5)
+
+
+def test_a_service_manager_may_say_which_boot_it_is(monkeypatch):
+    monkeypatch.setenv("BENCH_DAQ_BOOT", "0123456789abcdef0123456789abcdef")  # systemd's %b; the kernel's has hyphens
+    assert boot_uuid() == "01234567-89ab-cdef-0123-456789abcdef"
 
 
 def test_the_boot_id_is_six_hex_digits_and_stays():

@@ -349,6 +349,11 @@ class Bench(Model):
     station: StationName = Field(description="Where this is.")
     mqtt: Mqtt | None = Field(default=None, description="The broker; left out, nothing is published.")
     journal: JournalLimits = Field(default_factory=JournalLimits, description="How much is kept on disk, and how long.")
+    metrics: HostPort | None = Field(
+        default=None,
+        description="host:port where Prometheus reads how the station fares, such as 127.0.0.1:9464; left out, nothing "
+        "listens. A host other than this computer shows it to the network.",
+    )
     wires: dict[Name, WireFile] = Field(default_factory=dict, description="Lines that several instruments share.")
     instruments: Annotated[dict[TopicName, InstrumentFile], Field(min_length=1)] = Field(
         description="The boxes, by name."

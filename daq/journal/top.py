@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from daq.clock import boot_uuid
+
 LINE = 512
 """Bytes; a line is written over the one before, and less than a page is there whole or not at all after a kill."""
 
@@ -38,7 +40,7 @@ class Top:
         self._descriptor: int | None = None
         self._noted: tuple[str, int] | None = None
         self._inode = 0
-        self._boot = _boot()
+        self._boot = boot_uuid()
 
     def doubt(self, epoch: str, next_row: int) -> str | None:
         """Say why numbers beyond those in the file may have been used; None where that is excluded.
@@ -110,11 +112,6 @@ def _noted(path: Path) -> dict[str, Any] | None:
         return None
     whole = isinstance(noted, dict) and all(isinstance(noted.get(key), kind) for key, kind in NOTED.items())
     return noted if whole else None
-
-
-def _boot() -> str:
-    """Return what names this boot of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
 
 
 def _sync_folder(folder: Path) -> None:
