@@ -34,6 +34,7 @@ LOG_EVERY_NS = 60 * NS
 
 STOPPED = Outcome(Status.SKIPPED, "the station stopped")
 NOT_YET = Outcome(Status.DISCONNECTED, "not connected yet")
+AWAY = Outcome(Status.SKIPPED, "nobody kept an answer: the station was not running, or ended in the middle")
 
 
 def nothing_holds() -> str | None:

@@ -33,7 +33,7 @@ from daq.core.observation import NS, Exchange, Status
 from daq.core.outcome import judged
 from daq.core.plan import PollPlan
 from daq.core.schedule import Anchor, Grid, Queue, Step, Turn
-from daq.ledger import NOT_YET, STOPPED, Item, Ledger, Outlets, Party, because_of, heard, inside, joined, party
+from daq.ledger import AWAY, NOT_YET, STOPPED, Item, Ledger, Outlets, Party, because_of, heard, inside, joined, party
 from daq.openwire import SHORT_QUIET_NS, OpenWire, Spoken, Tap
 from daq.session import Outcome, Session, failure
 from daq.transports import Transport
@@ -58,7 +58,7 @@ class Line:
         name: of the wire; names the task, `line[name]`.
         sessions: at least one; a talker has the wire for itself.
         phases: (instrument, poll) -> phase of its slots, ns; else the bench file's, else 0.
-        since: (instrument, poll) -> until when another line has accounted for its slots; else they begin now.
+        since: (instrument, poll) -> until when its slots are accounted for, mono ns; else they begin now.
         byte_ns: how long a byte takes on a serial line, 0 on a socket.
         numbered: every answer carries the number of its question (Modbus TCP).
     """
@@ -77,8 +77,8 @@ class Line:
         numbered: bool = False,
     ) -> None:
         now = clock.now()
-        self.accounted_mono_ns = now.mono_ns
-        """Until when every slot is accounted for, once `run` has returned."""
+        self.accounted_mono_ns = now.mono_ns - 1
+        """Until when every slot is accounted for: since it was made as `run` begins, and once `run` has returned."""
         self.name = name
         self.parties = {session.plan.name: party(session, now, byte_ns) for session in sessions}
         self.items: dict[str, Item] = {}
@@ -136,13 +136,14 @@ class Line:
     async def run(self) -> None:
         """Serve the wire until `stop`. May be entered again after it has raised: all instruments connect anew."""
         self._begin()
+        self._give_up_slots(AWAY, self.accounted_mono_ns)
         try:
             while not self._stopping.is_set():
                 await self._next()
-            self._give_up_slots()
+            self._give_up_slots(STOPPED, self._clock.now().mono_ns)
             await self._tear_down()
         except asyncio.CancelledError:  # it did not stop in time, as with an instrument that hangs
-            self._give_up_slots()
+            self._give_up_slots(STOPPED, self._clock.now().mono_ns)
             raise
         finally:
             await self._wire.close()
@@ -180,14 +181,14 @@ class Line:
             each.connected, each.suspect = False, not self._wire.reopen_heals
             self._ledger.describe(each)
 
-    def _give_up_slots(self) -> None:
-        """Account for what is due and will not be asked."""
-        self.accounted_mono_ns = self._clock.now().mono_ns
+    def _give_up_slots(self, why: Outcome, until_mono_ns: int) -> None:
+        """Account for what was due by then and will not be asked."""
+        self.accounted_mono_ns = until_mono_ns
         for item in self.items.values():
             if item.plan.every_ns is not None:
-                owed = self._queue.pass_over(item.key, self.accounted_mono_ns)
+                owed = self._queue.pass_over(item.key, until_mono_ns)
                 if owed is not None:
-                    self._ledger.failed(item, STOPPED, owed)
+                    self._ledger.failed(item, why, owed)
         self._ledger.close()
 
     async def _tear_down(self) -> None:

@@ -51,6 +51,9 @@ log = logging.getLogger(__name__)
 STOP_NS = 9 * NS
 """From the signal to the last close; the service manager kills at 15 s."""
 
+LOOK_BACK_NS = 2 * NS
+"""For finding where each poll left off when the station ended."""
+
 LINES_STOP_NS = 3 * NS
 """For the exchange in flight and the teardown; a line that takes longer is cancelled."""
 
@@ -167,8 +170,9 @@ class Station:
                 for words in self.loaded.overfull:
                     log.warning("%s", words)
                 self.phases = build.phases_of(self.loaded)
+                since = await self._left_off()
                 for planned in build.planned(self.loaded, self.phases).values():
-                    self._start_line(self.loaded, self.phases, planned, {})
+                    self._start_line(self.loaded, self.phases, planned, since)
                 self._spawn("station[tick]", self._tick())
                 self._notifier.ready(f"{len(self.loaded.plans)} instruments on {len(self.lines)} wires")
                 log.info("%s runs: %d instruments on %d wires", self.name, len(self.loaded.plans), len(self.lines))
@@ -212,6 +216,25 @@ class Station:
             log.error("the disk did not take the last commit within %d s", JOURNAL_STOP_NS // NS)
 
     # ------------------------------------------------------------ lines
+
+    async def _left_off(self) -> build.Phases:
+        """Return until when the slots of each poll are accounted for (mono ns): as the journal left them.
+
+        What came due while the station was away, or was asked and not kept when it was killed, is told by the lines.
+        Half a period is added: the two clocks are read anew, and the last slot itself is not to come twice.
+        """
+        polls = {(name, poll.name): poll for name, plan in self.loaded.plans.items() for poll in plan.polls}
+        periods_ns = {key: poll.every_ns for key, poll in polls.items() if poll.every_ns is not None}
+        last_ns: dict[str, int] = {}
+        with contextlib.suppress(TimeoutError):  # no disk may keep a line from its start
+            async with asyncio.timeout(2 * LOOK_BACK_NS / NS):
+                last_ns = await self.journal.last_slots({f"{name}/{poll}" for name, poll in periods_ns}, LOOK_BACK_NS)
+        now, since = self.clock.now(), {}
+        for (name, poll), every_ns in periods_ns.items():
+            if (slot_ns := last_ns.get(f"{name}/{poll}")) is not None:
+                away_ns = now.utc_ns - slot_ns - every_ns // 2
+                since[name, poll] = now.mono_ns - max(away_ns, 0)
+        return since
 
     def _start_line(self, loaded: Loaded, phases: build.Phases, planned: build.Planned, since: build.Phases) -> None:
         """Make a line and let it run; `since`: until when the slots of its polls are accounted for already."""

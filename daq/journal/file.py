@@ -25,7 +25,7 @@ from daq.core.errors import ConfigError
 from daq.core.message import Event
 from daq.core.numbering import Announce, Gap, Numbers, RowSet, Span, epoch_name, numbered
 from daq.core.record import Entry, Record
-from daq.journal.reading import Page, describe, export_page
+from daq.journal.reading import Page, describe, export_page, last_slots
 from daq.journal.schema import (
     BY_INFO,
     INFO,
@@ -437,6 +437,10 @@ class JournalFile:
     ) -> Page:
         """Return one page of records, see `export_page`."""
         return export_page(self._db, since_ns, until_ns, streams, after, limit)
+
+    def last_slots(self, polls: Iterable[str], until_mono_ns: int) -> dict[str, int]:
+        """Return the last slots that the file speaks for, see `last_slots`."""
+        return last_slots(self._db, polls, until_mono_ns)
 
     def info(self) -> dict[str, object]:
         """Return what the file holds, see `describe`."""

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar, cast
@@ -181,6 +182,11 @@ class Journal:
     ) -> Page:
         """Return one page of records, see daq.journal.reading.export_page."""
         return await self._ask(lambda: self._file.export(since_ns, until_ns, streams, after, limit))
+
+    async def last_slots(self, polls: Iterable[str], within_ns: int) -> dict[str, int]:
+        """Return the last slot, UTC ns, that the file speaks for, of each poll found in that time; see `reading`."""
+        until_mono_ns = time.monotonic_ns() + within_ns
+        return await self._ask(lambda: self._scribe.last_slots(polls, until_mono_ns))
 
     async def info(self) -> dict[str, object]:
         """Return what the file holds, see daq.journal.reading.describe."""

@@ -6,9 +6,12 @@ running: control -> Journal.export -> its thread -> export_page          idle: c
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -60,6 +63,31 @@ def export_page(
     records.extend(map(record_of, rows))
     last = (rows[-1][5], rows[-1][0]) if len(rows) == limit else None
     return Page([record for record in records if _wanted(record, streams)], last)
+
+
+def last_slots(db: sqlite3.Connection, polls: Iterable[str], until_mono_ns: int) -> dict[str, int]:
+    """Return the last slot, UTC ns, that the journal speaks for, of each poll that it knows.
+
+    Args:
+        db: the file.
+        polls: `instrument/poll`; what sends unasked has no slots and is not found.
+        until_mono_ns: when to stop looking back, which costs nothing for polls that were told of lately.
+    """
+    asked = set(polls)
+    names = {number: name for number, name in db.execute("SELECT id, name FROM stream") if name in asked}
+    wanted, found = set(names.values()), dict[str, int]()
+    for row, stream in db.execute("SELECT row, stream FROM record ORDER BY row DESC"):
+        if not wanted or time.monotonic_ns() > until_mono_ns:
+            break
+        name = names.get(stream, "")
+        if name in wanted:
+            wanted.remove(name)
+            (payload,) = db.execute("SELECT payload FROM record WHERE row = ?", (row,)).fetchone()
+            told = json.loads(payload)
+            slot = told.get("slots", {}).get("last", told["due"])
+            if slot is not None:
+                found[name] = round(datetime.fromisoformat(slot).timestamp() * 10**6) * 1000
+    return found
 
 
 def _in_force(db: sqlite3.Connection, t_ns: int) -> list[Record]:

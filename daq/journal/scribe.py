@@ -330,6 +330,10 @@ class Scribe:
         """Return how many records up to a row a sink has not done."""
         return self._file.done[sink].missing(0, upto)
 
+    def last_slots(self, polls: Iterable[str], until_mono_ns: int) -> dict[str, int]:
+        """Return the last slots that the file speaks for; none where the disk cannot be read."""
+        return self._read(lambda: self._file.last_slots(polls, until_mono_ns), {})
+
     def _read(self, read: Callable[[], T], nothing: T) -> T:
         try:
             return read()

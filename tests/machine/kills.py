@@ -1,0 +1,61 @@
+"""The daemon is killed, again and again, at instants that dice give: in its start, in its work, in its stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+from daq.core.record import Record
+from tests.machine.account import number_of
+from tests.machine.scene import Scene
+from tests.system.house import eventually, living
+
+LATEST_S = 2.5
+"""After its start; what is later than a second or so finds it at work."""
+
+IN_ITS_STOP = 0.15
+"""The share of kills that find it ending."""
+
+
+def kills(count: int) -> Callable[[Scene], None]:
+    """Make the scenario of so many kills."""
+
+    def killed_at_any_instant(scene: Scene) -> None:
+        scene.times = count
+        before: dict[tuple[str, str, int], bytes] = {}
+        for _ in range(count):
+            _live_a_while(scene)
+            before = _still_there(scene, before)
+            scene.house.daemon.start()
+        mark = scene.house.ear.mark()
+        with scene.timed():
+            for name in scene.names():
+                scene.house.ear.next(name, mark, status="ok")
+
+    return killed_at_any_instant
+
+
+def _live_a_while(scene: Scene) -> None:
+    """Let it run for as long as the dice say, then kill it; its children end with it."""
+    daemon, rng = scene.house.daemon, scene.rng
+    time.sleep(rng.uniform(0, LATEST_S))
+    if rng.random() < IN_ITS_STOP:
+        daemon.send(signal.SIGTERM)
+        time.sleep(rng.uniform(0, 0.3))
+    family = daemon.family()
+    daemon.send(signal.SIGKILL)
+    daemon.ended()
+    eventually(lambda: not living(family), "the end of its children")
+
+
+def _still_there(scene: Scene, before: dict[tuple[str, str, int], bytes]) -> dict[tuple[str, str, int], bytes]:
+    """What was in the journal after the kill before, and what was heard since, is in it now, byte for byte."""
+    kept: list[Record] = scene.kept()
+    now = {(record.epoch, record.stream, record.seq): record.payload for record in kept}
+    gone = [number for number, payload in before.items() if now.get(number) != payload]
+    assert not gone, f"committed and gone: {gone[:5]}"
+    heard = {number_of(heard.payload): heard.payload for heard in scene.house.ear.obs()}
+    gone = [number for number, payload in heard.items() if now.get(number) != payload]
+    assert not gone, f"heard and gone: {gone[:5]}"
+    return now

@@ -1,0 +1,150 @@
+"""One scenario: a house that runs, something that happens to it, and the account of it at the end.
+
+A scenario is a function of a Scene and dice; it asserts what it alone can know and gives its longest stop or recovery
+in seconds. That no value was wrong, nothing lost and every slot spoken for is looked at behind each of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from daq.core.record import Record
+from daq.journal import open_idle
+from tests.machine.account import Account, compare
+from tests.system.house import House, eventually, house
+
+SMALL = ("dmm1", "pressure1", "meter3")
+"""Three wires of three kinds, where it is not about the wires."""
+
+SERVICE_LIMIT_S = 15.0
+"""The service manager kills a station that has not ended so long after its signal (TimeoutStopSec of the unit)."""
+
+TRUE_WITHIN_S = 5.0
+"""What `daq status` and the retained status say may be so old."""
+
+
+@dataclass
+class Row:
+    """What became of one event, over all its times."""
+
+    event: str
+    times: int = 0
+    wrong: int = 0
+    lost: int = 0
+    unaccounted: int = 0
+    duplicates: int = 0
+    longest_s: float = 0.0
+    told: list[str] = field(default_factory=list)
+
+    def add(self, other: Row) -> None:
+        for what in ("times", "wrong", "lost", "unaccounted", "duplicates"):
+            setattr(self, what, getattr(self, what) + getattr(other, what))
+        self.longest_s = max(self.longest_s, other.longest_s)
+        self.told += other.told
+
+    @property
+    def kept(self) -> bool:
+        return not (self.wrong or self.lost or self.unaccounted or self.told)
+
+
+@dataclass
+class Scene:
+    """A house, and what a scenario says of its own end."""
+
+    house: House
+    rng: random.Random
+    times: int = 1
+    aside: set[str] = field(default_factory=set)
+    all_heard: bool = True
+    longest_s: float = 0.0
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        """Note how long this took, if it took longest."""
+        begun = time.monotonic()
+        yield
+        self.longest_s = max(self.longest_s, time.monotonic() - begun)
+
+    # ------------------------------------------------------------ asking the daemon
+
+    def status(self) -> dict[str, Any]:
+        return self.house.daemon.ask(do="status")[0]
+
+    def good(self) -> dict[str, int]:
+        return {name: each["good"] for name, each in self.status()["instruments"].items()}
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(json.loads(self.house.daemon.bench.read_text())["instruments"])
+
+    def goes_on(self, names: Sequence[str] = (), count: int = 3) -> None:
+        """Wait until each instrument has given so many values more."""
+        before = self.good()
+        wanted = names or tuple(before)
+
+        def more() -> bool:
+            now = self.good()
+            return all(now[name] >= before[name] + count for name in wanted)
+
+        eventually(more, f"{count} more values of {wanted}")
+
+    def truth(self, question: Callable[[dict[str, Any]], Any], what: str) -> Any:
+        """Wait until `daq status` says it; it may take TRUE_WITHIN_S, and what the machine is late by."""
+        with self.timed():
+            return eventually(lambda: question(self.status()), f"`daq status` saying {what}")
+
+    def drained(self) -> None:
+        """Wait until all that is kept has been delivered."""
+        eventually(lambda: not self.status()["sinks"]["mqtt"]["backlog"], "the end of the backlog")
+
+    # ------------------------------------------------------------ at the end
+
+    def kept(self) -> list[Record]:
+        """The journal's records as they lie on disk, in the order of their rows; the daemon does not run."""
+        with open_idle(self.house.daemon.state / "journal.db") as idle:
+            return sorted(idle.export(limit=10**7).records, key=lambda record: record.row)
+
+    def account(self, *, all_heard: bool = True) -> Account:
+        heard = [heard.payload for heard in self.house.ear.obs()]
+        intervals = self.house.intervals()
+        return compare(self.kept(), heard, intervals, all_heard=all_heard, aside=self.aside)
+
+    def settle(self, event: str) -> Row:
+        """End the daemon in peace, and look at everything."""
+        daemon, ear = self.house.daemon, self.house.ear
+        if daemon.process is not None:
+            self.drained()
+            assert daemon.stop() == 0
+        known = {record.payload for record in self.kept() if record.kind == "obs"}
+        if self.all_heard:
+            ear.until(lambda: known <= {heard.payload for heard in ear.obs()}, "all that was kept")
+        account = self.account(all_heard=self.all_heard)
+        audit = self.house.audit()
+        return Row(
+            event,
+            self.times,
+            audit.wrong + audit.outside + account.reused,
+            account.lost,
+            account.unaccounted,
+            account.duplicates,
+            self.longest_s,
+            [*audit.told, *account.told],
+        )
+
+
+Scenario = Callable[[Scene], None]
+
+
+def play(scenario: Scenario, seed: int, only: tuple[str, ...] = SMALL, environ: Mapping[str, str] | None = None) -> Row:
+    """Let it happen to a house of its own; return what became of it. Raises AssertionError where it went wrong."""
+    with house() as built:
+        built.daemon.environ = dict(environ or {})
+        built.start(only=only)
+        scene = Scene(built, random.Random(seed))
+        scenario(scene)
+        return scene.settle(scenario.__name__.replace("_", " "))
