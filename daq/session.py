@@ -233,8 +233,12 @@ class Session:
         step, second = self.plan.barrier, self.plan.second_barrier
         if isinstance(step, TextStep) and isinstance(second, TextStep) and owes(step.ask) and not owes(second.ask):
             step = second
-        if step is not None:
+        if step is None:
+            return
+        try:
             yield from self._one(step, tolerant=True)
+        except RefusedBlock:
+            return  # some devices give no part of a value; nothing else is owed, so this refusal answers this question
 
     def teardown(self) -> Dialogue[None]:
         """Tell what the driver wants told before leaving; nothing with configure: never. Raises LinkError."""
@@ -415,15 +419,19 @@ class Session:
         for _ in range(MOST_DISCARDED):
             try:
                 content = judge(replied.data)
+            except RefusedBlock:
                 if not (tolerant and replied.owed):
-                    return content, replied
-                replied = yield from _owed(Again(cut), what, step, replied.owed)
-                continue
+                    raise
             except (ForeignReply, UnreadableReply) as error:
                 earlier = self.framing == "tcp" and isinstance(error, ForeignReply) and replied.data[:2] != request[:2]
                 if not (tolerant or earlier):
                     raise
-            replied = yield from _answered(Again(cut), what, step)
+                replied = yield from _answered(Again(cut), what, step)
+                continue
+            else:
+                if not (tolerant and replied.owed):
+                    return content, replied
+            replied = yield from _owed(Again(cut), what, step, replied.owed)
         return judge(replied.data), replied
 
     # ------------------------------------------------------------ talkers

@@ -9,7 +9,7 @@ import pytest
 from daq.core.cut import ends_with
 from daq.core.errors import UnreadableReply
 from daq.core.observation import NS
-from daq.core.plan import Match, ReplyForm, TextStep
+from daq.core.plan import Match, RegisterStep, ReplyForm, TextStep
 from tests.line.units import Units, meter, register_poll
 from tests.line.wires import MS, CountingInstrument, FakeTransport, assert_answers_are_their_own, instrument, poll, room
 from tests.line.wires import running as served
@@ -77,6 +77,32 @@ async def test_a_late_barrier_of_a_modbus_unit_ends_no_other():
         if seen.readings:
             assert int(seen.readings["n"].value) == far.log[1, seen.timing.mono_ns - seen.timing.err_ns]
     assert bench.statuses()[-3:] == ["ok"] * 3
+
+
+async def test_a_unit_that_refuses_the_barrier_has_answered_it():
+    clock = ManualClock()
+    far = Units(clock, delays={1: iter([10 * MS, 10 * MS, 400 * MS])}, refuses={(0, 1)})
+    bench = room(FakeTransport(clock, far, reopen_heals=False), clock, meter(1))
+    async with served(bench):
+        await clock.advance(20)
+    assert "timeout" in bench.statuses()
+    assert bench.statuses()[-3:] == ["ok"] * 3
+
+
+async def test_a_late_refusal_of_an_earlier_question_is_not_the_refusal_of_the_barrier():
+    clock = ManualClock()
+    far = Units(clock, refuses={(0, 1), (9, 2)})
+    # the refusal of a poll comes with that of the barrier, the barrier's own with what is asked next
+    hoarder = Hoarder(far, {1: 1, 2: 1, 3: 1, 4: 1, 6: 1}, 6)
+    polls = [register_poll("a"), register_poll("b", phase_ns=500 * MS, steps=(RegisterStep(4, 9, 2, NS // 4),))]
+    bench = room(FakeTransport(clock, hoarder, reopen_heals=False), clock, meter(1, *polls))
+    async with served(bench):
+        await clock.advance(60)
+    for seen in bench.observations:
+        if seen.readings:
+            assert int(seen.readings["n"].value) == far.log[1, seen.timing.mono_ns - seen.timing.err_ns]
+    assert "desync" in bench.statuses()
+    assert "ok" in bench.statuses()[-4:]
 
 
 async def test_answers_that_are_lost_are_forgiven_and_the_line_heals_without_holding_the_wire():
