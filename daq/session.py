@@ -13,11 +13,26 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from daq.core import modbus
 from daq.core.assembly import SIMULATED
 from daq.core.blocks import joined
-from daq.core.dialogue import Again, Ask, Dialogue, Pause, Quiet, Replied, Tell, ask, tell
+from daq.core.cut import Cut
+from daq.core.dialogue import (
+    Again,
+    Ask,
+    Dialogue,
+    Pause,
+    Quiet,
+    Replied,
+    Tell,
+    answered,
+    ask,
+    could_answer,
+    still_owed,
+    tell,
+)
 from daq.core.errors import (
     ForeignReply,
     LinkDesync,
@@ -32,47 +47,32 @@ from daq.core.errors import (
 )
 from daq.core.modbus import Framing, NotReached, RefusedBlock
 from daq.core.observation import NS, Flag, Identity, Stamp, Status
-from daq.core.outcome import Changed, Met, Outcome, failure
-from daq.core.plan import Answer, InstrumentPlan, Match, ModePlan, PollPlan, ReadBack, RegisterStep, Step, TextStep
+from daq.core.outcome import Changed, Met, Outcome, disagreement, failure
+from daq.core.plan import (
+    Answer,
+    DeviceStep,
+    InstrumentPlan,
+    Match,
+    ModePlan,
+    PollPlan,
+    ReadBack,
+    RegisterStep,
+    Step,
+    TextStep,
+)
 from daq.core.timing import Seen, bound
 
 __all__ = ["Met", "Outcome", "Session", "failure"]
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 MOST_DISCARDED = 64
 """Replies thrown away while waiting for the one to a barrier; an instrument owes far fewer."""
 
 RECHECK_NS = 10 * NS
 """The settings of a mode are read back again after so long: a hand at the front panel does not tell us."""
-
-
-def _answered(question: Ask | Again, what: str, step: Step) -> Dialogue[Replied]:
-    """Put a question; a time-out says who, or what, was asked, and how long the answer was waited for."""
-    try:
-        return (yield from ask(question))
-    except LinkTimeout as late:
-        raise LinkTimeout(f"{what} at {late} ({step.within_ns / NS:g} s)", late.partial) from None
-
-
-def _owed(again: Again, what: str, step: Step, owed: int) -> Dialogue[Replied]:
-    """Wait for the rest of the answers to a question that was asked more often than it was answered."""
-    try:
-        return (yield from _answered(again, what, step))
-    except LinkTimeout as late:
-        answers = "an answer is" if owed == 1 else f"{owed} answers are"
-        raise LinkDesync(f"{what}: {answers} still owed to it: which one came cannot be told", late.partial) from None
-
-
-def _could_be(judge: Callable[[bytes], object], reply: bytes) -> bool:
-    """Say whether a reply answers a question, be it by refusing it."""
-    try:
-        judge(reply)
-    except (UnreadableReply, ForeignReply):
-        return False
-    except ReplyError:
-        return True
-    return True
 
 
 class Session:
@@ -184,17 +184,9 @@ class Session:
             values[readback.setting] = readback.value(match)
             if not readback.agrees(match):
                 found = values[readback.setting]
-                message = self._disagreement(readback, found, again=again)
+                message = disagreement(readback, found, again=again, configure=self.plan.configure)
                 raise WrongState(message, readback.setting, readback.wanted, found)
         return values
-
-    def _disagreement(self, readback: ReadBack, value: str, *, again: bool) -> str:
-        mend = "It was set and reads back otherwise: is the value allowed?"
-        if again:
-            mend = "It was right before: somebody changed it. It is set anew before the next reading."
-        if not self.plan.configure:
-            mend = "configure: never leaves it so: set it at the front panel, or put the bench file right."
-        return f"{readback.setting} is {quoted(value)}, wanted {quoted(readback.wanted)}. {mend}"
 
     def _drain_errors(self) -> Dialogue[tuple[str, ...]]:
         """Take the errors out of the instrument's queue and return them, quoted; () with configure: never."""
@@ -358,9 +350,11 @@ class Session:
             seen.append(Seen(asked, replied.not_before, replied.first, replied.wire_ns))
         return answers, seen
 
-    def _one(self, step: Step, *, tolerant: bool = False) -> Dialogue[tuple[Answer, Replied]]:
+    def _one(self, step: Step | DeviceStep, *, tolerant: bool = False) -> Dialogue[tuple[Answer, Replied]]:
         if isinstance(step, TextStep):
             return (yield from self._text(step, tolerant=tolerant))
+        if isinstance(step, DeviceStep):
+            return (yield from self._device(step, tolerant=tolerant))
         return (yield from self._block(step, tolerant=tolerant))
 
     def _text(self, step: TextStep, *, tolerant: bool = False) -> Dialogue[tuple[Match, Replied]]:
@@ -368,17 +362,17 @@ class Session:
         assert step.reply is not None, "a command has no reply to be read"
         form = step.reply
         what = f"asked {quoted(step.ask.rstrip(self.plan.eol))}"
-        fits = partial(_could_be, form.match)
-        replied = yield from _answered(Ask(step.ask, form.cut, step.within_ns, fits=fits), what, step)
+        fits = partial(could_answer, form.match)
+        replied = yield from answered(Ask(step.ask, form.cut, step.within_ns, fits=fits), what, step.within_ns)
         for _ in range(MOST_DISCARDED if tolerant else 0):
             try:
                 found = form.match(replied.data)
             except ReplyError:
-                replied = yield from _answered(Again(form.cut), what, step)
+                replied = yield from answered(Again(form.cut), what, step.within_ns)
                 continue
             if not replied.owed:
                 return found, replied
-            replied = yield from _owed(Again(form.cut), what, step, replied.owed)
+            replied = yield from still_owed(Again(form.cut), what, step.within_ns, replied.owed)
         return form.match(replied.data), replied
 
     def _registers(self, step: RegisterStep, poll: PollPlan) -> Dialogue[tuple[bytes, Replied]]:
@@ -401,21 +395,45 @@ class Session:
         return joined(step, answers), replace(times[-1], asked=times[0].asked, not_before=times[0].not_before)
 
     def _block(self, step: RegisterStep, *, tolerant: bool = False) -> Dialogue[tuple[bytes, Replied]]:
-        """One exchange in registers; `tolerant` throws away what is not its answer, until the deadline.
+        """One exchange in registers."""
+        framing, unit, transaction = self._next()
+        request = modbus.request(framing, unit, transaction, step.function, step.address, step.count)
+        judge = partial(modbus.registers, framing, request)
+        cut = modbus.cut(framing, step.function, step.count)
+        return (yield from self._frame(step, request, cut, judge, tolerant=tolerant))
 
-        On Modbus TCP an answer to an earlier question bears that question's number and is thrown away in any case.
-        """
+    def _device(self, step: DeviceStep, *, tolerant: bool = False) -> Dialogue[tuple[bytes, Replied]]:
+        """Have the device say who it is; the rest is asked for until there is none, or no more than there can be."""
+        told, first = b"", 0
+        for _ in range(modbus.MOST_PARTS):
+            framing, unit, transaction = self._next()
+            request = modbus.identification_request(framing, unit, transaction, step.category, first)
+            judge = partial(modbus.identification, framing, request)
+            cut = modbus.identification_cut(framing)
+            found, replied = yield from self._frame(step, request, cut, judge, tolerant=tolerant)
+            told += b"".join(bytes((number, len(its))) + its for number, its in found.objects.items())
+            if found.more is None:
+                break
+            first = found.more
+        return told, replied
+
+    def _next(self) -> tuple[Framing, int, int]:
+        """Return framing, unit and a transaction number of its own for the next question."""
         assert self.framing is not None
         assert self.plan.unit is not None
         self._transaction = (self._transaction + 1) % 0x10000
-        request = modbus.request(
-            self.framing, self.plan.unit, self._transaction, step.function, step.address, step.count
-        )
-        cut = modbus.cut(self.framing, step.function, step.count)
+        return self.framing, self.plan.unit, self._transaction
+
+    def _frame(
+        self, step: RegisterStep | DeviceStep, request: bytes, cut: Cut, judge: Callable[[bytes], T], *, tolerant: bool
+    ) -> Dialogue[tuple[T, Replied]]:
+        """One exchange of frames; `tolerant` throws away what is not its answer, until the deadline.
+
+        On Modbus TCP an answer to an earlier question bears that question's number and is thrown away in any case.
+        """
         what = f"unit {self.plan.unit}"
-        judge = partial(modbus.registers, self.framing, request)
-        ours = Ask(request, cut, step.within_ns, binary=True, fits=partial(_could_be, judge))
-        replied = yield from _answered(ours, what, step)
+        ours = Ask(request, cut, step.within_ns, binary=True, fits=partial(could_answer, judge))
+        replied = yield from answered(ours, what, step.within_ns)
         for _ in range(MOST_DISCARDED):
             try:
                 content = judge(replied.data)
@@ -426,12 +444,12 @@ class Session:
                 earlier = self.framing == "tcp" and isinstance(error, ForeignReply) and replied.data[:2] != request[:2]
                 if not (tolerant or earlier):
                     raise
-                replied = yield from _answered(Again(cut), what, step)
+                replied = yield from answered(Again(cut), what, step.within_ns)
                 continue
             else:
                 if not (tolerant and replied.owed):
                     return content, replied
-            replied = yield from _owed(Again(cut), what, step, replied.owed)
+            replied = yield from still_owed(Again(cut), what, step.within_ns, replied.owed)
         return judge(replied.data), replied
 
     # ------------------------------------------------------------ talkers

@@ -1,7 +1,8 @@
 """Modbus, the server's side: frames, and what a device makes of a request. Pure: bytes in, bytes out.
 
-Function codes 3 and 4 only; the rest is refused with exception 1. Source: MODBUS Application Protocol 1.1b3, chapters
-4 to 7; MODBUS over serial line 1.02, chapter 2.5.1; MODBUS Messaging on TCP/IP 1.0b, chapter 3.1.
+Function codes 3 and 4, and 43/14 of a device that says who it is; the rest is refused with exception 1. Source: MODBUS
+Application Protocol 1.1b3, chapters 4 to 7; MODBUS over serial line 1.02, chapter 2.5.1; MODBUS Messaging on TCP/IP
+1.0b, chapter 3.1.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 Table = Literal[3, 4]  # the function code that reads it
 HOLDING: Table = 3
 INPUT: Table = 4
+ENCAPSULATED, DEVICE_IDENTIFICATION = 0x2B, 0x0E
 MAX_FRAME = 260
 
 
@@ -60,6 +62,9 @@ class Device(Protocol):
     def read(self, table: Table) -> Snapshot:
         """Give the table as it stands now."""
 
+    def who(self) -> Mapping[int, bytes]:
+        """Give what it says of itself, object by object; nothing where it does not know that question."""
+
 
 def float32(value: float) -> Register:
     """Put a single into two registers, high word first; its text is the shortest decimal that reads back the same."""
@@ -79,6 +84,8 @@ def unsigned(value: int, words: int) -> Register:
 def reply(device: Device, request: bytes) -> Reply:
     """Do what a request PDU asks."""
     function = request[0]
+    if function == ENCAPSULATED and device.who():
+        return Reply(_identification(device.who(), request))
     if function not in (HOLDING, INPUT):
         return Reply(bytes((function | 0x80, ILLEGAL_FUNCTION)))
     table: Table = HOLDING if function == HOLDING else INPUT
@@ -103,6 +110,32 @@ def _read(device: Device, table: Table, start: int, count: int) -> Reply:
             values[f"0x{address:04X}"] = register.text
     sampled = () if snapshot.sampled_ns is None or not values else (snapshot.sampled_ns,)
     return Reply(bytes((table, len(block))) + bytes(block), sampled, values)
+
+
+def _identification(objects: Mapping[int, bytes], request: bytes) -> bytes:
+    """Say who the device is: a stream of objects, or one (chapter 6.21)."""
+    refused = ENCAPSULATED | 0x80
+    if len(request) != 4 or request[1] != DEVICE_IDENTIFICATION or not 1 <= request[2] <= 4:
+        return bytes((refused, ILLEGAL_VALUE))
+    _, _, kind, first = request
+    level = 1 if max(objects) < 3 else 2 if max(objects) < 0x80 else 3
+    if kind == 4:
+        wanted = {first: objects[first]} if first in objects else {}
+        if not wanted:
+            return bytes((refused, ILLEGAL_ADDRESS))
+    else:
+        last = (2, 0x7F, 0xFF)[min(kind, level) - 1]
+        told = {number: its for number, its in sorted(objects.items()) if number <= last}
+        begin = first if first in told else 0  # an object that is not there: from the beginning
+        wanted = {number: its for number, its in told.items() if number >= begin}
+    said, count, more = b"", 0, 0
+    for number, its in wanted.items():
+        if 7 + len(said) + 2 + len(its) > MAX_FRAME - 7:
+            more = number
+            break
+        said += bytes((number, len(its))) + its
+        count += 1
+    return bytes((ENCAPSULATED, DEVICE_IDENTIFICATION, kind, 0x80 | level, 0xFF if more else 0, more, count)) + said
 
 
 def _crc_row(byte: int) -> int:
@@ -136,6 +169,8 @@ def _request_length(buffer: bytes) -> int:
     """
     if 1 <= buffer[1] <= 6:
         return 8
+    if buffer[1] == ENCAPSULATED:
+        return 7
     return 9 + buffer[6] if buffer[1] in (15, 16) and len(buffer) > 6 else len(buffer)
 
 

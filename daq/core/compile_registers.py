@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Literal
 
 from daq.core.assembly import Assembly, IdentityCheck, Path, Wanted, expansions, identity_check
 from daq.core.blocks import Block, Limits, Span, barrier, divided, packed
-from daq.core.driver import Register, RegisterChannel, RegisterDriver, ScaleRegister, Verify
+from daq.core.driver import RegisterChannel, RegisterDriver
 from daq.core.modbus import COILS
 from daq.core.observation import Integrity, Kind, Reading, ReadingStatus
-from daq.core.plan import Answer, IdentifyPlan, InstrumentPlan, PollPlan, RegisterStep, VerifyPlan
+from daq.core.plan import Answer, DeviceStep, IdentifyPlan, InstrumentPlan, PollPlan, RegisterStep, VerifyPlan
+from daq.core.register_map import Register, ScaleRegister, Verify
 from daq.core.registers import WORDS, Factor, Layout, RegisterReader, Scaling, decoded
 from daq.core.settings import as_number, names_in, put_in
 
@@ -339,13 +341,22 @@ class RegisterCompiler:
             for name, register in identify.read.items()
             if (layout := self._layout(register, blocks)) is not None
         }
-        self.work.check_expectations(identify.expect, identify.read, path)
-        self.work.check_serial_number(identify.read)
+        steps: list[RegisterStep | DeviceStep] = [
+            self._step(block.span, self.driver.link.max_latency) for block in blocks
+        ]
+        if identify.device:
+            steps.append(DeviceStep(_category(identify.device.values()), self.driver.link.max_latency))
+        if not steps:
+            self.work.wrong_driver(path, "reads nothing. Give read, registers by field, or device, objects by field.")
+        for name in identify.read.keys() & identify.device.keys():
+            self.work.wrong_driver((*path, "device", name), "stands in read as well. Take one away.")
+        self.work.check_expectations(identify.expect, [*identify.read, *identify.device], path)
+        self.work.check_serial_number([*identify.read, *identify.device])
         serial = identify.read.get("serial")
         return IdentifyPlan(
-            steps=tuple(self._step(block.span, self.driver.link.max_latency) for block in blocks),
-            fields=RegisterFields(layouts),
-            check=self._check(identify.expect, can_say_simulated=serial is not None and serial.type == "string"),
+            steps=tuple(steps),
+            fields=RegisterFields(layouts, identify.device),
+            check=self._check(identify.expect, can_say_simulated=serial is None or serial.type == "string"),
         )
 
     def _check(self, expect: Mapping[str, str], *, can_say_simulated: bool) -> IdentityCheck:
@@ -373,6 +384,12 @@ class RegisterCompiler:
 def compile_registers(work: Assembly, driver: RegisterDriver, wire_gap_ns: int) -> InstrumentPlan:
     """Compile one instrument that holds registers; findings stand in work.problems."""
     return RegisterCompiler(work, driver).instrument(wire_gap_ns)
+
+
+def _category(objects: Iterable[int]) -> Literal[1, 2, 3]:
+    """Return the category that holds all these objects."""
+    highest = max(objects)
+    return 1 if highest <= 2 else 2 if highest <= 127 else 3
 
 
 def _scalings(channel: RegisterChannel) -> list[tuple[Scaling, ScaleRegister]]:
@@ -404,13 +421,27 @@ class RegisterReadings:
 
 @dataclass(frozen=True, slots=True)
 class RegisterFields:
-    """Answers of the identity's blocks -> field -> text."""
+    """Answers of the identity's blocks, and behind them of what the device says of itself -> field -> text."""
 
     layouts: Mapping[str, Layout]
+    objects: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, answers: Sequence[Answer]) -> dict[str, str]:
-        """Return the fields; one that holds no number is empty."""
-        return {name: decoded(layout.content(answers), layout.type) or "" for name, layout in self.layouts.items()}
+        """Return the fields; one that holds no number, or that the device does not tell, is empty."""
+        fields = {name: decoded(layout.content(answers), layout.type) or "" for name, layout in self.layouts.items()}
+        said = device_objects(answers[-1]) if self.objects else {}
+        return fields | {name: said.get(number, "") for name, number in self.objects.items()}
+
+
+def device_objects(answer: Answer) -> dict[int, str]:
+    """Return the objects that a device tells of itself as text: number -> characters, without padding."""
+    assert isinstance(answer, bytes), "a device step brings bytes"
+    found, at = {}, 0
+    while at < len(answer):
+        end = at + 2 + answer[at + 1]
+        found[answer[at]] = answer[at + 2 : end].decode("latin-1").strip(" \0")
+        at = end
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from daq.core.cut import Cut
-from daq.core.observation import Stamp
+from daq.core.errors import ForeignReply, LinkDesync, LinkTimeout, ReplyError, UnreadableReply
+from daq.core.observation import NS, Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +108,31 @@ def tell(command: Tell) -> Dialogue[Stamp]:
     told = yield command
     assert isinstance(told, Stamp), "the wire answers commands with a stamp"
     return told
+
+
+def answered(question: Ask | Again, what: str, within_ns: int) -> Dialogue[Replied]:
+    """Put a question; a time-out says who, or what, was asked, and how long the answer was waited for."""
+    try:
+        return (yield from ask(question))
+    except LinkTimeout as late:
+        raise LinkTimeout(f"{what} at {late} ({within_ns / NS:g} s)", late.partial) from None
+
+
+def still_owed(again: Again, what: str, within_ns: int, owed: int) -> Dialogue[Replied]:
+    """Wait for the rest of the answers to a question that was asked more often than it was answered."""
+    try:
+        return (yield from answered(again, what, within_ns))
+    except LinkTimeout as late:
+        answers = "an answer is" if owed == 1 else f"{owed} answers are"
+        raise LinkDesync(f"{what}: {answers} still owed to it: which one came cannot be told", late.partial) from None
+
+
+def could_answer(judge: Callable[[bytes], object], reply: bytes) -> bool:
+    """Say whether a reply answers a question, be it by refusing it."""
+    try:
+        judge(reply)
+    except (UnreadableReply, ForeignReply):
+        return False
+    except ReplyError:
+        return True
+    return True

@@ -29,6 +29,7 @@ from daq.core.driver_parts import (
 )
 from daq.core.observation import Flag, ReadingStatus
 from daq.core.quantity import Duration
+from daq.core.register_map import Blocks, Factors, RawContents, Register, RegisterIdentify, ScaleRegister, Verify
 
 __all__ = ["Arrival", "Filtered", "Latest", "Scalar", "Setting", "TimeModel", "Triggered"]
 
@@ -234,41 +235,6 @@ class TextDriver(DriverHead):
 
 # ---------------------------------------------------------------- registers
 
-Table = Literal["holding", "input", "coil", "discrete"]
-RegisterType = Literal["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "string", "bits"]
-WordOrder = Literal["ABCD", "CDAB", "BADC", "DCBA", "ABCDEFGH", "GHEFCDAB", "BADCFEHG", "HGFEDCBA"]
-
-
-class Register(Model):
-    """Where a value stands and how it is written."""
-
-    at: int = Field(ge=0, le=65536, description="Address, as the driver's `addressing` counts.")
-    table: Table = Field(description="Which of the four tables.")
-    type: RegisterType = Field(description="How the registers are to be read.")
-    order: WordOrder = Field(default="ABCD", description="Order of bytes; ABCD is big-endian, high word first.")
-    length: int | None = Field(default=None, ge=1, le=125, description="Registers of a string.")
-
-
-RawContents = Annotated[
-    list[str | int], Field(description="Raw contents (hex or decimal) that mean not available.", default_factory=list)
-]
-
-
-class ScaleRegister(Register):
-    """A register that says how a value is scaled; where it holds no number, or one of `invalid`, the value is none."""
-
-    invalid: RawContents
-
-
-def one_or_several(value: object) -> object:
-    """Take one mapping for a list of one."""
-    return [value] if isinstance(value, dict) else value
-
-
-Factors = Annotated[
-    list[ScaleRegister], BeforeValidator(one_or_several, json_schema_input_type=ScaleRegister | list[ScaleRegister])
-]
-
 
 class RegisterChannel(Register, Channel):
     """A reading held in registers."""
@@ -302,22 +268,6 @@ class RegisterChannel(Register, Channel):
     )
 
 
-class Verify(Register):
-    """A register of known content, read on every connect to prove word order and addressing."""
-
-    content: str = Field(description="The decimal it must show, e.g. '-123.45'.")
-
-
-class Blocks(Model):
-    """What may be read in one request."""
-
-    max_words: int = Field(default=125, ge=1, le=125, description="Registers in one request, at most.")
-    max_gap: int = Field(default=0, ge=0, le=124, description="Unused registers that may be read along.")
-    forbidden: list[tuple[int, int]] = Field(
-        default_factory=list, description="Address ranges [first, last] never to be read, in the driver's addressing."
-    )
-
-
 class RegisterPoll(Model):
     """Registers that make one observation."""
 
@@ -325,15 +275,6 @@ class RegisterPoll(Model):
     channels: dict[ChannelName, RegisterChannel] = Field(description="What the poll reads.")
     time: TimeModel = Field(description="When the readings are true.")
     within: Duration | None = Field(default=None, description="Longest wait for one answer, where not max_latency.")
-
-
-class RegisterIdentify(Model):
-    """Who answers, from registers."""
-
-    read: dict[str, Register] = Field(description="Field (model, serial, firmware) -> where it stands.")
-    expect: dict[str, str] = Field(
-        default_factory=dict, description="Field -> regular expression that must match it whole."
-    )
 
 
 class RegisterExample(Model):

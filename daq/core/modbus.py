@@ -1,18 +1,22 @@
 """Modbus frames: questions out, the registers in exactly the answer to them back. No waiting, no retries, no decoding.
 
-Function codes 1 to 4 over MBAP (Modbus TCP) and RTU (serial lines, or RTU inside TCP). A reply counts only if every
-byte is right: length, unit, function, transaction number, byte count, checksum. RTU has no transaction number: what
-its unit, function and count cannot tell apart, nobody can, which is why lines that lost track are cleaned.
+Function codes 1 to 4, and 43/14 (who the device is), over MBAP (Modbus TCP) and RTU (serial lines, or RTU inside TCP).
+A reply counts only if every byte is right: length, unit, function, transaction number, byte count, checksum. RTU has no
+transaction number: what its unit, function and count cannot tell apart, nobody can, which is why lines that lost track
+are cleaned.
 
     RegisterStep -> [request] -> transport, [cut] -> reply -> [registers] -> core.registers
+    DeviceStep -> [identification_request] -> transport, [identification_cut] -> reply -> [identification] -> fields
 
-Source: MODBUS Application Protocol Specification V1.1b3, chapters 6 and 7; MODBUS over Serial Line V1.02, 2.5.1;
-MODBUS Messaging on TCP/IP Implementation Guide V1.0b, 3.1.3.
+Source: MODBUS Application Protocol Specification V1.1b3, chapters 6 (43/14: 6.21) and 7; MODBUS over Serial Line V1.02,
+2.5.1; MODBUS Messaging on TCP/IP Implementation Guide V1.0b, 3.1.3.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from daq.core.cut import Cut
@@ -26,6 +30,14 @@ COILS = frozenset({1, 2})
 _MBAP = struct.Struct(">HHHB")  # transaction, protocol (0), bytes from the unit on, unit
 _QUESTION = struct.Struct(">BHH")  # function, address, count
 _LONGEST_PDU = 254  # with the unit: what the length field of a reply may say, at most
+
+_IDENTIFICATION = bytes((43, 14))
+"""Function code and MEI type of Read Device Identification."""
+
+_LONGEST_RTU = 256
+
+MOST_PARTS = 16
+"""Exchanges that a device may take to say who it is; of its 256 objects few are ever there."""
 
 EXCEPTIONS = {
     1: "illegal function",
@@ -63,7 +75,10 @@ def request(framing: Framing, unit: int, transaction: int, function: int, addres
         address: of the first register or coil, 0-based.
         count: 1 to 125 registers, 1 to 2000 coils.
     """
-    question = _QUESTION.pack(function, address, count)
+    return _framed(framing, unit, transaction, _QUESTION.pack(function, address, count))
+
+
+def _framed(framing: Framing, unit: int, transaction: int, question: bytes) -> bytes:
     if framing == "tcp":
         return _MBAP.pack(transaction, 0, len(question) + 1, unit) + question
     frame = bytes((unit,)) + question
@@ -91,6 +106,11 @@ def registers(framing: Framing, asked: bytes, reply: bytes) -> bytes:
         NotReached: exceptions 10 and 11.
         RefusedReply: any other exception.
     """
+    return _payload(*_parts(framing, asked, reply))
+
+
+def _parts(framing: Framing, asked: bytes, reply: bytes) -> tuple[bytes, bytes]:
+    """Return the question from its unit on and the reply from its function code on, both without framing."""
     return _from_mbap(asked, reply) if framing == "tcp" else _from_rtu(asked, reply)
 
 
@@ -116,7 +136,7 @@ def _cut_mbap(got: bytes | bytearray) -> int:
     return 6 + length if len(got) >= 6 + length else 0
 
 
-def _from_mbap(asked: bytes, reply: bytes) -> bytes:
+def _from_mbap(asked: bytes, reply: bytes) -> tuple[bytes, bytes]:
     if len(reply) < _MBAP.size + 2 or _cut_mbap(reply) != len(reply) or reply[2:4] != b"\0\0":
         raise UnreadableReply(
             f"{_named(asked[6:])}: {reply[:16].hex(' ')} is no Modbus TCP frame of {len(reply)} bytes"
@@ -127,7 +147,7 @@ def _from_mbap(asked: bytes, reply: bytes) -> bytes:
         raise ForeignReply(f"{_named(asked[6:])}: got the answer to transaction {transaction}, not to {wanted}")
     if unit != wanted_unit:
         raise ForeignReply(f"{_named(asked[6:])}: unit {unit} answered")
-    return _payload(asked[6:], reply[7:])
+    return asked[6:], reply[7:]
 
 
 # RTU ------------------------------------------------------------------------------------------------------------------
@@ -153,7 +173,7 @@ class _RtuCut:
         return length if len(got) >= length else 0
 
 
-def _from_rtu(asked: bytes, reply: bytes) -> bytes:
+def _from_rtu(asked: bytes, reply: bytes) -> tuple[bytes, bytes]:
     if len(reply) < 5:
         raise UnreadableReply(f"{_named(asked)}: {len(reply)} bytes are no Modbus RTU frame")
     if checksum(reply[:-2]) != reply[-2:]:
@@ -165,7 +185,7 @@ def _from_rtu(asked: bytes, reply: bytes) -> bytes:
     if reply == asked:
         # The question for 17 to 24 coils from 0x0300 on is a frame that could answer it: three bytes, checksum right.
         raise ForeignReply(f"{_named(asked)}: our own question came back. Switch off the local echo of the adapter.")
-    return _payload(asked[:-2], reply[1:-2])
+    return asked[:-2], reply[1:-2]
 
 
 def checksum(frame: bytes) -> bytes:
@@ -191,17 +211,22 @@ _TABLE = tuple(_remainder(byte) for byte in range(256))
 
 def _payload(asked: bytes, pdu: bytes) -> bytes:
     """Return the payload of a reply; `asked` begins with the unit, `pdu` with the function code."""
+    _check_function(asked, pdu)
     function, _, count = _QUESTION.unpack_from(asked, 1)
-    if pdu[0] == function | 0x80 and len(pdu) == 2:
-        raise _exception(pdu[1], asked)
-    if pdu[0] != function:
-        raise ForeignReply(f"{_named(asked)}: got the answer to function {pdu[0] & 0x7F}")
     wanted = payload_length(function, count)
     if pdu[1] != wanted or len(pdu) != 2 + wanted:
         raise ForeignReply(
             f"{_named(asked)}: got {len(pdu) - 2} bytes, said to be {pdu[1]}, where {wanted} were asked for"
         )
     return pdu[2:]
+
+
+def _check_function(asked: bytes, pdu: bytes) -> None:
+    function = asked[1]
+    if pdu[0] == function | 0x80 and len(pdu) == 2:
+        raise _exception(pdu[1], asked)
+    if pdu[0] != function:
+        raise ForeignReply(f"{_named(asked)}: got the answer to function {pdu[0] & 0x7F}")
 
 
 def _exception(code: int, asked: bytes) -> ReplyError:
@@ -215,5 +240,70 @@ def _exception(code: int, asked: bytes) -> ReplyError:
 
 def _named(asked: bytes) -> str:
     """Name a question that begins with its unit."""
+    if asked[1:3] == _IDENTIFICATION:
+        return f"unit {asked[0]}, device identification (43/14) from object {asked[4]}"
     function, address, count = _QUESTION.unpack_from(asked, 1)
     return f"unit {asked[0]}, function {function}, {count} from {address}"
+
+
+# Who it is ------------------------------------------------------------------------------------------------------------
+
+Category = Literal[1, 2, 3]
+"""How much of itself a device is asked to tell: basic (objects 0 to 2), regular (to 6), extended (0x80 to 0xFF)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """One reply of a device about itself.
+
+    Args:
+        objects: number -> content.
+        more: the object to ask from for the rest; None where this was all.
+    """
+
+    objects: Mapping[int, bytes]
+    more: int | None
+
+
+def identification_request(framing: Framing, unit: int, transaction: int, category: Category, first: int) -> bytes:
+    """Ask a device who it is, from an object on: 0, or what `more` of its last reply says."""
+    return _framed(framing, unit, transaction, _IDENTIFICATION + bytes((category, first)))
+
+
+def identification_cut(framing: Framing) -> Cut:
+    """Return where a reply ends; what cannot be one ends where the bytes do, and is then refused."""
+    return _cut_mbap if framing == "tcp" else _cut_rtu_identification
+
+
+def _cut_rtu_identification(got: bytes | bytearray) -> int:
+    if len(got) < 3:
+        return 0
+    if got[1] != _IDENTIFICATION[0]:
+        return _RtuCut(5)(got)  # an exception, or a late answer to a read
+    end = 8
+    for _ in range(got[7] if len(got) > 7 else 0):
+        if end + 2 > len(got):
+            return 0
+        end += 2 + got[end + 1]
+        if end > _LONGEST_RTU:
+            return len(got)
+    return end + 2 if len(got) >= end + 2 else 0
+
+
+def identification(framing: Framing, asked: bytes, reply: bytes) -> Identification:
+    """Return what a device says of itself in one reply. Raises as `registers` does."""
+    asked, pdu = _parts(framing, asked, reply)
+    _check_function(asked, pdu)
+    if len(pdu) < 7 or pdu[1:3] != asked[2:4]:
+        raise ForeignReply(f"{_named(asked)}: {pdu[:7].hex(' ')} is no answer to that")
+    objects: dict[int, bytes] = {}
+    rest, least = pdu[7:], asked[4]
+    for _ in range(pdu[6]):
+        if len(rest) < 2 or len(rest) < 2 + rest[1] or rest[0] < least:
+            raise ForeignReply(f"{_named(asked)}: its objects are not what their numbers and lengths say")
+        objects[rest[0]] = rest[2 : 2 + rest[1]]
+        least, rest = rest[0] + 1, rest[2 + rest[1] :]
+    if rest:
+        raise ForeignReply(f"{_named(asked)}: {len(rest)} bytes lie behind its objects")
+    goes_on = pdu[4] == 0xFF and bool(objects) and pdu[5] >= least
+    return Identification(objects, pdu[5] if goes_on else None)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from daq.core.errors import DaqError, ForeignReply, LinkError, ReplyError, UnreadableReply, quoted
 from daq.core.modbus import NotReached
 from daq.core.observation import Identity, Reading, Status, Timing
+from daq.core.plan import ReadBack
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +90,20 @@ def judged(result: Outcome | None, failed: DaqError | None, extra: bytes) -> Out
         return result
     detail = f"{quoted(extra)} came behind the answer: whose answer is whose cannot be told"
     return Outcome(Status.DESYNC, detail, lost_track=True)
+
+
+def disagreement(readback: ReadBack, value: str, *, again: bool, configure: bool) -> str:
+    """Say that a setting does not read back as wanted, and how to mend it.
+
+    Args:
+        readback: which, and what was wanted.
+        value: what it reads.
+        again: it was right before.
+        configure: the driver may set it.
+    """
+    mend = "It was set and reads back otherwise: is the value allowed?"
+    if again:
+        mend = "It was right before: somebody changed it. It is set anew before the next reading."
+    if not configure:
+        mend = "configure: never leaves it so: set it at the front panel, or put the bench file right."
+    return f"{readback.setting} is {quoted(value)}, wanted {quoted(readback.wanted)}. {mend}"

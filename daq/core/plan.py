@@ -74,9 +74,22 @@ class RegisterStep:
     within_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceStep:
+    """Who a Modbus device says it is (function 43/14), in as many exchanges as that takes.
+
+    Args:
+        category: 1 basic, 2 regular, 3 extended.
+    """
+
+    category: Literal[1, 2, 3]
+    within_ns: int
+
+
 Step = TextStep | RegisterStep
 Answer = Match | bytes
-"""What a step brought: a Match for text, the registers' (or packed coils') bytes for a block."""
+"""What a step brought: a Match for text, the registers' (or packed coils') bytes for a block; for a DeviceStep its
+objects one behind the other: number, length, content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +174,7 @@ class IdentifyPlan:
         check: fields -> None, or why this is the wrong instrument (driver's expect, bench's serial_number).
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[Step | DeviceStep, ...]
     fields: Callable[[Sequence[Answer]], dict[str, str]]
     check: Callable[[dict[str, str]], str | None]
 

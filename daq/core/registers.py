@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Literal
 
-from daq.core.driver import RegisterType, WordOrder
 from daq.core.number import json_number
 from daq.core.observation import Flag, Kind, Reading, ReadingStatus
 from daq.core.plan import Answer
+from daq.core.register_map import RegisterType, WordOrder
 
 WORDS = {"int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2, "int64": 4, "uint64": 4, "float64": 4}
 """Registers that each type takes; strings and bits say their own length."""

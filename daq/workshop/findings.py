@@ -16,6 +16,7 @@ from typing import Any
 
 from daq.core.driver import Driver, RegisterDriver, TextDriver
 from daq.core.errors import DaqError
+from daq.core.register_map import RegisterIdentify
 from daq.core.written import Keys, Source, dotted
 from daq.load import judge_driver
 from daq.workshop.damage import risks
@@ -131,9 +132,13 @@ def _identity(driver: Driver) -> Iterator[Found]:
         )
         yield ("identify",), f"is missing: nobody asks who answers, and a swapped instrument goes unnoticed. {cure}"
         return
-    fields = set(getattr(identify, "read", ())) or set(re.findall(r"\{(\w+):", str(identify.model_dump())))
-    if "serial" not in fields:
+    if isinstance(identify, RegisterIdentify):
+        fields = {*identify.read, *identify.device}
+        cure = "Add it to read, or to device where the instrument says it itself (function 43/14), if it can."
+    else:
+        fields = set(re.findall(r"\{(\w+):", str(identify.model_dump())))
         cure = "Add the field {serial:text}, or a step that asks for it, if the instrument can say it."
+    if "serial" not in fields:
         yield ("identify",), f"the serial number is not asked: another one of the same model goes unnoticed. {cure}"
     if not identify.expect:
         cure = "Give expect: {model: ...}, a regular expression of the models that speak so."

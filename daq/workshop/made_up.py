@@ -17,7 +17,7 @@ from typing import Any
 
 from daq.core.assembly import SIMULATED
 from daq.core.checksum import CHECKSUMS, printed
-from daq.core.driver import Register
+from daq.core.register_map import Register
 from daq.core.registers import WORDS, ordered
 from daq.core.template import Field, Literal, Template
 

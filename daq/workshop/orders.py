@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 from daq.core.assembly import expansions
 from daq.core.compile_registers import span_of
-from daq.core.driver import RegisterChannel, RegisterDriver, WordOrder
+from daq.core.driver import RegisterChannel, RegisterDriver
 from daq.core.errors import ReplyError
 from daq.core.modbus import COILS, Framing, registers
 from daq.core.observation import Exchange, Flag, Reading
 from daq.core.plan import RegisterStep
+from daq.core.register_map import WordOrder
 from daq.core.registers import WORDS
 from daq.core.settings import names_in, put_in
 from daq.workshop.entry import poll_plan
@@ -59,6 +60,8 @@ def memory_of(exchanges: Iterable[Exchange], framing: Framing) -> Memory:
         if len(exchange.ask) < head + 5:
             continue
         function, address, count = struct.unpack_from(">BHH", exchange.ask, head)
+        if not 1 <= function <= 4:
+            continue
         try:
             content = registers(framing, exchange.ask, exchange.got)
         except ReplyError:

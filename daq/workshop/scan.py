@@ -12,19 +12,25 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 from daq.clock import Clock
 from daq.core import modbus
 from daq.core.assembly import SIMULATED
 from daq.core.bench import Address
+from daq.core.compile_registers import device_objects
+from daq.core.cut import Cut
 from daq.core.driver import Driver, RegisterDriver, TextDriver
 from daq.core.errors import DaqError, LinkTimeout, ReplyError
 from daq.core.modbus import Framing
 from daq.core.observation import NS
-from daq.core.plan import Answer, InstrumentPlan, Match, RegisterStep, TextStep
+from daq.core.plan import Answer, DeviceStep, InstrumentPlan, Match, RegisterStep, TextStep
 from daq.core.wiring import DEFAULT_LINE
 from daq.transports import OPENERS, Transport
 from daq.workshop.entry import compiled, entry, streams_of, wiring_of
+
+T = TypeVar("T")
 
 OPEN_NS = 5 * NS
 REST_S = 0.05
@@ -321,7 +327,7 @@ def _register_drivers(at: Address, drivers: Mapping[str, Driver]) -> Iterator[_K
 
 @dataclass(slots=True)
 class _Asker:
-    """Reads registers of one unit, each block once."""
+    """Asks one unit for registers, and who it is, each question once."""
 
     transport: Transport
     framing: Framing
@@ -330,19 +336,43 @@ class _Asker:
     wait_ns: int
     silent: int = 0
     there: bool = False
-    _read: dict[tuple[int, int, int], bytes | None] = field(default_factory=dict)
+    asked: int = 0
+    _read: dict[tuple[int, ...], bytes | None] = field(default_factory=dict)
 
-    async def block(self, step: RegisterStep) -> bytes | None:
-        """Return a block; None where it is refused or unanswered."""
-        key = (step.function, step.address, step.count)
+    async def answer(self, step: RegisterStep | DeviceStep) -> bytes | None:
+        """Return what a step brings; None where it is refused or unanswered."""
+        key = (step.category,) if isinstance(step, DeviceStep) else (step.function, step.address, step.count)
         if key not in self._read:
-            self._read[key] = None if self.silent >= SILENT_QUESTIONS and not self.there else await self._ask(step)
+            silent = self.silent >= SILENT_QUESTIONS and not self.there
+            self._read[key] = None if silent else await self._brought(step)
         return self._read[key]
 
-    async def _ask(self, step: RegisterStep) -> bytes | None:
-        number = len(self._read) % 0x10000
-        asked = modbus.request(self.framing, self.unit, number, step.function, step.address, step.count)
+    async def _brought(self, step: RegisterStep | DeviceStep) -> bytes | None:
+        if isinstance(step, DeviceStep):
+            return await self._device(step)
+        asked = modbus.request(self.framing, self.unit, self._number(), step.function, step.address, step.count)
         cut = modbus.cut(self.framing, step.function, step.count)
+        return await self._ask(asked, cut, partial(modbus.registers, self.framing, asked))
+
+    async def _device(self, step: DeviceStep) -> bytes | None:
+        told, first = b"", 0
+        for _ in range(modbus.MOST_PARTS):
+            asked = modbus.identification_request(self.framing, self.unit, self._number(), step.category, first)
+            judge = partial(modbus.identification, self.framing, asked)
+            found = await self._ask(asked, modbus.identification_cut(self.framing), judge)
+            if found is None:
+                return None
+            told += b"".join(bytes((number, len(its))) + its for number, its in found.objects.items())
+            if found.more is None:
+                break
+            first = found.more
+        return told
+
+    def _number(self) -> int:
+        self.asked = (self.asked + 1) % 0x10000
+        return self.asked
+
+    async def _ask(self, asked: bytes, cut: Cut, judge: Callable[[bytes], T]) -> T | None:
         self.transport.unread()
         await self.transport.write(asked, self.clock.now().mono_ns + self.wait_ns)
         try:
@@ -351,7 +381,7 @@ class _Asker:
             self.silent += 1
             return None
         try:
-            content = modbus.registers(self.framing, asked, received.data)
+            content = judge(received.data)
         except modbus.RefusedBlock:
             self.there = True
             return None
@@ -369,20 +399,29 @@ async def _unit(asker: _Asker, known: Sequence[_Known], at: Address) -> Answered
         if fields is not None:
             fits.append(Fits(one.name, one.driver, _is_sure(one), fields))
     place = at.model_copy(update={"unit": asker.unit})
-    return Answered(place, _best(fits), b"" if fits else b"registers of no driver") if asker.there else None
+    if not asker.there:
+        return None
+    return Answered(place, _best(fits), b"" if fits else await _own_words(asker))
+
+
+async def _own_words(asker: _Asker) -> bytes:
+    """Return what a unit that no driver knows says of itself: maker, product and revision, if it says anything."""
+    told = await asker.answer(DeviceStep(1, asker.wait_ns))
+    words = device_objects(told).values() if told else ()
+    return ", ".join(filter(None, words)).encode("latin-1") or b"registers of no driver"
 
 
 async def _read_identity(asker: _Asker, plan: InstrumentPlan) -> dict[str, str] | None:
     """Read a driver's identity and the register of known content; None where it is another instrument."""
     fields: dict[str, str] = {}
     if plan.verify is not None:
-        content = await asker.block(plan.verify.step)
+        content = await asker.answer(plan.verify.step)
         if content is None or plan.verify.check(content) is not None:
             return None
     if plan.identify is not None:
         answers: list[Answer] = []
         for step in plan.identify.steps:
-            content = await asker.block(step) if isinstance(step, RegisterStep) else None
+            content = None if isinstance(step, TextStep) else await asker.answer(step)
             if content is None:
                 return None
             answers.append(content)

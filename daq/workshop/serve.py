@@ -21,6 +21,12 @@ from daq.workshop.stand_in import RegisterStandIn, StandIn, TextStandIn
 LOOPBACK = "127.0.0.1"
 UNIT = 1
 TALK_EVERY_S = 1.0
+IDENTIFICATION = bytes((43, 14))
+"""Function and MEI type of Read Device Identification."""
+
+MOST_SAID = 240
+"""Bytes of objects in one frame, at most."""
+
 MOST_WAITING = 1 << 16
 """Bytes of a question without an end that are kept."""
 
@@ -65,11 +71,15 @@ class Frames:
         """Answer all whole frames."""
         self._rest = (self._rest + data)[-MOST_WAITING:]
         out = b""
-        length = 12 if self._tcp else 8  # of every question that reads (MODBUS Application Protocol V1.1b3, 6.1 to 6.4)
-        while len(self._rest) >= length:
+        while len(self._rest) >= (length := self._length()):
             frame, self._rest = self._rest[:length], self._rest[length:]
             out += self._over_tcp(frame) if self._tcp else self._over_rtu(frame)
         return out
+
+    def _length(self) -> int:
+        """Return how long the question at the head is (MODBUS Application Protocol V1.1b3, 6.1 to 6.4, 6.21)."""
+        function = self._rest[7 if self._tcp else 1 :][:1]
+        return (7 if self._tcp else 1) + (4 if function == IDENTIFICATION[:1] else 5) + (0 if self._tcp else 2)
 
     def _over_tcp(self, frame: bytes) -> bytes:
         answer = self._pdu(frame[7:])
@@ -83,11 +93,26 @@ class Frames:
         return answer + checksum(answer)
 
     def _pdu(self, asked: bytes) -> bytes:
+        if len(asked) == 4:
+            return self._device(asked)
         function, address, count = struct.unpack(">BHH", asked)
         if not 1 <= function <= 4:
             return bytes((function | 0x80, 1))
         held = self._instrument.answer(function, address, count)
         return bytes((function | 0x80, 2)) if held is None else bytes((function, len(held))) + held
+
+    def _device(self, asked: bytes) -> bytes:
+        """Say who it is: as many objects as go into one frame."""
+        objects = [(number, its) for number, its in self._instrument.objects().items() if number >= asked[3]]
+        if not objects or asked[:2] != IDENTIFICATION:
+            return bytes((asked[0] | 0x80, 1))
+        said, count = b"", 0
+        while count < len(objects) and len(said) + len(objects[count][1]) < MOST_SAID:
+            number, its = objects[count]
+            said += bytes((number, len(its))) + its
+            count += 1
+        more = (0xFF, objects[count][0]) if count < len(objects) else (0, 0)
+        return asked[:3] + bytes((asked[2], *more, count)) + said
 
 
 def hears(instrument: StandIn, *, tcp: bool) -> Lines | Frames:

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 
 from daq.core import driver as files
 from daq.core.compile_registers import span_of
-from daq.core.driver import Register, RegisterDriver, Setting, TextDriver
+from daq.core.driver import RegisterDriver, Setting, TextDriver
 from daq.core.errors import DaqError, ReplyError
 from daq.core.examples import register_memory
 from daq.core.formula import names
 from daq.core.modbus import COILS, payload_length
 from daq.core.observation import NS
-from daq.core.plan import Answer, InstrumentPlan, PollPlan, ReadBack, RegisterStep, TextStep
+from daq.core.plan import Answer, InstrumentPlan, PollPlan, ReadBack, TextStep
+from daq.core.register_map import Register
 from daq.core.settings import as_number, names_in, words_of
 from daq.core.template import Template, parse
 from daq.core.text_readings import WholeReply
@@ -223,7 +224,7 @@ class TextStandIn:
         answers: list[Answer] = []
         try:
             for step in plan.steps:
-                if not isinstance(step, RegisterStep) and step.reply is not None:
+                if isinstance(step, TextStep) and step.reply is not None:
                     said = self._first_answer(self._text(step.ask)).encode("latin-1") + ending
                     answers.append(step.reply.match(said))
             wrong = plan.check(plan.fields(answers))
@@ -333,6 +334,7 @@ class RegisterStandIn:
     _held: dict[tuple[int, int], int] = field(default_factory=dict)
     _turns: list[dict[tuple[int, int], int]] = field(default_factory=list)
     _counts: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    _objects: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Put everything into its registers; where examples differ they take turns, and the first fills the rest."""
@@ -343,15 +345,18 @@ class RegisterStandIn:
         if identify is not None:
             words = re.findall(r"[\w.-]*\w", self.driver.title)
             for name, register in identify.read.items():
-                self._hold(register, self._identity(name, register, identify.expect.get(name), words))
+                said = self._identity(name, identify.expect.get(name), words, numeric=register.type != "string")
+                self._hold(register, said)
+            for name, number in identify.device.items():
+                self._objects[number] = self._identity(name, identify.expect.get(name), words, numeric=False)
         if self.driver.verify is not None:
             self._hold(self.driver.verify, self.driver.verify.content)
 
-    def _identity(self, name: str, register: Register, expected: str | None, words: list[str]) -> str:
+    def _identity(self, name: str, expected: str | None, words: list[str], *, numeric: bool) -> str:
         if expected is not None:
             return specimen(expected, words)
-        said = {"serial": serial_number(self.name), "model": words[-1], "firmware": "1.0"}.get(name, "x")
-        return said if register.type == "string" else "1"
+        said = {"serial": serial_number(self.name), "model": words[-1], "maker": words[0], "firmware": "1.0"}
+        return "1" if numeric else said.get(name, "x")
 
     def _hold(self, register: Register, text: str) -> None:
         span = span_of(register, self.driver.addressing)
@@ -360,6 +365,11 @@ class RegisterStandIn:
             self._held[span.function, span.address + offset] = int.from_bytes(
                 content[2 * offset : 2 * offset + 2], "big"
             )
+
+    def objects(self) -> dict[int, bytes]:
+        """Return what it says of itself (function 43/14), object by object; {} where the driver asks for nothing."""
+        told = {number: text.encode("latin-1", "replace")[:200] for number, text in self._objects.items()}
+        return {number: told.get(number, b"x") for number in sorted({0, 1, 2, *told})} if told else {}
 
     def answer(self, function: int, address: int, count: int) -> bytes | None:
         """Return what so many registers, or coils, hold; None where it has none of them."""
@@ -383,8 +393,10 @@ class RegisterStandIn:
 
     def says_who(self) -> bool:
         """Whether its serial number says that it is simulated: only characters can."""
-        serial = self.driver.identify.read.get("serial") if self.driver.identify is not None else None
-        return serial is not None and serial.type == "string"
+        identify = self.driver.identify
+        serial = identify.read.get("serial") if identify is not None else None
+        told = identify is not None and "serial" in identify.device
+        return told or (serial is not None and serial.type == "string")
 
 
 StandIn = TextStandIn | RegisterStandIn

@@ -1,7 +1,7 @@
 import pytest
 
 from daq.core.observation import Flag, Integrity, Kind, ReadingStatus
-from daq.core.plan import RegisterStep
+from daq.core.plan import DeviceStep, RegisterStep
 from daq.core.timing import Latest
 from tests.core.drivers import AT, DMM, METER, channel, compiled, problems, register_driver
 
@@ -170,6 +170,51 @@ def test_a_register_of_known_content_proves_the_word_order():
     assert plan.verify.step == RegisterStep(3, 6, 2, 2 * 10**9)
     assert plan.verify.check(bytes.fromhex("E666 C2F6")) is None
     assert "word order or addressing" in plan.verify.check(bytes.fromhex("C2F6 E666"))
+
+
+def said(**objects):
+    """Return what a device step brings: objects by number."""
+    return b"".join(bytes((int(n[1:]), len(text))) + text for n, text in objects.items())
+
+
+def test_a_device_may_say_itself_who_it_is():
+    identify = {
+        "read": {"serial": {"at": 1, "table": "holding", "type": "uint32"}},
+        "device": {"maker": "vendor", "model": "product_code", "firmware": 130},
+        "expect": {"model": "iEM3.*"},
+    }
+    plan = compiled(register_driver({"x": channel(9)}, identify=identify), {"p": "1 s"}, at=AT)
+    assert plan.identify.steps == (RegisterStep(3, 0, 2, 2 * 10**9), DeviceStep(3, 2 * 10**9))
+    objects = said(o0=b"Schneider Electric", o1=b"iEM3155\0\0 ", o2=b"1.3")
+    fields = plan.identify.fields([bytes.fromhex("0000002A"), objects])
+    assert fields == {"serial": "42", "maker": "Schneider Electric", "model": "iEM3155", "firmware": ""}
+    assert plan.identify.check(fields) is None
+
+
+@pytest.mark.parametrize(("names", "category"), [((0, 2), 1), (("vendor", "model_name"), 2), ((0, 128), 3)])
+def test_no_more_is_asked_of_a_device_than_is_wanted(names, category):
+    identify = {"device": {"maker": names[0], "model": names[1]}}
+    plan = compiled(register_driver({"x": channel(9)}, identify=identify), {"p": "1 s"}, at=AT)
+    assert plan.identify.steps == (DeviceStep(category, 2 * 10**9),)
+
+
+@pytest.mark.parametrize(
+    ("identify", "path", "words"),
+    [
+        ({}, "identify", "reads nothing"),
+        ({"device": {"model": 1}, "expect": {"serial": "x"}}, "identify.expect.serial", "no field 'serial'"),
+        (
+            {"device": {"serial": 128}, "read": {"serial": {"at": 1, "table": "input", "type": "uint16"}}},
+            "identify.device.serial",
+            "Take one away",
+        ),
+    ],
+)
+def test_identities_that_cannot_be(identify, path, words):
+    driver = register_driver({"x": channel(9)}, identify=identify)
+    ((file, where, message),) = problems(driver, {"p": "1 s"}, at=AT)
+    assert (file, where) == ("driver", path)
+    assert words in message
 
 
 def test_registers_are_not_asked_over_text_nor_text_over_modbus():

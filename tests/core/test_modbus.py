@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from pymodbus.framer import FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU
 from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsResponse
+from pymodbus.pdu.mei_message import ReadDeviceInformationRequest, ReadDeviceInformationResponse
 from pymodbus.pdu.register_message import (
     ReadHoldingRegistersRequest,
     ReadHoldingRegistersResponse,
@@ -12,7 +13,19 @@ from pymodbus.pdu.register_message import (
 )
 
 from daq.core.errors import BusyReply, ForeignReply, RefusedReply, ReplyError, UnreadableReply
-from daq.core.modbus import NotReached, RefusedBlock, checksum, cut, payload_length, registers, request, silence_ns
+from daq.core.modbus import (
+    NotReached,
+    RefusedBlock,
+    checksum,
+    cut,
+    identification,
+    identification_cut,
+    identification_request,
+    payload_length,
+    registers,
+    request,
+    silence_ns,
+)
 
 FRAMINGS = ["tcp", "rtu"]
 
@@ -214,3 +227,77 @@ def test_silence_between_frames():
 def test_coils_are_packed_eight_to_a_byte():
     assert [payload_length(1, count) for count in (1, 8, 9, 2000)] == [1, 1, 2, 250]
     assert payload_length(4, 125) == 250
+
+
+# Who it is ------------------------------------------------------------------------------------------------------------
+
+COMPANY = bytes.fromhex("2B0E0101000003 0016") + b"Company identification" + b"\1\x0eProduct code X" + b"\2\5V2.11"
+"""The example of the specification (V1.1b3, 6.21), its product code given as many characters as its length says."""
+
+
+def test_the_example_of_the_specification_says_who_it_is():
+    asked = identification_request("rtu", 1, 0, 1, 0)
+    assert asked[:-2] == bytes.fromhex("01 2B0E0100")
+    reply = rtu(f"01{COMPANY.hex()}")
+    assert identification_cut("rtu")(reply) == len(reply)
+    found = identification("rtu", asked, reply)
+    assert found.objects == {0: b"Company identification", 1: b"Product code X", 2: b"V2.11"}
+    assert found.more is None
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_pymodbus_asks_and_says_who_it_is_in_the_same_way(framing):
+    framer = FramerSocket if framing == "tcp" else FramerRTU
+    asked = identification_request(framing, 17, 7, 3, 0)
+    written = ReadDeviceInformationRequest(read_code=3, object_id=0, dev_id=17, transaction_id=7)
+    assert asked == framer(DecodePDU(True)).buildFrame(written)
+    objects = {0: b"Maker", 1: b"P", 2: b"", 0x80: b"x" * 150, 0x81: b"y" * 150}
+    answer = ReadDeviceInformationResponse(3, objects, dev_id=17, transaction_id=7)
+    reply = framer(DecodePDU(False)).buildFrame(answer)
+    assert identification_cut(framing)(reply) == len(reply)
+    found = identification(framing, asked, reply)
+    assert found.objects == {number: objects[number] for number in (0, 1, 2, 0x80)}
+    assert found.more == 0x81
+
+
+@pytest.mark.parametrize(
+    ("pdu", "error"),
+    [
+        ("AB01", RefusedReply),
+        ("AB02", RefusedBlock),
+        ("040443663334", ForeignReply),
+        ("2B0E02 01 00 00 01 00 01 41", ForeignReply),  # another category
+        ("2B0D01 01 00 00 01 00 01 41", ForeignReply),
+        ("2B0E01 01 00 00 02 00 01 41", ForeignReply),  # two objects said, one there
+        ("2B0E01 01 00 00 01 00 02 41", ForeignReply),  # shorter than it says
+        ("2B0E01 01 00 00 01 00 01 41 42", ForeignReply),  # and longer
+        ("2B0E01 01 00 00 02 01 01 41 00 01 42", ForeignReply),  # going down
+        ("2B0E01 01 00", ForeignReply),
+    ],
+)
+def test_what_is_no_answer_to_who_it_is(pdu, error):
+    with pytest.raises(error) as caught:
+        identification("rtu", identification_request("rtu", 1, 0, 1, 0), rtu("01" + pdu.replace(" ", "")))
+    assert type(caught.value) is error
+    assert "unit 1, device identification (43/14) from object 0" in str(caught.value)
+
+
+def test_a_device_that_always_has_more_gets_no_further_than_it_says():
+    asked = identification_request("rtu", 1, 0, 1, 1)
+    for more in ("FF00", "FF01"):  # it would have us ask the same again
+        assert identification("rtu", asked, rtu(f"012B0E0101{more}01010141")).more is None
+    assert identification("rtu", asked, rtu("012B0E0101FF0201010141")).more == 2
+
+
+@given(data=st.binary(max_size=300))
+def test_whatever_comes_in_place_of_an_identification_is_cut_or_waited_for(data):
+    found = identification_cut("rtu")(data)
+    assert 0 <= found <= len(data)
+
+
+@given(place=st.integers(0, len(COMPANY) + 2), bit=st.integers(0, 7))
+def test_no_flipped_bit_makes_another_instrument(place, bit):
+    reply = bytearray(rtu(f"01{COMPANY.hex()}"))
+    reply[place] ^= 1 << bit
+    with pytest.raises(ReplyError):
+        identification("rtu", identification_request("rtu", 1, 0, 1, 0), bytes(reply))

@@ -122,6 +122,16 @@ class TwoFloats:
     def read(self, table):
         return modbus.Snapshot({0: modbus.float32(1.5), 2: modbus.float32(2.5)}, 42)
 
+    def who(self):
+        return {}
+
+
+class SaysWho(TwoFloats):
+    """The same, which says who it is, in more than one frame where all is asked."""
+
+    def who(self):
+        return {0: b"Company", 1: b"Product", 2: b"V2.11", 0x80: b"x" * 240, 0x81: b"y" * 50}
+
 
 @pytest.mark.parametrize(
     ("request_", "pdu"),
@@ -140,6 +150,28 @@ class TwoFloats:
 )
 def test_a_request_is_answered_or_refused_with_the_right_exception(request_, pdu):
     assert modbus.reply(TwoFloats(), bytes.fromhex(request_)).pdu.hex() == pdu
+
+
+BASIC = "0007" + b"Company".hex() + "0107" + b"Product".hex() + "0205" + b"V2.11".hex()
+
+
+@pytest.mark.parametrize(
+    ("request_", "pdu"),
+    [
+        ("2b0e0100", "2b0e0183000003" + BASIC),  # MODBUS 1.1b3, the shape of the example in 6.21
+        ("2b0e0102", "2b0e01830000010205" + b"V2.11".hex()),
+        ("2b0e0140", "2b0e0183000003" + BASIC),  # not there: from the beginning
+        ("2b0e0300", "2b0e0383ff8003" + BASIC),
+        ("2b0e0380", "2b0e0383ff810180f0" + "78" * 240),
+        ("2b0e0381", "2b0e03830000018132" + "79" * 50),
+        ("2b0e0401", "2b0e04830000010107" + b"Product".hex()),
+        ("2b0e0403", "ab02"),
+        ("2b0e0500", "ab03"),
+        ("2b0d0100", "ab03"),
+    ],
+)
+def test_a_device_says_who_it_is(request_, pdu):
+    assert modbus.reply(SaysWho(), bytes.fromhex(request_)).pdu.hex() == pdu
 
 
 def test_values_are_those_that_the_reply_holds_whole():

@@ -1,0 +1,106 @@
+"""Where values stand in a Modbus device, and what the device says of itself: the parts of a register driver. Pure.
+
+Described, not alive: nothing here is read. Channels, polls and examples stand in core.driver, beside those of text.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from daq.core.driver_parts import Model
+
+Table = Literal["holding", "input", "coil", "discrete"]
+RegisterType = Literal["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "string", "bits"]
+WordOrder = Literal["ABCD", "CDAB", "BADC", "DCBA", "ABCDEFGH", "GHEFCDAB", "BADCFEHG", "HGFEDCBA"]
+
+
+class Register(Model):
+    """Where a value stands and how it is written."""
+
+    at: int = Field(ge=0, le=65536, description="Address, as the driver's `addressing` counts.")
+    table: Table = Field(description="Which of the four tables.")
+    type: RegisterType = Field(description="How the registers are to be read.")
+    order: WordOrder = Field(default="ABCD", description="Order of bytes; ABCD is big-endian, high word first.")
+    length: int | None = Field(default=None, ge=1, le=125, description="Registers of a string.")
+
+
+RawContents = Annotated[
+    list[str | int], Field(description="Raw contents (hex or decimal) that mean not available.", default_factory=list)
+]
+
+
+class ScaleRegister(Register):
+    """A register that says how a value is scaled; where it holds no number, or one of `invalid`, the value is none."""
+
+    invalid: RawContents
+
+
+def one_or_several(value: object) -> object:
+    """Take one mapping for a list of one."""
+    return [value] if isinstance(value, dict) else value
+
+
+Factors = Annotated[
+    list[ScaleRegister], BeforeValidator(one_or_several, json_schema_input_type=ScaleRegister | list[ScaleRegister])
+]
+
+
+class Verify(Register):
+    """A register of known content, read on every connect to prove word order and addressing."""
+
+    content: str = Field(description="The decimal it must show, e.g. '-123.45'.")
+
+
+class Blocks(Model):
+    """What may be read in one request."""
+
+    max_words: int = Field(default=125, ge=1, le=125, description="Registers in one request, at most.")
+    max_gap: int = Field(default=0, ge=0, le=124, description="Unused registers that may be read along.")
+    forbidden: list[tuple[int, int]] = Field(
+        default_factory=list, description="Address ranges [first, last] never to be read, in the driver's addressing."
+    )
+
+
+DEVICE_OBJECTS = {
+    "vendor": 0,
+    "product_code": 1,
+    "revision": 2,
+    "vendor_url": 3,
+    "product_name": 4,
+    "model_name": 5,
+    "application": 6,
+}
+"""Objects of Read Device Identification; from 128 on they are the maker's (MODBUS Application Protocol 1.1b3, 6.21)."""
+
+
+def device_object(value: object) -> object:
+    """Check the name or number of an object of the device identification."""
+    if isinstance(value, int) and not isinstance(value, bool) and (value in range(7) or value in range(128, 256)):
+        return value
+    if value not in DEVICE_OBJECTS:
+        raise ValueError(f"{value!r} is not one of {', '.join(DEVICE_OBJECTS)}, or a number from 128 to 255.")
+    return DEVICE_OBJECTS[str(value)]
+
+
+DeviceObject = Annotated[
+    int,
+    BeforeValidator(device_object, json_schema_input_type=Literal[tuple(DEVICE_OBJECTS)] | int),
+]
+
+
+class RegisterIdentify(Model):
+    """Who answers, from registers, or from what the device says of itself."""
+
+    read: dict[str, Register] = Field(
+        default_factory=dict, description="Field (model, serial, firmware) -> where it stands."
+    )
+    device: dict[str, DeviceObject] = Field(
+        default_factory=dict,
+        description="Field (maker, model, serial, firmware) -> object of Read Device Identification (function 43/14): "
+        "a name, or a number from 128 on, which are the maker's own.",
+    )
+    expect: dict[str, str] = Field(
+        default_factory=dict, description="Field -> regular expression that must match it whole."
+    )
