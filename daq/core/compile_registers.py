@@ -121,8 +121,8 @@ class RegisterCompiler:
         latency_ns = max([driver.link.max_latency, *(step.within_ns for poll in polls for step in poll.steps)])
         if between is None and work.entry.at.way != "modbus_tcp":
             work.warnings.append(
-                f"{work.name}: all its reads have answers of one length; after a fault its line is only kept quiet, "
-                "and a late answer beyond max_latency could be mistaken"
+                "all its reads have answers of one length: after a fault its line is only kept quiet, and an answer "
+                "later than max_latency could be mistaken. Read a value of another length too, or give verify"
             )
         return InstrumentPlan(
             name=work.name,

@@ -76,8 +76,9 @@ class TextCompiler:
         barrier, second_barrier = self._barriers(values)
         if barrier is None:
             work.warnings.append(
-                f"{work.name}: no question of driver {work.entry.driver!r} has a reply that differs from every poll's; "
-                "after a fault its line is only kept quiet, and a late answer beyond max_latency could be mistaken"
+                f"no question of driver {work.entry.driver!r} has a reply that differs from every poll's: after a "
+                "fault its line is only kept quiet, and an answer later than max_latency could be mistaken. Give the "
+                "driver identify, or a setting with get, whose reply looks otherwise; or ask a poll less"
             )
         return InstrumentPlan(
             name=work.name,
@@ -333,7 +334,7 @@ class TextCompiler:
         plan = self.exchanges.step(
             self.exchanges.question(queue.ask, {}, ("errors", "ask")), whole, self.driver.link.max_latency, ("errors",)
         )
-        return ErrorQueuePlan(plan, IsNone(queue.none), queue.at_most)
+        return ErrorQueuePlan(plan, IsNone(tuple(queue.none)), queue.at_most)
 
     def _barriers(self, values: Mapping[str, str]) -> tuple[TextStep | None, TextStep | None]:
         """Choose a question whose reply no poll's reply can be mistaken for, nor the other way round, and a second one.
@@ -382,10 +383,9 @@ class TextCompiler:
         samples = _samples(whole)
         if first is not None and (any(map(first.fits, samples)) or any(map(whole.fits, _samples(first)))):
             return None
-        none = self.driver.errors.none.encode("latin-1") + ending if self.driver.errors else None
-        if any(other.fits(sample) for sample in samples for other in self.exchanges.poll_replies) or (
-            none and whole.fits(none)
-        ):
+        empty = [each.encode("latin-1") + ending for each in self.driver.errors.none] if self.driver.errors else []
+        alike = any(other.fits(sample) for sample in samples for other in self.exchanges.poll_replies)
+        if alike or any(map(whole.fits, empty)):
             return None
         whole.strangers.extend(self.exchanges.poll_replies)
         question = self.exchanges.question(step.ask, values, ())
@@ -416,11 +416,11 @@ class Agrees:
 class IsNone:
     """Whether the error queue says that it is empty."""
 
-    none: str
+    none: tuple[str, ...]
 
     def __call__(self, answer: Match) -> bool:
         """Return whether it does."""
-        return answer.fields["error"] == self.none
+        return answer.fields["error"] in self.none
 
 
 def _samples(whole: WholeReply) -> list[bytes]:

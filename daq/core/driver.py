@@ -91,6 +91,11 @@ class ReplyShape(Model):
     match: str = Field(description="Template that must match the whole reply.")
     flags: list[Flag] = Field(default_factory=list, description="Flags of every reading of such a reply.")
     status: ReadingStatus | None = Field(default=None, description="Status of the channels that this shape has not.")
+    assume_unit: bool = Field(
+        default=False,
+        description="True where such a reply does not print the unit that unit_in is to read, and its readings are to "
+        "be in the declared one: only where the instrument can be in no other.",
+    )
     outcome: Literal["busy", "instrument_error"] | None = Field(
         default=None, description="Such a reply holds no reading: ask later (busy) or an error of the instrument."
     )
@@ -143,7 +148,9 @@ class TextPoll(Model):
         description="Repeats steps and channels for each value of a name used as {name}: a list, or the name of a "
         "setting whose value is a list, such as 101,102,103.",
     )
-    channels: dict[ChannelName, TextChannel] = Field(description="What the poll reads, by the field's name.")
+    channels: dict[ChannelName, TextChannel] = Field(
+        min_length=1, description="What the poll reads, by the field's name."
+    )
     time: TimeModel = Field(description="When the readings are true, relative to question and answer.")
     within: Duration | None = Field(default=None, description="Longest wait for one answer, where not max_latency.")
     header: str | None = Field(default=None, description="Why a reply names its question, for integrity: tagged.")
@@ -154,7 +161,9 @@ class Stream(Model):
 
     reply: str | None = Field(default=None, description="Template of a line.")
     replies: list[ReplyShape] | None = Field(default=None, description="Several shapes of a line.")
-    channels: dict[ChannelName, TextChannel] = Field(description="What a line holds, by the field's name.")
+    channels: dict[ChannelName, TextChannel] = Field(
+        min_length=1, description="What a line holds, by the field's name."
+    )
     time: Arrival = Field(description="How a line is dated.")
     quiet: Duration = Field(default=10_000_000_000, description="Silence longer than this is a time-out.")
 
@@ -173,11 +182,19 @@ class Identify(Model):
     )
 
 
+def listed(value: object) -> object:
+    """Put one text into a list."""
+    return value if isinstance(value, list) else [value]
+
+
+OneOrMore = Annotated[list[str], Field(min_length=1), BeforeValidator(listed, json_schema_input_type=str | list[str])]
+
+
 class ErrorQueue(Model):
     """The instrument's own list of errors."""
 
     ask: str = Field(description="Question that takes the oldest error out.")
-    none: str = Field(description="Answer when there is none, compared whole.")
+    none: OneOrMore = Field(description="Answer when there is none, compared whole; a list where there are several.")
     at_most: int = Field(default=20, ge=1, le=100, description="How many are taken out at one time.")
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from daq.core.line_settings import line_settings
 from daq.core.quantity import Duration
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -109,6 +110,15 @@ class Arrival(Model):
 TimeModel = Annotated[Triggered | Filtered | Latest | Arrival, Field(discriminator="model")]
 
 
+def serial_line(text: str) -> str:
+    """Check serial settings."""
+    line_settings(text)
+    return text
+
+
+SerialLine = Annotated[str, AfterValidator(serial_line)]
+
+
 class Link(Model):
     """How bytes travel to and from this model."""
 
@@ -120,7 +130,10 @@ class Link(Model):
         "and how long a wire is kept quiet before it counts as clean.",
     )
     gap: Duration = Field(default=0, description="Shortest pause between an answer and the next question.")
-    line: str | None = Field(default=None, description="Serial settings as delivered, such as 9600/8n1.")
+    line: SerialLine | None = Field(
+        default=None,
+        description="Serial settings as delivered, such as 9600/8n1, or 9600/8n1/rts=0/dtr=1 to hold lines.",
+    )
     banner: bool = Field(default=False, description="True where the instrument greets on connect; it is read away.")
 
 

@@ -43,7 +43,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
@@ -132,6 +132,7 @@ class Template:
         shape: the template without names; equal shapes cannot be told apart.
         length: characters of every reply without its ending; None where they vary.
         checksums: group of the pattern, type.
+        eol, codes: as it was parsed with.
     """
 
     source: str
@@ -142,6 +143,8 @@ class Template:
     pattern: re.Pattern[str]
     insides: tuple[tuple[str | None, int, re.Pattern[str] | None], ...]
     checksums: tuple[tuple[int, str], ...] = ()
+    eol: str = ""
+    codes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def fields(self, reply: bytes) -> dict[str, str] | None:
         """Return field -> characters as printed, without padding and quotes; None where the whole does not match."""
@@ -219,7 +222,14 @@ def _compiled(source: str, eol: str, given: tuple[tuple[str, tuple[str, ...]], .
             if field.name is not None or field.width is not None
         ),
         checksums=tuple((number, field.type) for number, field in enumerate(fields, 1) if field.type in CHECKSUMS),
+        eol=eol,
+        codes=codes,
     )
+
+
+def is_of_type(kind: str, text: str, codes: Sequence[str] = ()) -> bool:
+    """Whether a field of a type may print a text, and nothing else; `codes`: of an enum, or words beside numbers."""
+    return re.fullmatch(_content(Field("it", kind), None, {"it": codes}), text) is not None
 
 
 def weaknesses(template: Template, eol: str, codes: Mapping[str, Sequence[str]] | None = None) -> list[str]:

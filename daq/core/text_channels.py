@@ -100,6 +100,7 @@ class ChannelCompiler:
         self._check_shapes(wanted, self.asked[step])
         self._check_kind(wanted, channel, kinds, path)
         unit_step = self._unit_step(channel, step, path)
+        self._check_units(wanted, channel, step, unit_step)
         override = self.work.entry.channels.get(name)
         return TextChannelReader(
             name=name,
@@ -157,6 +158,21 @@ class ChannelCompiler:
             if wanted not in shape.template.types and shape.status is None and shape.outcome is None:
                 where = (*one.path, "replies", number) if one.step.replies else (*one.path, "reply")
                 self.work.wrong_driver(where, f"this shape has no field {wanted!r}: give it a status or an outcome.")
+
+    def _check_units(self, wanted: str, channel: TextChannel, step: int, unit_step: int) -> None:
+        """See that every shape prints the unit of the channel too, or says that the declared one is to be assumed."""
+        one, name = self.asked[unit_step], channel.unit_in
+        if name is None or name not in types_in(one):
+            return
+        for number, shape in enumerate(one.whole.shapes if one.whole else ()):
+            types, concerned = shape.template.types, unit_step != step and shape.outcome is None
+            if (concerned or wanted in types) and name not in types and not shape.assumes_unit:
+                message = (
+                    f"this shape does not print {name!r}, the unit of {wanted!r}: whatever the instrument is set to, "
+                    f"it would be read as {channel.unit}. Put {{{name}:unit}} in; or throw the number away with "
+                    "{:nr} and give a status; or, where it can be in no other unit, write assume_unit: true."
+                )
+                self.work.wrong_driver((*one.path, "replies", number), message)
 
     def _check_kind(self, wanted: str, channel: TextChannel, kinds: set[str], path: Path) -> None:
         if channel.kind == "number" and kinds & _NO_NUMBER:
@@ -258,10 +274,12 @@ class ChannelCompiler:
     def _check_owned(self) -> None:
         """Refuse named fields that nobody reads: most often a mistyped name."""
         for number, one in enumerate(self.asked):
-            for name, kinds in types_in(one).items():
-                if (number, name) not in self.owned:
-                    message = (
-                        f"field {name!r} of the reply is no channel, unit or status. "
-                        f"To check it and throw it away, write {{:{min(kinds)}}}."
-                    )
-                    self.work.wrong_driver(one.path, message)
+            lost = {name: kinds for name, kinds in types_in(one).items() if (number, name) not in self.owned}
+            if lost:
+                shown = ", ".join(map(repr, [*lost][:6])) + (f" and {len(lost) - 6} more" if len(lost) > 6 else "")
+                are = f"fields {shown} of the reply are" if len(lost) > 1 else f"field {shown} of the reply is"
+                message = (
+                    f"{are} no channel, unit or status. "
+                    f"To check {'one' if len(lost) > 1 else 'it'} and throw it away, write {{:{min(next(iter(lost.values())))}}}."
+                )
+                self.work.wrong_driver(one.path, message)

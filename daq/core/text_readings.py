@@ -16,6 +16,7 @@ from typing import Literal
 
 from daq.core.cut import Cut, ends_with, exactly
 from daq.core.errors import BusyReply, ForeignReply, RefusedReply, UnreadableReply, quoted
+from daq.core.near_miss import near_miss
 from daq.core.number import json_number
 from daq.core.observation import Flag, Kind, Reading, ReadingStatus
 from daq.core.plan import Answer, Match, ReplyForm
@@ -32,12 +33,14 @@ class Shape:
     Args:
         status: of the channels it does not hold, None where it holds all.
         outcome: busy or instrument_error where such a reply holds no reading.
+        assumes_unit: it prints no unit, and the driver says that it is the declared one.
     """
 
     template: Template
     flags: tuple[Flag, ...] = ()
     status: ReadingStatus | None = None
     outcome: Literal["busy", "instrument_error"] | None = None
+    assumes_unit: bool = False
 
 
 @dataclass(slots=True)
@@ -90,6 +93,9 @@ class WholeReply:
         for other in (*self.others, *self.strangers):
             if other is not self and other.fits(reply):
                 return ForeignReply(f"{got}, which is how {quoted(other.asked)} is answered")
+        nearly = next((why for shape in self.shapes if (why := near_miss(shape.template, reply))), None)
+        if nearly is not None:
+            return UnreadableReply(f"{got}: {nearly}")
         wanted = " or ".join(repr(shape.template.source) for shape in self.shapes[:3])
         return UnreadableReply(f"{got}; its driver expects {wanted} and then {self.eol!r}")
 

@@ -341,8 +341,6 @@ _COMMON = {  # what people write -> UCUM
     "°C": "Cel",
     "C°": "Cel",
     "celsius": "Cel",
-    "kelvin": "K",
-    "volt": "V",
     "var": "V.A{reactive}",
     "VAr": "V.A{reactive}",
     "VA": "V.A",
@@ -364,6 +362,26 @@ _COMMON = {  # what people write -> UCUM
     "dBm": "dB{mW}",
 }
 
+_ATOMS_BY_NAME = (
+    "pascal=Pa volt=V ampere=A amp=A watt=W hertz=Hz newton=N kelvin=K bar=bar ohm=Ohm gram=g meter=m metre=m second=s "
+    "liter=L litre=L joule=J siemens=S farad=F henry=H tesla=T coulomb=C lux=lx"
+)
+_PREFIXES_BY_NAME = "kilo=k milli=m micro=u nano=n pico=p hecto=h centi=c mega=M giga=G ="  # the last one is none
+_SPELLED_OUT = dict(pair.split("=") for pair in _ATOMS_BY_NAME.split())
+_SPELLED_PREFIXES = dict(pair.split("=") for pair in _PREFIXES_BY_NAME.split())
+_SPELLED_PLAIN = {"minute": "min", "hour": "h", "percent": "%", "degree": "deg", "fahrenheit": "[degF]", "one": "1"}
+
+
+def _spelled(text: str) -> str | None:
+    """Return the code of a unit whose name is written out, such as hectopascals."""
+    for name in (text.lower(), text.lower().removesuffix("s")):
+        if name in _SPELLED_PLAIN:
+            return _SPELLED_PLAIN[name]
+        for prefix, short in _SPELLED_PREFIXES.items():
+            if name.startswith(prefix) and name.removeprefix(prefix) in _SPELLED_OUT:
+                return short + _SPELLED_OUT[name.removeprefix(prefix)]
+    return None
+
 
 def _advice(text: str) -> str:
     if text in _COMMON:
@@ -371,4 +389,7 @@ def _advice(text: str) -> str:
     by_lower = {key.lower(): value for key, value in _COMMON.items()}
     if text.lower() in by_lower:
         return f"Nearest: {by_lower[text.lower()]!r}."
+    spelled = _spelled(text)
+    if spelled is not None:
+        return f"Nearest: {spelled!r}."
     return nearest(text, [*_METRIC, *_PLAIN])

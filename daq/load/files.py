@@ -138,10 +138,16 @@ def check_file(path: str | Path) -> list[str]:
         return lint(load_driver(path)[0])
     if "bench" in keys or ("instruments" in keys and "world" not in keys):
         loaded = load_bench(path)
-        warnings = [f"instruments.{name}: {told}" for name, plan in loaded.plans.items() for told in plan.warnings]
+        warnings = [_placed(source, name, told) for name, plan in loaded.plans.items() for told in plan.warnings]
         return [*warnings, *loaded.overfull]
     found.add(source, (), "neither a bench nor a driver. A bench begins with 'bench: 1', a driver with 'driver: 1'.")
     raise found.error()
+
+
+def _placed(source: Source, instrument: str, warning: str) -> str:
+    """Put the place of an instrument before what is to be known of it."""
+    line, column = source.place(("instruments", instrument))
+    return f"{source.shown}:{line}:{column}: instruments.{instrument}: {warning}."
 
 
 def _drivers_named(data: Any) -> dict[str, Keys]:

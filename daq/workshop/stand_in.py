@@ -75,7 +75,7 @@ class TextStandIn:
         self._identify()
         self._learn_settings()
         if self.driver.errors is not None:
-            self._fixed[self.driver.errors.ask] = self.driver.errors.none
+            self._fixed[self.driver.errors.ask] = self.driver.errors.none[0]
         for example in self.driver.examples:
             if example.outcome is None:
                 self._learn(example.poll, example.settings, example.got)

@@ -330,3 +330,32 @@ def test_lines_end_otherwise_on_a_serial_line(entry, serial):
     assert plan.eol == (b"\r\n" if serial else b"\n")
     assert plan.setup == ((b"SYST:REM\r\n", b"*CLS\r\n") if serial else (b"*CLS\n",))
     assert plan.teardown == ((b"*RST\r\n", b"SYST:LOC\r\n") if serial else (b"*RST\n",))
+
+
+# Units printed or not -------------------------------------------------------------------------------------------------
+
+
+def weighed(**second):
+    return with_poll(
+        ask="SI",
+        replies=[{"match": "S {w:nr} {u:unit}"}, {"match": "D {w:nr}", "flags": ["unstable"], **second}],
+        channels={"w": {"quantity": "mass", "unit": "g", "unit_in": "u", "units": {"kg": "kg"}}},
+    )
+
+
+def test_a_shape_that_does_not_print_its_unit_is_refused_unless_the_driver_says_so():
+    ((file, path, message),) = problems(weighed(), {"p": "1 s"})
+    assert (file, path) == ("driver", "polls.p.replies.1")
+    assert "it would be read as g" in message
+    assert "assume_unit: true" in message
+    found = readings(compiled(weighed(assume_unit=True), {"p": "1 s"}), b"D 12.5\n")["w"]
+    assert (found.value, found.unit, found.flags) == ("12.5", "g", (Flag.UNSTABLE,))
+
+
+def test_an_empty_list_of_errors_may_say_so_in_several_ways():
+    errors = {"ask": "ERR?", "none": ["0", '+0,"No error"']}
+    queue = compiled(text_driver(errors=errors), {"p": "1 s"}).errors
+    told = [queue.is_none(queue.step.reply.match(reply)) for reply in (b"0\n", b'+0,"No error"\n', b"-113\n")]
+    assert told == [True, True, False]
+    one = compiled(text_driver(errors=errors | {"none": "0"}), {"p": "1 s"}).errors
+    assert one.is_none(one.step.reply.match(b"0\n"))

@@ -80,6 +80,8 @@ def test_units_are_ucum_and_have_a_symbol(code, printed):
         ("", "is no UCUM code"),
         ("m s", "is no UCUM code"),
         ("kk", "no UCUM unit known here"),
+        ("pascal", "Nearest: 'Pa'"),
+        ("hectopascals", "Nearest: 'hPa'"),
     ],
 )
 def test_what_is_no_unit_is_refused_with_the_nearest(code, words):

@@ -1,0 +1,63 @@
+"""Says why a reply was refused although nearly all of it is as its driver says: a word nobody listed, a wrong checksum.
+
+Only for people: what is refused stays refused, whatever is found here. Pure.
+
+    Template, refused reply -> [near_miss] -> words -> UnreadableReply
+"""
+
+from __future__ import annotations
+
+import re
+
+from daq.core.checksum import printed
+from daq.core.errors import quoted
+from daq.core.template import NUMBERS, Template, TemplateError, is_of_type, parse
+
+_LISTED = ("enum", "bits", "hex", *sorted(NUMBERS))
+"""Types of fields whose content can be seen to be wrong by itself."""
+
+_FIELD = re.compile(rf"(\{{[A-Za-z0-9_.,-]*:)(?:{'|'.join(_LISTED)})(?=[:*}}])")
+
+
+def near_miss(template: Template, reply: bytes) -> str | None:
+    """Return what alone is wrong with a refused reply; None where more is."""
+    return _wrong_checksum(template, reply) or _wrong_field(template, reply)
+
+
+def _wrong_checksum(template: Template, reply: bytes) -> str | None:
+    found = template.pattern.fullmatch(reply.decode("latin-1"))
+    for group, kind in template.checksums if found is not None else ():
+        assert found is not None, "it was asked before"
+        right = printed(kind, reply[: found.start(group)])
+        if found[group].upper() != right:
+            return f"its checksum is {quoted(found[group])}, and the characters before it make {right!r} ({kind})"
+    return None
+
+
+def _wrong_field(template: Template, reply: bytes) -> str | None:
+    try:
+        fields = parse(_FIELD.sub(r"\1word", template.source), template.eol).fields(reply)
+    except TemplateError:
+        return None  # such a word could not be told from what follows it
+    wrong = [
+        (name, text)
+        for name, text in (fields or {}).items()
+        if template.types[name] in _LISTED
+        and not is_of_type(template.types[name], text, template.codes.get(name, ()) or ("",))
+    ]
+    return _in_words(template, *wrong[0]) if len(wrong) == 1 else None
+
+
+def _in_words(template: Template, name: str, text: str) -> str:
+    kind, known = template.types[name], ", ".join(map(repr, template.codes.get(name, ())))
+    if kind == "enum":
+        return (
+            f"{name} is {quoted(text)}, which is none of its codes: {known}. Where the manual has it, list it in enum"
+        )
+    if re.match(r"[+-]?\.?[0-9]", text):
+        return f"{name} is {quoted(text)}, which is not of type {kind}; its driver expects {template.source!r}"
+    beside = f", nor one of {known}" if known else ""
+    return (
+        f"{name} is {quoted(text)}, which is no number ({kind}){beside}. "
+        f"Where the manual says what it means, list it: special: {{{text!r}: invalid}}, or absent, overrange"
+    )
