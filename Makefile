@@ -5,7 +5,7 @@ ARGS ?=
 # Most tests wait for wires, brokers and disks: more of them at a time than there are cores.
 TEST_PROCESSES ?= 4
 
-.PHONY: demo test faults bench check schemas lock clean
+.PHONY: demo test faults bench check audit schemas lock clean
 
 demo: .venv/ready
 	@exec $(BIN)/daq demo $(ARGS)
@@ -27,6 +27,11 @@ check: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Asks the advisory database of the package index about every locked version; needs the network, and says what it could not ask.
+audit:
+	@$(PYTHON) -m venv .audit && .audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+
 # Rewrites schemas/ and the reference of driver files from the models; tests compare them.
 schemas: .venv/ready
 	$(BIN)/daq schema --write schemas
@@ -47,4 +52,4 @@ lock:
 	@touch $@
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .audit build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

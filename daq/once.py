@@ -24,6 +24,7 @@ from daq.ledger import Outlets
 from daq.line import Line
 from daq.load import Loaded, load_bench, read_yaml
 from daq.loop import new_event_loop
+from daq.rights import Rights, rights
 from daq.session import Met
 
 LEAST_S = 20.0
@@ -66,6 +67,12 @@ def refuse_what_is_held(loaded: Loaded, only: str | None) -> None:
             told = next(control.ask(path, {"do": "status"}))
         except DaqError:
             continue  # it has just ended, or is not ours to ask
+        named = loaded.bench.station
+        if only is None and (told["station"]["site"], told["station"]["name"]) == (named.site, named.name):
+            raise DaqError(
+                f"{named.site}/{named.name} is running, pid {told['station']['pid']}: look with daq watch or daq "
+                "status, or stop it first."
+            )
         for name, each in told["instruments"].items():
             if each["address"] in wanted:
                 station = f"{told['station']['site']}/{told['station']['name']}, pid {told['station']['pid']}"
@@ -103,23 +110,27 @@ async def read_once(loaded: Loaded, only: str | None, clock: Clock) -> Found:
     return found
 
 
-def probed(bench: Path) -> list[str]:
-    """Ask all instruments of a bench file; return in words what is not as it should be. A driver file has none.
+def probed(bench: Path) -> Rights:
+    """Ask all instruments of a bench file, and its broker; return what is not as it should be. A driver file has none.
 
     Raises:
         ConfigError: the file is wrong.
     """
     if "bench" not in read_yaml(bench, str(bench)).data:
-        return []
+        return Rights()
     loaded = load_bench(bench)
     refuse_what_is_held(loaded, None)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         found = runner.run(read_once(loaded, None, SystemClock()))
+        allowed = (
+            Rights() if loaded.bench.mqtt is None else runner.run(rights(loaded, loaded.bench.mqtt, SystemClock()))
+        )
     failed = [obs for obs in found.observations if obs.status is not Status.OK]
-    return [
+    allowed.problems[:0] = [
         *(f"instruments.{obs.instrument}.poll.{obs.poll}: {obs.status}: {obs.detail}" for obs in failed),
         *(f"instruments.{instrument}: {words}" for instrument, words in found.events),
     ]
+    return allowed
 
 
 def _narrowed(wiring: Wiring, only: str | None) -> Wiring:

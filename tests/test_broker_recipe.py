@@ -5,6 +5,8 @@ Only what belongs to this computer is put in place of the page's: a folder for /
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
 import socket
@@ -19,6 +21,10 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from daq.clock import SystemClock
+from daq.load import load_bench
+from daq.loop import new_event_loop
+from daq.rights import UNKNOWABLE, Rights, rights
 from tests.brokers import MOSQUITTO, Mosquitto, free_port
 from tests.system.house import PATIENCE_S, leave
 
@@ -184,3 +190,76 @@ def test_who_does_not_know_the_authority_does_not_speak_to_it(recipe):
     trusting_others = ssl.create_default_context()
     with socket.create_connection(("localhost", recipe.port), PATIENCE_S) as raw, pytest.raises(ssl.SSLError):
         trusting_others.wrap_socket(raw, server_hostname="localhost")
+
+
+BENCH = """
+bench: 1
+station: {site: vinhphuc, name: NAME}
+mqtt: {url: "mqtts://localhost:PORT", username: bench1, password: {env: RECIPE}, tls: {ca: CA}}
+instruments:
+  meter: {driver: eastron/sdm630, at: {modbus_tcp: "127.0.0.1:1", unit: 1}, simulated: true, poll: {power: 1 s}}
+"""
+
+
+def tried(folder, bench, monkeypatch, word=PASSWORDS["bench1"]):
+    """What `daq check --probe` finds out about the broker of a bench."""
+    monkeypatch.setenv("RECIPE", word)
+    (folder / "bench.yaml").write_text(bench)
+    loaded = load_bench(folder / "bench.yaml")
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(rights(loaded, loaded.bench.mqtt, SystemClock()))
+
+
+@pytest.fixture
+def bench(recipe):
+    here = BENCH.replace("PORT", f"{recipe.port}").replace("CA", str(recipe.folder / "certs" / "ca.pem"))
+    return lambda name: here.replace("NAME", name)
+
+
+def test_the_probe_finds_that_all_is_allowed_that_must_be_and_nothing_else(recipe, bench, tmp_path, monkeypatch):
+    with Client(recipe, "reader") as reader:
+        reader.subscribe("bench/v1/#")
+        assert tried(tmp_path, bench("bench1"), monkeypatch) == Rights([], [])
+        station, meter = "bench/v1/vinhphuc/bench1", "bench/v1/vinhphuc/bench1/meter"
+        reader.until(lambda: len(reader.heard) == 7)
+    assert {topic for topic, _ in reader.heard} == {
+        *(f"{station}/{level}" for level in ("status", "info", "event")),
+        *(f"{meter}/{level}" for level in ("status", "info", "obs/power", "late/power")),
+    }
+    told = {topic: json.loads(payload) for topic, payload in reader.heard if payload}
+    assert told[f"{station}/status"]["status"] == "offline"
+    assert told[f"{meter}/obs/power"]["status"] == "skipped"
+    assert told[f"{meter}/obs/power"]["readings"] == {}
+
+
+def test_the_probe_names_every_topic_that_is_refused(bench, tmp_path, monkeypatch):
+    found = tried(tmp_path, bench("bench2"), monkeypatch)
+    assert len(found.problems) == 7
+    assert all("the broker refuses bench/v1/vinhphuc/bench2/" in each for each in found.problems)
+    assert all("not authorised. Let the station's user write there" in each for each in found.problems)
+
+
+def test_the_probe_says_that_the_password_is_wrong(bench, tmp_path, monkeypatch):
+    (problem,) = tried(tmp_path, bench("bench1"), monkeypatch, "guessed").problems
+    assert re.match(r"mqtt: localhost:\d+: .*(Not authori[sz]ed|Bad user name or password)", problem, re.IGNORECASE)
+
+
+def test_the_probe_warns_of_a_broker_that_lets_anybody_speak_for_anybody(bench, tmp_path, monkeypatch):
+    broker = Mosquitto(tmp_path)
+    broker.start()
+    try:
+        plain = re.sub(r"mqtt: .*", f'mqtt: {{url: "mqtt://127.0.0.1:{broker.port}"}}', bench("bench1"))
+        found = tried(tmp_path, plain, monkeypatch)
+        old = tried(tmp_path, plain.replace('"}', '", version: 3.1.1}', 1), monkeypatch)
+    finally:
+        broker.stop()
+    (warning,) = found.warnings
+    assert found.problems == old.problems == []
+    assert "took bench/v1/vinhphuc/not-bench1/event: it lets this user speak in another station's name" in warning
+    assert old.warnings == [f"mqtt.version: {UNKNOWABLE}"]
+
+
+def test_the_probe_says_that_there_is_no_broker(bench, tmp_path, monkeypatch):
+    nobody = re.sub(r"mqtt: .*", f'mqtt: {{url: "mqtt://127.0.0.1:{free_port()}"}}', bench("bench1"))
+    (problem,) = tried(tmp_path, nobody, monkeypatch).problems
+    assert "refused" in problem

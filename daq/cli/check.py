@@ -21,7 +21,10 @@ def check(
     files: File,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: problems and warnings by file.")] = False,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Also ask every instrument of a bench, each poll once.")
+        bool,
+        typer.Option(
+            "--probe", help="Also ask every instrument of a bench, each poll once, and try every topic at its broker."
+        ),
     ] = False,
 ) -> None:
     """Check bench and driver files: form, names, drivers, wires, and the examples of drivers.
@@ -32,7 +35,8 @@ def check(
     found = {str(file): _found(file) for file in files}
     if probe:
         for path in files:
-            found[str(path)]["problems"] += found[str(path)]["problems"] or _probed(path)
+            if not found[str(path)]["problems"]:
+                _probe(path, found[str(path)])
     if as_json:
         typer.echo(orjson.dumps(found).decode())
     else:
@@ -49,11 +53,13 @@ def _found(file: Path) -> dict[str, list[str]]:
         return {"problems": error.problems, "warnings": []}
 
 
-def _probed(file: Path) -> list[str]:
-    """Ask the instruments of a bench; return what failed, and who is not who it should be."""
+def _probe(file: Path, found: dict[str, list[str]]) -> None:
+    """Ask the instruments of a bench, and its broker; add what failed, and who is not who it should be."""
     from daq.once import probed  # noqa: PLC0415  checking alone needs no device library
 
-    return [f"{file}: {words}" for words in probed(file)]
+    seen = probed(file)
+    found["problems"] += [f"{file}: {words}" for words in seen.problems]
+    found["warnings"] += seen.warnings
 
 
 def _tell(file: str, problems: list[str], warnings: list[str]) -> None:
