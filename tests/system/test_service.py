@@ -115,3 +115,22 @@ def test_a_line_that_hangs_is_not_called_alive(empty, manager):
     told, before = manager.until("READY=1")
     assert "WATCHDOG=1" not in before + told
     assert empty.daemon.stop() == 0  # left hard, within its deadline
+
+
+def test_before_the_start_everything_is_tried_and_while_it_runs_it_is_left_alone(empty):
+    empty.world.start()
+    empty.write(only=("meter3",))
+    empty.broker.start()
+    before = empty.daemon.verb("check", "--probe", str(empty.daemon.bench))
+    assert (before.returncode, before.stdout) == (0, f"{empty.daemon.bench}: fine\n")
+    assert "it lets this user speak in another station's name" in before.stderr
+    empty.daemon.start()
+    empty.daemon.said(" meter3: ok")
+    running = empty.daemon.verb("check", "--probe", str(empty.daemon.bench))
+    assert running.returncode != 0
+    assert "lab/b1 is running" in running.stderr
+    assert empty.daemon.stop() == 0
+    empty.broker.stop()
+    broken = empty.daemon.verb("check", "--probe", str(empty.daemon.bench))
+    assert broken.returncode == 1
+    assert f"mqtt: 127.0.0.1:{empty.broker.port}: " in broken.stdout
