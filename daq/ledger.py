@@ -19,6 +19,7 @@ from daq.core.health import ANSWERS_AGAIN, Breaker, Emission, InstrumentHealth, 
 from daq.core.message import rfc3339
 from daq.core.observation import NS, ClockState, Exchange, Identity, Observation, Slots, Stamp, Status, Timing
 from daq.core.plan import PollPlan
+from daq.core.unchanging import unchanging
 from daq.session import Met, Outcome, Session
 
 log = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ class Item:
     counts: Counts = field(default_factory=Counts)
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Scene:
     """What held when a question was asked: who was asked, described by which info, under which marks."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from daq.clock import Clock
@@ -19,6 +18,7 @@ from daq.core.dialogue import Action, Again, Ask, Dialogue, Pause, Quiet, Replie
 from daq.core.errors import LinkClosed, LinkDesync, LinkError, LinkFlooded, LinkTimeout, ReplyError, quoted
 from daq.core.observation import NS, Exchange, Stamp
 from daq.core.owed import Owed
+from daq.core.unchanging import unchanging
 from daq.transports import Received, Transport
 
 OPEN_NS = 5 * NS
@@ -38,7 +38,7 @@ Tap = Callable[[Literal["sent", "came"], bytes, Stamp], None]
 """Called with all bytes that pass, as they pass; must neither block nor raise."""
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Spoken(Generic[T]):
     """What came of a dialogue.
 

@@ -15,9 +15,10 @@ from typing import TypeVar
 from daq.core.cut import Cut
 from daq.core.errors import ForeignReply, LinkDesync, LinkTimeout, ReplyError, UnreadableReply
 from daq.core.observation import NS, Stamp
+from daq.core.unchanging import unchanging
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Ask:
     """Send a question and read its answer; sent back: Replied.
 
@@ -36,7 +37,7 @@ class Ask:
     fits: Callable[[bytes], bool] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Again:
     """The answer was not ours: keep it for the record and read on, same deadline; sent back: Replied."""
 
@@ -68,7 +69,7 @@ class Quiet:
 Action = Ask | Again | Tell | Pause | Quiet
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Replied:
     """One whole reply.
 

@@ -17,6 +17,7 @@ from enum import StrEnum
 from zlib import crc32
 
 from daq.core.observation import NS, Slots, Stamp, Status
+from daq.core.unchanging import unchanging
 
 # ---------------------------------------------------------------- whom to try when
 
@@ -98,7 +99,7 @@ REMIND_NS = 60 * NS
 """A run of failures is reported at most once in this time while it lasts (and at its onset and its end)."""
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Emission:
     """Slots that failed alike, to be published as one observation.
 
@@ -239,7 +240,7 @@ class State(StrEnum):
     LOST = "lost"
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Verdict:
     """How an instrument fares.
 

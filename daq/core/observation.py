@@ -8,8 +8,10 @@ built once, by the session, and never changed. Pure: bytes, stamps and statuses 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+
+from daq.core.unchanging import unchanging
 
 NS = 1_000_000_000  # nanoseconds in a second
 
@@ -69,7 +71,7 @@ class Integrity(StrEnum):
     TRANSACTION = "transaction"  # the reply carries the number of its question
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Stamp:
     """One instant on both clocks, read back to back.
 
@@ -82,7 +84,7 @@ class Stamp:
     utc_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Reading:
     """One channel of an observation.
 
@@ -104,7 +106,7 @@ class Reading:
     role: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Exchange:
     """One question and what came back, kept as it was, on failures too.
 
@@ -123,7 +125,7 @@ class Exchange:
     binary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Timing:
     """When the readings were true, as an interval on the monotonic clock.
 
@@ -140,7 +142,7 @@ class Timing:
     aperture_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Slots:
     """A run of identical failures: due times (UTC, ns) of its first and last slot, and how many there were."""
 
@@ -149,7 +151,7 @@ class Slots:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class ClockState:
     """What is known of the station's clock at the time.
 
@@ -162,7 +164,7 @@ class ClockState:
     err_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Identity:
     """Who answered: asset from the bench file, model and serial number as read (None where it cannot say)."""
 
@@ -171,7 +173,7 @@ class Identity:
     serial: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Observation:
     """The record of one poll.
 

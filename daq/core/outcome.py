@@ -11,6 +11,7 @@ from daq.core.errors import DaqError, ForeignReply, LinkError, ReplyError, Unrea
 from daq.core.modbus import NotReached
 from daq.core.observation import Identity, Reading, Status, Timing
 from daq.core.plan import ReadBack
+from daq.core.unchanging import unchanging
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Changed:
     since_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Outcome:
     """How one poll went.
 

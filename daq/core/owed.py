@@ -9,10 +9,10 @@ older one is owed an answer that looks the same. What is owed for long is taken 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 from daq.core.dialogue import Ask
 from daq.core.observation import NS
+from daq.core.unchanging import unchanging
 
 FORGIVEN_TIMES = 10
 FORGIVEN_NS = 5 * NS
@@ -22,7 +22,7 @@ MOST = 64
 """Questions remembered; an instrument that is asked again and again without an answer is left alone long before."""
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class _Debt:
     who: str
     question: Ask

@@ -15,9 +15,10 @@ from typing import Literal
 from daq.core.cut import Cut
 from daq.core.observation import Flag, Integrity, Reading, ReadingStatus
 from daq.core.timing import TimeModel
+from daq.core.unchanging import unchanging
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Match:
     """What a template found in one whole text reply.
 

@@ -9,8 +9,9 @@ through a Feed, and says which it is done with. Pure: no I/O here, only the shap
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from daq.core.unchanging import unchanging
 
 RecordKind = Literal["obs", "event", "info"]
 
@@ -18,7 +19,7 @@ Encode = Callable[[str, int, bool], bytes]
 """(epoch, seq, durable) -> payload. Called once for each record, in the journal's thread."""
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Entry:
     """Something to be kept.
 
@@ -37,7 +38,7 @@ class Entry:
     size: int = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Record:
     """Something that is kept.
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import gcd
 
 from daq.core.observation import Slots, Stamp
+from daq.core.unchanging import unchanging
 
 STEERING_PPM = 500
 """The fastest a kernel steers a clock (adjtimex(2), MAXFREQ). On Linux both clocks are steered alike and it never
@@ -28,7 +29,7 @@ GOLDEN = 0x9E3779B97F4A7C15
 """2**64 / golden ratio: multiples of it, modulo 2**64, lie as far from each other as a growing set of points can."""
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Anchor:
     """How the two clocks stood to each other at one instant; between anchors they are taken to run alike."""
 
@@ -107,7 +108,7 @@ class Grid:
         return Slots(first, last, (last - first) // self.every_ns + 1) if first <= last else None
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Turn:
     """What the wire is to do now.
 

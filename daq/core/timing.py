@@ -32,12 +32,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from daq.core.observation import Stamp, Timing
+from daq.core.unchanging import unchanging
 
 Autozero = Literal["none", "unknown", "after", "before"]
 """Whether a zero as long as the signal is measured with each reading, and in which order."""
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Seen:
     """What the clocks said around one exchange that brought readings.
 
@@ -93,7 +94,7 @@ class Arrival:
 TimeModel = Triggered | Filtered | Latest | Arrival
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Bounded:
     """The answer to: when was it true?
 

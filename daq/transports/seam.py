@@ -6,11 +6,11 @@ line -> Transport.write, Transport.read -> Received
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from daq.core.cut import Cut
 from daq.core.observation import Stamp
+from daq.core.unchanging import unchanging
 
 MAX_REPLY = 1 << 20
 """Bytes: no reply of a bench instrument is longer; a longer one is a fault (LinkFlooded)."""
@@ -41,7 +41,7 @@ class Wakes(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Received:
     """One whole reply.
 
