@@ -29,6 +29,7 @@ from daq.core.plan import (
 )
 from daq.core.reached import is_serial
 from daq.core.settings import agree, as_number, names_in, words_of
+from daq.core.template import NUMBERS
 from daq.core.text_channels import channel_readers
 from daq.core.text_exchanges import Asked, Exchanges, integrity, names_its_question, tells_something, to_bytes
 from daq.core.text_readings import WholeReply
@@ -291,7 +292,9 @@ class TextCompiler:
                 self.driver.link.max_latency,
                 (*path, name),
             )
-            found.append(ReadBack(name, plan, values[name], Agrees(values[name], tuple(words_of(setting))), _value))
+            comma = self.driver.link.decimal == "," and whole.shapes[0].template.types.get("value") in NUMBERS
+            agrees = Agrees(values[name], tuple(words_of(setting)), comma=comma)
+            found.append(ReadBack(name, plan, values[name], agrees, _value))
         return tuple(found)
 
     # Identity, errors, barrier ----------------------------------------------------------------------------------------
@@ -406,10 +409,12 @@ class Agrees:
 
     wanted: str
     words: tuple[str, ...]
+    comma: bool = False
 
     def __call__(self, answer: Match) -> bool:
-        """Return whether it is."""
-        return agree(self.wanted, answer.fields["value"], self.words)
+        """Return whether it is; a number may have a decimal comma."""
+        said = answer.fields["value"]
+        return agree(self.wanted, said.replace(",", ".") if self.comma else said, self.words)
 
 
 @dataclass(frozen=True, slots=True)

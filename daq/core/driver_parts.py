@@ -129,6 +129,10 @@ class Link(Model):
         description="Longest time from a question to the end of its answer, measuring time included; the time-out, "
         "and how long a wire is kept quiet before it counts as clean.",
     )
+    decimal: Literal[".", ","] = Field(
+        default=".",
+        description="What stands before the decimals of the numbers it prints; commands are written with a point.",
+    )
     gap: Duration = Field(default=0, description="Shortest pause between an answer and the next question.")
     line: SerialLine | None = Field(
         default=None,

@@ -77,7 +77,7 @@ def lint(driver: Driver) -> list[str]:
     if isinstance(driver, TextDriver):
         for where, template in _templates(driver):
             try:
-                parsed = parse(template, driver.link.eol)
+                parsed = parse(template, driver.link.eol, None, driver.link.decimal)
             except TemplateError:
                 continue  # named by run_examples, or an enum whose codes only its poll knows
             found.extend(f"{where}: {warning}" for warning in weaknesses(parsed, driver.link.eol))

@@ -11,9 +11,9 @@ import re
 
 from daq.core.checksum import printed
 from daq.core.errors import quoted
-from daq.core.template import NUMBERS, Template, TemplateError, is_of_type, parse
+from daq.core.template import NUMBERS, Field, Template, TemplateError, may_print, parse
 
-_LISTED = ("enum", "bits", "hex", *sorted(NUMBERS))
+_LISTED = ("enum", "bits", "hexs", "hex", *sorted(NUMBERS))
 """Types of fields whose content can be seen to be wrong by itself."""
 
 _FIELD = re.compile(rf"(\{{[A-Za-z0-9_.,-]*:)(?:{'|'.join(_LISTED)})(?=[:*}}])")
@@ -36,14 +36,14 @@ def _wrong_checksum(template: Template, reply: bytes) -> str | None:
 
 def _wrong_field(template: Template, reply: bytes) -> str | None:
     try:
-        fields = parse(_FIELD.sub(r"\1word", template.source), template.eol).fields(reply)
+        fields = parse(_FIELD.sub(r"\1word", template.source), template.eol, None, template.decimal).fields(reply)
     except TemplateError:
         return None  # such a word could not be told from what follows it
     wrong = [
-        (name, text)
-        for name, text in (fields or {}).items()
-        if template.types[name] in _LISTED
-        and not is_of_type(template.types[name], text, template.codes.get(name, ()) or ("",))
+        (part.name, fields[part.name])
+        for part in template.parts
+        if fields and isinstance(part, Field) and part.name is not None and part.type in _LISTED
+        if not may_print(part, fields[part.name], template.codes.get(part.name, ()) or ("",))
     ]
     return _in_words(template, *wrong[0]) if len(wrong) == 1 else None
 

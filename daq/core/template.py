@@ -18,6 +18,8 @@ Grammar
     blank               one blank or more. Directly before a field of fixed width: exactly as many as are written.
                         Where the template has no blank, the reply may have none: no edge is trimmed.
     anything else       itself. Characters beyond ASCII stand for their Latin-1 byte (degree, micro).
+Where link.decimal is a comma, nr2, nr3, nr and snr have one in place of the point, and a point is none of theirs.
+A comma behind such a field would be taken for its own and is refused, unless the field has a width.
 A template has no ending: link.eol is put behind it. Names of for_each and of settings in braces ({n}) are replaced
 before all this.
 
@@ -32,6 +34,8 @@ Types
     enum    one of the codes of the channel's `enum`
             Numbers may also be one of the words listed in `special`, such as NAN or -----.
     bits    a decimal number that is a set of flags         hex     hexadecimal digits, perhaps after 0x or #H
+    hexs    a signed number in two's complement, in exactly as many hexadecimal digits as its width says, which it
+            needs: {x:hexs:8} reads FFFFFE0C as -500; with one digit less nobody could tell what was sent.
     blanks  any number of blanks, none too; has no name: {:blanks}
     sum2    the checksum of all characters before it: their sum in two hexadecimal digits; has no name: {:sum2}. The
             same are sum4 (four digits), xor2 (all of them combined by exclusive or), crc4 (CRC-16 as Modbus has it).
@@ -42,6 +46,7 @@ Matching takes time proportional to the reply's length: every part takes all it 
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -51,6 +56,9 @@ from daq.core.checksum import CHECKSUMS, printed
 
 MAX_TEXT = 4096
 """Characters in one text field, at most."""
+
+MAX_HEX = 16
+"""Hexadecimal digits of a number: 64 bits."""
 
 _DIGITS = "[0-9]{1,40}"
 _MANTISSA = rf"(?:{_DIGITS}(?:\.[0-9]{{0,40}})?|\.{_DIGITS})"
@@ -65,6 +73,7 @@ _PATTERNS = {
     "snr": rf"(?:[+-] {{0,20}}+)?{_MANTISSA}(?:{_EXPONENT})?",
     "bits": "[0-9]{1,20}",
     "hex": "(?:0[xX]|#[hH])?[0-9A-Fa-f]{1,16}",
+    "hexs": "[0-9A-Fa-f]{1,16}",
     "blanks": " {0,256}",
     "quoted": f'"(?:[^"\x00-\x1f\x7f]|""){{0,{MAX_TEXT}}}+"',
 }
@@ -74,7 +83,10 @@ _RUNNING = {  # what ends where the following literal begins: (first character, 
     "unit": (r"A-Za-z%\xa1-\xff", r"A-Za-z0-9%/.^*()_\xa1-\xff", 1, 16),
 }
 TYPES = frozenset({*_PATTERNS, *_RUNNING, *CHECKSUMS, "enum"})
+HEX = frozenset({"hex", "hexs"})
 NUMBERS = frozenset({"nr1", "nr2", "nr3", "nr", "snr"})
+_POINTED = NUMBERS - {"nr1"}  # those that may have a decimal point, or comma
+_WITH_COMMA = {kind: _PATTERNS[kind].replace(r"\.", ",") for kind in _POINTED}
 
 _SAMPLES = {
     "nr1": "+123",
@@ -84,6 +96,7 @@ _SAMPLES = {
     "snr": "-  12.345",
     "bits": "32",
     "hex": "1F",
+    "hexs": "FFFFFFFFFFFFFE0C",
     "blanks": "",
     "quoted": '"Sample text"',
     "text": "Sample",
@@ -94,6 +107,10 @@ _SAMPLES = {
 _SPEC = re.compile(r"([A-Za-z0-9_.,-]*):([a-z0-9]+)(?::([0-9]+))?(?:\*(.+))?", re.DOTALL)
 _NAME = re.compile("[A-Za-z0-9_-]+")
 _RANGE = re.compile(r"([A-Za-z0-9_-]*?)([0-9]+)\.\.([A-Za-z0-9_-]*?)([0-9]+)")
+
+
+DecimalSign = typing.Literal[".", ","]
+"""What stands before the decimals of a number."""
 
 
 class TemplateError(ValueError):
@@ -114,11 +131,13 @@ class Field:
     Args:
         name: None where it is only checked.
         width: exact number of characters; None where the content decides.
+        comma: whether its decimals stand behind a comma.
     """
 
     name: str | None
     type: str
     width: int | None = None
+    comma: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +151,7 @@ class Template:
         shape: the template without names; equal shapes cannot be told apart.
         length: characters of every reply without its ending; None where they vary.
         checksums: group of the pattern, type.
-        eol, codes: as it was parsed with.
+        eol, codes, decimal: as it was parsed with.
     """
 
     source: str
@@ -145,6 +164,7 @@ class Template:
     checksums: tuple[tuple[int, str], ...] = ()
     eol: str = ""
     codes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    decimal: DecimalSign = "."
 
     def fields(self, reply: bytes) -> dict[str, str] | None:
         """Return field -> characters as printed, without padding and quotes; None where the whole does not match."""
@@ -185,25 +205,28 @@ def _content_of(text: str, kind: str) -> str:
     return text.replace(" ", "") if kind == "snr" else text
 
 
-def parse(source: str, eol: str, codes: Mapping[str, Sequence[str]] | None = None) -> Template:
+def parse(
+    source: str, eol: str, codes: Mapping[str, Sequence[str]] | None = None, decimal: DecimalSign = "."
+) -> Template:
     """Compile a template.
 
     Args:
         source: as the driver writes it, names of for_each and settings already replaced.
         eol: the line's ending, matched exactly behind the template; "" where replies have none.
         codes: field -> what it may print, for fields of type enum; for numbers, words that stand in place of one.
+        decimal: what stands before the decimals of its numbers.
 
     Raises:
         TemplateError: the template is wrong, or could be read in two ways.
     """
-    return _compiled(source, eol, tuple((field, tuple(words)) for field, words in (codes or {}).items()))
+    return _compiled(source, eol, tuple((field, tuple(words)) for field, words in (codes or {}).items()), decimal)
 
 
 @lru_cache(maxsize=2048)
-def _compiled(source: str, eol: str, given: tuple[tuple[str, tuple[str, ...]], ...]) -> Template:
+def _compiled(source: str, eol: str, given: tuple[tuple[str, tuple[str, ...]], ...], decimal: DecimalSign) -> Template:
     """Compile; kept, for each poll of a driver is compiled with all that a poll may be mistaken for."""
     codes = dict(given)
-    parts = _joined(_parts(source))
+    parts = _joined(_parts(source, comma=decimal == ","))
     _check(parts, source)
     fields = [part for part in parts if isinstance(part, Field)]
     pattern = "".join(_patterns(parts, codes)) + re.escape(_latin1(eol))
@@ -224,12 +247,13 @@ def _compiled(source: str, eol: str, given: tuple[tuple[str, tuple[str, ...]], .
         checksums=tuple((number, field.type) for number, field in enumerate(fields, 1) if field.type in CHECKSUMS),
         eol=eol,
         codes=codes,
+        decimal=decimal,
     )
 
 
-def is_of_type(kind: str, text: str, codes: Sequence[str] = ()) -> bool:
-    """Whether a field of a type may print a text, and nothing else; `codes`: of an enum, or words beside numbers."""
-    return re.fullmatch(_content(Field("it", kind), None, {"it": codes}), text) is not None
+def may_print(field: Field, text: str, codes: Sequence[str] = ()) -> bool:
+    """Whether a text may stand in a field; `codes`: of an enum, or words that it may print in place of a number."""
+    return re.fullmatch(_content(field, None, {field.name or "": codes}), text) is not None
 
 
 def weaknesses(template: Template, eol: str, codes: Mapping[str, Sequence[str]] | None = None) -> list[str]:
@@ -250,7 +274,7 @@ def weaknesses(template: Template, eol: str, codes: Mapping[str, Sequence[str]] 
 # Parsing --------------------------------------------------------------------------------------------------------------
 
 
-def _parts(source: str) -> list[Literal | Field]:
+def _parts(source: str, *, comma: bool) -> list[Literal | Field]:
     parts: list[Literal | Field] = []
     rest = source
     while rest:
@@ -261,7 +285,7 @@ def _parts(source: str) -> list[Literal | Field]:
             inside, brace, rest = rest[1:].partition("}")
             if not brace:
                 raise TemplateError(f"{source!r}: '{{{inside}' has no closing brace. For a brace itself write '{{{{'.")
-            parts.extend(_fields(inside, source))
+            parts.extend(_fields(inside, source, comma=comma))
         elif rest[0] == "}":
             raise TemplateError(f"{source!r}: a closing brace without an opening one. For a brace itself write '}}}}'.")
         else:
@@ -270,7 +294,7 @@ def _parts(source: str) -> list[Literal | Field]:
     return parts
 
 
-def _fields(inside: str, source: str) -> list[Literal | Field]:
+def _fields(inside: str, source: str, *, comma: bool) -> list[Literal | Field]:
     """Read what stands between braces: one field, or several with their separators."""
     found = _SPEC.fullmatch(inside)
     if found is None:
@@ -282,13 +306,18 @@ def _fields(inside: str, source: str) -> list[Literal | Field]:
         raise TemplateError(f"{source!r}: {kind} has neither name nor width. Write '{{:{kind}}}'")
     if kind in CHECKSUMS:
         return [Field(None, kind, CHECKSUMS[kind][0])]
+    if kind == "hexs" and not (width and int(width) <= MAX_HEX):
+        raise TemplateError(
+            f"{source!r}: {{{names}:hexs}} needs the number of digits that are sent, 1 to {MAX_HEX}, as in "
+            f"{{{names}:hexs:8}}: the first of them decides the sign"
+        )
     if width is not None and not 1 <= int(width) <= MAX_TEXT:
         raise TemplateError(f"{source!r}: a width is 1 to {MAX_TEXT}, not {width}")
     fields: list[Literal | Field] = []
     for name in _names(names, source):
         if fields:
             fields.append(Literal(_latin1(separator or ",")))
-        fields.append(Field(name, kind, None if width is None else int(width)))
+        fields.append(Field(name, kind, None if width is None else int(width), comma and kind in _POINTED))
     return fields
 
 
@@ -325,6 +354,12 @@ def _check(parts: list[Literal | Field], source: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TemplateError(f"{source!r}: the field {twice[0]!r} stands twice")
+    for left, literal, right in zip(parts, parts[1:], [*parts[2:], None], strict=False):
+        if isinstance(literal, Literal) and _comma_in_doubt(left, literal, right):
+            raise TemplateError(
+                f"{source!r}: nobody can tell whether the comma in {literal.text!r} separates or is a decimal comma. "
+                "Give the numbers beside it a width."
+            )
     for left, right in pairwise(parts):
         if isinstance(left, Field) and isinstance(right, Field) and not _border(left, right):
             raise TemplateError(
@@ -333,6 +368,14 @@ def _check(parts: list[Literal | Field], source: str) -> None:
             )
         if isinstance(left, Field) and left.type == "blanks" and isinstance(right, Literal) and right.text[0] == " ":
             raise TemplateError(f"{source!r}: {{:blanks}} takes all blanks; the blank behind it can never match")
+
+
+def _comma_in_doubt(left: Literal | Field, literal: Literal, right: Literal | Field | None) -> bool:
+    """Whether a comma between two parts might be that of a number."""
+    if not literal.text.startswith(",") or not isinstance(left, Field) or left.width is not None:
+        return False
+    after = isinstance(right, Field) and right.comma and right.width is None and literal.text == ","
+    return left.comma or (left.type in NUMBERS and after)
 
 
 def _border(left: Field, right: Field) -> bool:
@@ -387,8 +430,12 @@ def _content(field: Field, after: Literal | Field | None, codes: Mapping[str, Se
     if field.type in CHECKSUMS:
         return f"[0-9A-Fa-f]{{{field.width}}}"
     if field.type not in _RUNNING:
-        words = sorted(codes.get(field.name or "", ()), key=len, reverse=True) if field.type in NUMBERS else []
-        return "|".join([_PATTERNS[field.type], *(re.escape(_latin1(word)) for word in words)])
+        worded = field.type in NUMBERS or field.type == "hexs"
+        words = sorted(codes.get(field.name or "", ()), key=len, reverse=True) if worded else []
+        number = _WITH_COMMA[field.type] if field.comma else _PATTERNS[field.type]
+        if field.type == "hexs":
+            number = f"[0-9A-Fa-f]{{{field.width}}}"
+        return "|".join([number, *(re.escape(_latin1(word)) for word in words)])
     first, others, least, most = _RUNNING[field.type]
     stop = ""
     if isinstance(after, Literal):
@@ -424,9 +471,12 @@ def _shape(part: Literal | Field) -> str:
 
 def _sample(field: Field, codes: Sequence[str]) -> str:
     text = codes[0] if field.type == "enum" and codes else _SAMPLES.get(field.type, "")
+    text = text.replace(".", ",") if field.comma else text
+    if field.type == "hexs":
+        return text[-(field.width or 1) :]
     if field.width is None:
         return text
-    fitting = text if len(text) <= field.width else ("1." if field.type == "nr2" else "1E1")
+    fitting = text if len(text) <= field.width else ("1," if field.comma else "1." if field.type == "nr2" else "1E1")
     return fitting[: field.width].rjust(field.width)
 
 

@@ -15,7 +15,7 @@ from daq.core.errors import nearest
 from daq.core.observation import Flag, Kind, Reading, ReadingStatus
 from daq.core.plan import Answer
 from daq.core.settings import as_number, is_word
-from daq.core.template import NUMBERS
+from daq.core.template import HEX, NUMBERS
 from daq.core.text_exchanges import Asked, types_in
 from daq.core.text_readings import FlagBits, StatusCode, TextChannelReader, plain_code
 from daq.core.units import symbol
@@ -106,7 +106,9 @@ class ChannelCompiler:
             name=name,
             step=step,
             field=wanted,
-            base=16 if "hex" in kinds else 10,
+            base=16 if kinds & HEX else 10,
+            signed="hexs" in kinds,
+            comma=self.driver.link.decimal == ",",
             quantity=channel.quantity,
             unit=channel.unit,
             kind=Kind(channel.kind),
@@ -184,8 +186,8 @@ class ChannelCompiler:
             self.work.wrong_driver(
                 path, f"kind bits needs a field of type bits or hex, not {', '.join(sorted(kinds))}."
             )
-        if "hex" in kinds and len(kinds) > 1:
-            self.work.wrong_driver(path, f"field {wanted!r} is hex in one shape and decimal in another.")
+        if kinds & HEX and len(kinds) > 1:
+            self.work.wrong_driver(path, f"field {wanted!r} is hex in one shape and otherwise in another.")
 
     def _specials(self, channel: TextChannel, path: Path) -> dict[Decimal, ReadingStatus]:
         found: dict[Decimal, ReadingStatus] = {}
@@ -278,8 +280,6 @@ class ChannelCompiler:
             if lost:
                 shown = ", ".join(map(repr, [*lost][:6])) + (f" and {len(lost) - 6} more" if len(lost) > 6 else "")
                 are = f"fields {shown} of the reply are" if len(lost) > 1 else f"field {shown} of the reply is"
-                message = (
-                    f"{are} no channel, unit or status. "
-                    f"To check {'one' if len(lost) > 1 else 'it'} and throw it away, write {{:{min(next(iter(lost.values())))}}}."
-                )
+                which, kind = "one" if len(lost) > 1 else "it", min(next(iter(lost.values())))
+                message = f"{are} no channel, unit or status. To check {which} and throw it away, write {{:{kind}}}."
                 self.work.wrong_driver(one.path, message)

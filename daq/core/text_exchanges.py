@@ -122,7 +122,9 @@ class Exchanges:
         for number, shape in enumerate(written):
             where = (*path, "replies", number, "match") if step.replies else (*path, "reply")
             try:
-                template = parse(put_in(shape.match, values or {}), self.driver.link.eol, codes)
+                template = parse(
+                    put_in(shape.match, values or {}), self.driver.link.eol, codes, self.driver.link.decimal
+                )
             except TemplateError as error:
                 self.work.wrong_driver(where, str(error))
                 continue

@@ -184,7 +184,8 @@ class TextChannelReader:
     """How one channel is read from the answers of a poll.
 
     Args:
-        step, field: where its characters stand; base 16 for fields of type hex, else 10.
+        step, field: where its characters stand; base 16 for fields of type hex and hexs, else 10.
+        signed: hexadecimal digits are a two's complement. comma: decimals stand behind a comma.
         units: what the instrument may print for a unit -> UCUM code.
         unit_field: field that prints the unit; None where it prints none. unit_step: the answer it stands in.
         specials: numbers that mean a status; words: what is printed in place of a number and means one.
@@ -210,6 +211,8 @@ class TextChannelReader:
     enum: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scale: Decimal | None = None
     plausible: tuple[Decimal, Decimal] | None = None
+    signed: bool = False
+    comma: bool = False
 
     def read(self, answers: Sequence[Answer]) -> Reading:
         """Return the reading.
@@ -287,12 +290,19 @@ class TextChannelReader:
         if not self.specials:
             return ReadingStatus.OK
         try:
-            return self.specials.get(Decimal(text), ReadingStatus.OK)
+            return self.specials.get(Decimal(self._decimal(text)), ReadingStatus.OK)
         except ArithmeticError:
-            return ReadingStatus.OK  # hex: the same characters are no decimal; json_number judges all others
+            return ReadingStatus.OK  # json_number judges what is no decimal
+
+    def _decimal(self, text: str) -> str:
+        """Write the digits that were sent as a decimal with a point."""
+        if self.base == 16:
+            number = bits_of(text, 16)
+            return str(number - (1 << 4 * len(text)) if self.signed and number >> 4 * len(text) - 1 else number)
+        return text.replace(",", ".") if self.comma else text
 
     def _value(self, text: str) -> str:
-        decimal = str(bits_of(text, 16)) if self.base == 16 else text
+        decimal = self._decimal(text)
         if self.scale is None:
             return json_number(decimal)
         json_number(decimal)

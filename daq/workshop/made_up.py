@@ -21,7 +21,8 @@ from daq.core.register_map import Register
 from daq.core.registers import WORDS, ordered
 from daq.core.template import Field, Literal, Template
 
-_BY_TYPE = {"nr1": "1", "nr2": "1.0", "nr3": "1.0E+00", "nr": "1", "snr": "1", "bits": "0", "hex": "0", "unit": "V"}
+_BY_TYPE = dict.fromkeys(("bits", "hex", "hexs"), "0") | dict.fromkeys(("nr1", "nr", "snr"), "1")
+_BY_TYPE |= {"nr2": "1.0", "nr3": "1.0E+00", "unit": "V"}
 """What a field prints of which nothing is known."""
 
 
@@ -50,6 +51,10 @@ def rendered(template: Template, values: Mapping[str, str]) -> str:
 
 def _printed(field: Field, value: str | None) -> str:
     text = _of_type(field.type, value)
+    if field.comma:
+        text = text.replace(".", ",")
+    if field.type == "hexs" and value is None:
+        text = text.zfill(field.width or 1)
     if field.width is not None:
         text = text[: field.width].ljust(field.width)
     return text

@@ -260,7 +260,9 @@ class TextStandIn:
         for setting in self.driver.settings.values():
             if setting.get == line:
                 template = setting.reply or "{value:text}"
-                return rendered(parse(template, self.driver.link.eol), {"value": _usual(setting)})
+                return rendered(
+                    parse(template, self.driver.link.eol, None, self.driver.link.decimal), {"value": _usual(setting)}
+                )
         return None
 
     def _take_command(self, line: str) -> None:
