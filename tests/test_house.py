@@ -89,7 +89,7 @@ def test_help_loads_no_device_library():
     told = "print(sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr)"
     run = subprocess.run([sys.executable, "-c", asked + told], capture_output=True, text=True, timeout=60, check=True)
     loaded = set(ast.literal_eval(run.stderr.splitlines()[-1]))
-    assert not loaded & {"pyvisa", "serial", "aiomqtt", "paho", "ruamel", "sqlite3", "pydantic"}
+    assert not loaded & {"pyvisa", "serial", "mqttium", "ruamel", "sqlite3", "pydantic"}
 
 
 def test_every_verb_has_its_row_and_its_module():

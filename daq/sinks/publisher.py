@@ -1,6 +1,6 @@
 """What the delivery of records asks of an MQTT client library: little, so that the library can be changed.
 
-delivery -> Publisher -> broker          daq.sinks.mqtt holds the one that stands on aiomqtt
+delivery -> Publisher -> broker          daq.sinks.connection holds the one that stands on mqttium
 """
 
 from __future__ import annotations

@@ -10,9 +10,11 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import aiomqtt
+from mqttium import MQTTError, MQTTProtocolVersion
+from mqttium.api import AsyncClient
 
 from daq.core.errors import SinkError
+from daq.sinks.connection import trust
 from daq.sinks.publisher import MqttSettings
 
 
@@ -38,21 +40,18 @@ async def messages(
     Raises:
         SinkError: the broker cannot be reached, refuses, or is lost.
     """
-    tls = settings.tls
+    where = f"mqtt://{settings.host}:{settings.port}"
+    version = MQTTProtocolVersion.MQTTv311 if settings.version == "3.1.1" else MQTTProtocolVersion.MQTTv5
     try:
-        async with aiomqtt.Client(
-            settings.host,
-            settings.port,
-            username=settings.username,
-            password=settings.password,
-            protocol=aiomqtt.ProtocolVersion.V311 if settings.version == "3.1.1" else aiomqtt.ProtocolVersion.V5,
-            tls_params=None if tls is None else aiomqtt.TLSParameters(tls.ca, tls.certificate, tls.key),
-        ) as client:
+        context = None if settings.tls is None else trust(settings.tls)
+        async with AsyncClient(protocol=version, username=settings.username, password=settings.password) as client:
+            await client.connect(settings.host, settings.port, ssl=context)
+            heard = client.messages()
             await client.subscribe(topic, qos=1)
             if listening is not None:
                 listening.set()
-            async for message in client.messages:
-                assert isinstance(message.payload, bytes)
-                yield Message(str(message.topic), message.payload, time.monotonic_ns())
-    except aiomqtt.MqttError as error:
-        raise SinkError(f"mqtt://{settings.host}:{settings.port}: {error}") from error
+            async for message in heard:
+                yield Message(message.topic, message.payload, time.monotonic_ns())
+    except (MQTTError, OSError, ValueError) as error:  # ValueError: certificates
+        raise SinkError(f"{where}: {error}") from error
+    raise SinkError(f"{where}: the connection is lost")

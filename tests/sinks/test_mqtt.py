@@ -445,6 +445,24 @@ async def test_tls_with_a_client_certificate(tls_broker, station, running, tmp_p
 
 
 @pytest.mark.mosquitto
+async def test_tls_goes_on_where_the_broker_stood_still(tls_broker, station, running, tmp_path):
+    from daq.sinks.publisher import TlsSettings
+
+    tls = TlsSettings(str(tmp_path / "ca.pem"), str(tmp_path / "client.pem"), str(tmp_path / "client.key"))
+    sink = station.sink(tls_broker.port, tls=tls, ack_timeout_s=60.0)
+    async with running(sink):
+        await station.journal.until(lambda: station.journal.opened)
+        tls_broker.freeze()
+        await station.journal.commit(*(bytes((number,)) * 3_000_000 for number in range(6)))
+        for _ in range(100):  # turns in which the kernel takes what it will
+            await asyncio.sleep(0)
+        assert station.journal.done == set()
+        tls_broker.thaw()
+        await station.journal.all_done()
+    assert sink.health().retries == 0
+
+
+@pytest.mark.mosquitto
 @pytest.mark.parametrize("wrong", ["authority", "no certificate", "name", "no such file"])
 async def test_tls_trusts_nobody_unknown(tls_broker, station, running, eventually, tmp_path, wrong):
     from daq.sinks.publisher import TlsSettings
