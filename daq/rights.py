@@ -24,7 +24,7 @@ from daq.core.message import StationName, Topics, event_payload, observation_pay
 from daq.core.numbering import epoch_name
 from daq.core.observation import ClockState, Identity, Observation, Status
 from daq.load import Loaded
-from daq.sinks.mqtt import AiomqttPublisher
+from daq.sinks.connection import Connection
 from daq.sinks.publisher import REASONS, REFUSED, ConnectionLost, Publisher
 
 ANSWER_S = 10.0
@@ -63,7 +63,7 @@ async def rights(loaded: Loaded, mqtt: Mqtt, clock: Clock) -> Rights:
     settings = build.mqtt_settings(mqtt)
     version: Version = "3.1.1" if settings.version == "3.1.1" else "5"
     tried = list(messages(loaded, mqtt, clock))
-    publisher = AiomqttPublisher(settings, version, tried[0].topic, tried[0].payload)
+    publisher = Connection(settings, version, tried[0].topic, tried[0].payload)
     try:
         await publisher.open()
         if version == "3.1.1":
