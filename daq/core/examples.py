@@ -31,17 +31,17 @@ def run_examples(driver: Driver) -> list[str]:
         What did not come out as the example says, one line each; [] where all is well. Problems of the driver itself
         come first, and then nothing is run.
     """
-    problems = compile_problems(driver)
-    if problems:
-        return [f"{'.'.join(str(key) for key in problem.path)}: {problem.message}" for problem in problems]
-    return failed_examples(driver)
+    whole = whole_plan(driver)
+    if isinstance(whole, list):
+        return [f"{'.'.join(str(key) for key in problem.path)}: {problem.message}" for problem in whole]
+    return failed_examples(driver, whole)
 
 
-def failed_examples(driver: Driver) -> list[str]:
+def failed_examples(driver: Driver, whole: InstrumentPlan) -> list[str]:
     """Run all examples of a driver that compiles; see run_examples."""
     failures: list[str] = []
     examples: list[TextExample | RegisterExample] = [*driver.examples]
-    plans: dict[tuple[str, str], PollPlan | list[str]] = {}
+    plans: dict[tuple[str, str], PollPlan | list[str]] = {(poll.source, "{}"): poll for poll in whole.polls}
     for number, example in enumerate(examples):
         key = example.poll, repr(example.settings)
         if key not in plans:
@@ -59,13 +59,16 @@ def _run(driver: Driver, example: TextExample | RegisterExample, plan: PollPlan 
     return _run_registers(driver, example, plan)
 
 
-def compile_problems(driver: Driver) -> list[Problem]:
-    """Return what is wrong with the driver in whatever poll a bench might ask; [] where nothing is."""
+def whole_plan(driver: Driver) -> InstrumentPlan | list[Problem]:
+    """Compile all that a bench might ask at once; what is wrong with it, poll by poll, where something is."""
+    plan = compile_instrument(driver, "example", _entry(driver, _all_polls(driver), {}), _STATION)
+    if isinstance(plan, InstrumentPlan):
+        return plan
     problems: list[Problem] = []
     for poll in _all_polls(driver):
-        plan = compile_instrument(driver, "example", _entry(driver, poll, {}), _STATION)
-        problems.extend(plan if isinstance(plan, list) else [])
-    return list(dict.fromkeys(problems))
+        alone = compile_instrument(driver, "example", _entry(driver, [poll], {}), _STATION)
+        problems.extend(alone if isinstance(alone, list) else [])
+    return list(dict.fromkeys(problems or plan))
 
 
 def lint(driver: Driver) -> list[str]:
@@ -95,18 +98,20 @@ def _all_polls(driver: Driver) -> list[str]:
     return [*driver.polls, *(driver.streams if isinstance(driver, TextDriver) else ())]
 
 
-def _entry(driver: Driver, poll: str, settings: Mapping[str, Scalar]) -> InstrumentFile:
-    """Write the entry of a bench file that asks for one poll."""
-    if isinstance(driver, TextDriver):
-        address = Address(tcp="localhost:1")
-        stream = poll in driver.streams
-    else:
-        address, stream = Address(modbus_tcp="localhost:502", unit=1), False
-    every = None if stream else 10**9
-    entry = PollEntry.model_construct(ask=poll, every=every, phase=None, settings=dict(settings))
-    return InstrumentFile(driver="example", at=address, poll={"example": "1 s"}).model_copy(
-        update={"poll": {"example": entry}}
-    )
+_TEXT = InstrumentFile(driver="example", at=Address(tcp="localhost:1"), poll={"example": "1 s"})
+_REGISTERS = InstrumentFile(driver="example", at=Address(modbus_tcp="localhost:502", unit=1), poll={"example": "1 s"})
+
+
+def _entry(driver: Driver, polls: Iterable[str], settings: Mapping[str, Scalar]) -> InstrumentFile:
+    """Write the entry of a bench file that asks for polls."""
+    streams = driver.streams if isinstance(driver, TextDriver) else {}
+    asked: dict[str, PollEntry | str] = {
+        poll: PollEntry.model_construct(
+            ask=poll, every=None if poll in streams else 10**9, phase=None, settings=dict(settings)
+        )
+        for poll in polls
+    }
+    return (_TEXT if isinstance(driver, TextDriver) else _REGISTERS).model_copy(update={"poll": asked})
 
 
 def _plan(driver: Driver, poll: str, settings: Mapping[str, Scalar]) -> PollPlan | list[str]:
@@ -114,7 +119,7 @@ def _plan(driver: Driver, poll: str, settings: Mapping[str, Scalar]) -> PollPlan
     if poll not in _all_polls(driver):
         return [f"no poll {poll!r}. There are: {', '.join(_all_polls(driver))}"]
     plan: InstrumentPlan | list[Problem] = compile_instrument(
-        driver, "example", _entry(driver, poll, settings), _STATION
+        driver, "example", _entry(driver, [poll], settings), _STATION
     )
     if isinstance(plan, list):
         return [problem.message for problem in plan]

@@ -18,7 +18,7 @@ from daq.core.budget import overfull
 from daq.core.compile import compile_instrument
 from daq.core.driver import Driver, RegisterDriver, TextDriver
 from daq.core.errors import ConfigError, quoted
-from daq.core.examples import compile_problems, failed_examples, lint
+from daq.core.examples import failed_examples, lint, whole_plan
 from daq.core.plan import InstrumentPlan, Problem
 from daq.core.wiring import wiring_problems, wirings
 from daq.core.written import Keys, Place, Source, dotted
@@ -114,9 +114,9 @@ def judge_driver(path: str | Path) -> tuple[Driver | None, Source | None, list[s
     source = found.read(Path(path))
     driver = found.driver(source) if source is not None else None
     if source is not None and driver is not None:
-        compiles = found.alone(source, driver)
-        if compiles and not found.any():
-            found.examples(source, driver)
+        whole = found.alone(source, driver)
+        if whole is not None and not found.any():
+            found.examples(source, driver, whole)
     return driver, source, found.error().problems
 
 
@@ -246,15 +246,17 @@ class _Problems:
         else:
             self.extend(driver_source, made)
 
-    def alone(self, source: Source, driver: Driver) -> bool:
-        """Note what is wrong with a driver whatever a bench asks of it; return whether nothing is."""
-        problems = compile_problems(driver)
-        self.extend(source, (problem for problem in problems if problem.file == "driver"))
-        return not problems
+    def alone(self, source: Source, driver: Driver) -> InstrumentPlan | None:
+        """Note what is wrong with a driver whatever a bench asks of it; return its plan where nothing is."""
+        whole = whole_plan(driver)
+        if isinstance(whole, InstrumentPlan):
+            return whole
+        self.extend(source, (problem for problem in whole if problem.file == "driver"))
+        return None
 
-    def examples(self, source: Source, driver: Driver) -> None:
+    def examples(self, source: Source, driver: Driver, whole: InstrumentPlan) -> None:
         """Note the examples that do not come out as they say."""
-        for failure in failed_examples(driver):
+        for failure in failed_examples(driver, whole):
             number, _, said = failure.removeprefix("examples.").partition(" ")
             if number.isdecimal():
                 self.add(source, ("examples", int(number)), f"{said}. Put the example or the poll right.")

@@ -2,23 +2,38 @@
 
 A bound on everything: bytes, levels, and what aliases make of a few lines. What is no YAML is said in plain words.
 
-    path -> bytes -> text -> nodes (ruamel) -> Source
+Two parsers read it. The quick one (libyaml) is asked where it is known to agree with the exact one, ruamel's own. All
+that it finds wrong, and all that is wrong with what it found, the exact one says: messages and places are always that
+one's. Tests hold the two to each other.
+
+    path -> bytes -> text -> nodes (quick, else exact) -> Source
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import stat
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.resolver import VersionedResolver
+from ruamel.yaml.tag import Tag
 
 from daq.core.errors import quoted
 from daq.core.written import Keys, Place, Source, dotted, in_plain_words, is_nothing, scalar
+
+if TYPE_CHECKING:
+    CParser: Any = object  # it has no types
+else:
+    try:
+        from _ruamel_yaml import CParser
+    except ImportError:  # none is compiled for this interpreter: the exact one reads all, in four times the time
+        CParser = None
 
 MAX_FILE = 1 << 20
 """Bytes: no bench is longer; what is, was not meant to be one."""
@@ -48,6 +63,31 @@ def read_yaml(file: Path, shown: str) -> Source:
     """Read a YAML 1.2 file: plain data, and the place of every key. Raises FileProblem."""
     content = _bytes(file)
     text = _text(content)
+    walk = read_quickly(text) or read_exactly(text)
+    digest = hashlib.sha256(content).hexdigest()[:12]
+    return Source(shown, walk.data, walk.keys, walk.values, digest, tuple(walk.faults))
+
+
+_QUICK = re.compile(r"[\n -~\u00A0-\u2027\u202A-\uD7FF\uE000-\uFEFE]*")
+_NOT_QUICK = re.compile(r"^%|[|>][-+0-9]*#", re.MULTILINE)
+"""What both parsers read alike, as far as thousands of damaged files could tell: no tabs, no ends of lines but LF, no
+mark of byte order, nothing beyond the first plane; no directives, and no comment that touches the head of a block."""
+
+
+def read_quickly(text: str) -> Walk | None:
+    """Read by the quick parser; None where the exact one must: it may disagree, or something is wrong."""
+    if CParser is None or not _QUICK.fullmatch(text) or _NOT_QUICK.search(text):
+        return None
+    try:
+        node = _Quick(text).get_single_node()
+        walk = Walk(node) if node is not None else None
+    except (YAMLError, RecursionError, FileProblem):
+        return None
+    return walk if walk is not None and not walk.faults else None
+
+
+def read_exactly(text: str) -> Walk:
+    """Read by the exact parser. Raises FileProblem."""
     yaml = YAML(typ="safe", pure=True)
     try:
         node = yaml.compose(text)
@@ -57,9 +97,7 @@ def read_yaml(file: Path, shown: str) -> Source:
         _fail((1, 1), f"nests deeper than {MAX_DEPTH} levels. That is no bench or driver file.")
     if node is None:
         _fail((1, 1), "the file is empty. A bench begins with 'bench: 1', a driver with 'driver: 1'.")
-    walk = _Walk()
-    data = walk.plain(node, (), [])
-    return Source(shown, data, walk.keys, walk.values, hashlib.sha256(content).hexdigest()[:12], tuple(walk.faults))
+    return Walk(node)
 
 
 def _fail(place: Place, message: str) -> NoReturn:
@@ -116,16 +154,54 @@ _KINDS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "mer
 _KNOWN_TAGS = frozenset(_TAG + kind for kind in _KINDS)
 
 
-class _Walk:
+_RULES = {
+    first: [(Tag(suffix=str(tag)), rule) for tag, rule in rules]
+    for first, rules in VersionedResolver().versioned_resolver.items()
+}
+"""First character -> (tag, expression): what YAML 1.2 says of plain scalars."""
+
+_KINDS_OF_NODES = {ScalarNode: "str", SequenceNode: "seq", MappingNode: "map"}
+_DEFAULT_TAGS = {kind: Tag(suffix=_TAG + name) for kind, name in _KINDS_OF_NODES.items()}
+"""One for all: a tag works out only once how it reads."""
+
+
+class _Quick(CParser if CParser is not None else object):  # type: ignore[misc]
+    """The quick parser with the rules of YAML 1.2, and a bound on its levels: it goes down them on the stack of C."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def resolve(self, kind: type[Node], value: str | None, implicit: Any) -> Tag:
+        """Return the tag of a node that has none of its own."""
+        if kind is ScalarNode and implicit[0] and value is not None:
+            for tag, rule in _RULES.get(value[:1], ()):
+                if rule.match(value):
+                    return tag
+        return _DEFAULT_TAGS[kind]
+
+    def descend_resolver(self, parent: Node | None, index: object) -> None:
+        """Go one level down. Raises RecursionError."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH + 2:
+            raise RecursionError
+
+    def ascend_resolver(self) -> None:
+        """Come back up."""
+        self._depth -= 1
+
+
+class Walk:
     """Goes once through the nodes of a file: plain data, places, and what no file of ours may hold."""
 
-    def __init__(self) -> None:
+    def __init__(self, top: Node) -> None:
         self.keys: dict[Keys, Place] = {}
         self.values: dict[Keys, Place] = {}
         self.faults: list[tuple[Keys, Place, str]] = []
         self._nodes = 0
+        self.data = self._plain(top, (), [])
 
-    def plain(self, node: Node, path: Keys, above: list[Node]) -> Any:
+    def _plain(self, node: Node, path: Keys, above: list[Node]) -> Any:
         """Return the data of a node; a fault is noted and leaves None."""
         place = _place(node)
         self.values[path] = place
@@ -141,7 +217,7 @@ class _Walk:
         if isinstance(node, MappingNode):
             return self._mapping(node, path, [*above, node])
         if isinstance(node, SequenceNode):
-            return [self.plain(each, (*path, i), [*above, node]) for i, each in enumerate(node.value)]
+            return [self._plain(each, (*path, i), [*above, node]) for i, each in enumerate(node.value)]
         assert isinstance(node, ScalarNode)
         return self._scalar(node, path)
 
@@ -167,7 +243,7 @@ class _Walk:
                 self.faults.append((below, place, said))
                 continue
             self.keys[below] = place
-            found[key] = self.plain(value, below, above)
+            found[key] = self._plain(value, below, above)
             before = below
         return found
 
@@ -185,7 +261,7 @@ class _Walk:
 def _splits_number(before: Any, key: Node, value: Node) -> bool:
     """Whether a key is the rest of a number that a comma parted, as in {every: 0,5 s}."""
     whole = isinstance(before, int) and not isinstance(before, bool)
-    empty = isinstance(value, ScalarNode) and value.value == "" and value.style is None
+    empty = isinstance(value, ScalarNode) and value.value == "" and not value.style  # None, or empty: by parser
     return whole and empty and isinstance(key, ScalarNode) and str(key.value)[:1].isdigit()
 
 
