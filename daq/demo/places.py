@@ -44,7 +44,7 @@ _METER = {
 }  # fmt: skip
 
 PLACES: Mapping[str, Mapping[str, Place]] = {
-    "keysight/34465a": {channel: Place("reading") for channel in ("dcv", "dci", "ohm2w", "ohm4w")},
+    "keysight/34465a": {channel: Place("reading") for channel in ("dcv", "acv", "dci", "ohm2w", "ohm4w")},
     # OUT? gives amplitude, unit and frequency; the stand-in's is always direct voltage.
     "fluke/5730a": {"voltage": Place("output"), "frequency": Place(None), "state": Place("status")},
     "mettler-toledo/mt-sics": {"weight": Place("weight"), "stable": Place("weight")},

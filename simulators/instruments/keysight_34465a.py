@@ -1,9 +1,12 @@
-"""A Keysight 34465A multimeter: DC voltage, 2- and 4-wire resistance.
+"""A Keysight 34465A multimeter: DC and AC voltage, 2- and 4-wire resistance.
 
 A measurement takes its real time: the aperture (NPLC over the line frequency), as long again where autozero measures
-zero after it. The reading holds the world at the middle of its aperture.
+zero after it. The reading holds the world at the middle of its aperture. An AC reading leaves through a filter that
+takes the settling delay of its bandwidth to forget: it holds the world of that whole time, here the mean of
+AC_SAMPLES instants of it, and the log names them all.
 Source: Truevolt Series Operating and Service Guide (34460-90901), SCPI chapters CONFigure, SENSe, TRIGger, READ?,
-FETCh?. Left out: statistics, limits, digitising, AC and current, which answer -113.
+FETCh?; [SENSe:]VOLTage:AC:BANDwidth, page 373, for the filters and their delays. What shape the filter's memory has is
+not in the guide. Left out: statistics, limits, digitising and current, which answer -113.
 """
 
 # ruff: noqa: SLF001 - the command table stands below the class whose methods it names
@@ -11,6 +14,7 @@ FETCh?. Left out: statistics, limits, digitising, AC and current, which answer -
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from dataclasses import dataclass
 
@@ -26,6 +30,8 @@ RESOLUTION = {0.02: 3e-6, 0.06: 1.5e-6, 0.2: 7e-7, 1.0: 3e-7, 10.0: 1e-7, 100.0:
 VOLT_RANGES = (0.1, 1.0, 10.0, 100.0, 1000.0)
 OHM_RANGES = (1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 OVERLOAD = "+9.90000000E+37"
+AC_SETTLING_S = {3.0: 2.5, 20.0: 0.625, 200.0: 0.025}  # default settling delay, by the filter's bandwidth in Hz
+AC_SAMPLES = 9
 MAX_SAMPLES = 1000  # of one INIT; the instrument's memory is larger, a stand-in's patience is not
 
 
@@ -38,12 +44,22 @@ class Function:
     preset: float
     range: float = 0.0
     auto: bool = True
+    alternating: bool = False
     nplc: float = 10.0
     autozero: bool = True
+    bandwidth: float = 20.0
 
     def reset(self) -> None:
         """Go back to the factory settings."""
         self.range, self.auto, self.nplc, self.autozero = self.preset, True, 10.0, True
+        self.bandwidth = 20.0
+
+    def instants(self, started_ns: int, cycle_s: float) -> tuple[int, ...]:
+        """Give the instants whose world values a reading holds that began then."""
+        if not self.alternating:
+            return (started_ns + int(self.nplc * cycle_s * SECOND_NS) // 2,)
+        window_ns = int(AC_SETTLING_S[self.bandwidth] * SECOND_NS)
+        return tuple(started_ns + window_ns * n // (AC_SAMPLES - 1) for n in range(AC_SAMPLES))
 
     def choose(self, argument: str) -> None:
         """Set the range: AUTO, DEF, MIN, MAX or the smallest one that holds a number."""
@@ -77,6 +93,7 @@ class Multimeter:
         self._errors = scpi.Errors()
         self._functions = {
             "VOLT": Function("dc_voltage", VOLT_RANGES, 10.0),
+            "VOLT:AC": Function("mains_voltage", VOLT_RANGES, 10.0, alternating=True),
             "RES": Function("resistance", OHM_RANGES, 1e4),
             "FRES": Function("resistance", OHM_RANGES, 1e4),
         }
@@ -134,7 +151,7 @@ class Multimeter:
 
     def _set_function(self, argument: str, _: object) -> None:
         word = argument.strip("\"'").upper()
-        function = {"VOLT": "VOLT", "VOLT:DC": "VOLT", "RES": "RES", "FRES": "FRES"}.get(word)
+        function = {"VOLT:DC": "VOLT"}.get(word, word if word in self._functions else None)
         if function is None:
             raise ScpiError(*scpi.ILLEGAL_PARAMETER)
         self._function = function
@@ -146,6 +163,15 @@ class Multimeter:
         if not NPLC[0] <= wanted <= NPLC[-1]:
             raise ScpiError(*scpi.DATA_OUT_OF_RANGE)
         self._functions[function].nplc = next(one for one in NPLC if wanted <= one)
+        self.clear()
+
+    def _set_bandwidth(self, argument: str) -> None:
+        limit = {"MIN": 3.0, "MAX": 200.0, "DEF": 20.0}.get(argument.upper())
+        lowest = scpi.number(argument, "HZ") if limit is None else limit
+        fitting = [one for one in AC_SETTLING_S if one <= lowest]
+        if not fitting:
+            raise ScpiError(*scpi.DATA_OUT_OF_RANGE)
+        self._functions["VOLT:AC"].bandwidth = fitting[-1]
         self.clear()
 
     def _set_range(self, function: str, argument: str) -> None:
@@ -175,12 +201,11 @@ class Multimeter:
         self.clear()
 
     @property
-    def _aperture_ns(self) -> int:
-        return int(self._now.nplc * self._cycle_s * SECOND_NS)
-
-    @property
     def _reading_ns(self) -> int:
-        return self._aperture_ns * (2 if self._now.autozero or self._function == "FRES" else 1)
+        now = self._now
+        if now.alternating:
+            return int(AC_SETTLING_S[now.bandwidth] * SECOND_NS)
+        return int(now.nplc * self._cycle_s * SECOND_NS) * (2 if now.autozero or self._function == "FRES" else 1)
 
     def _initiate(self, *_: object) -> None:
         if self._waiting:
@@ -205,9 +230,9 @@ class Multimeter:
             await asyncio.sleep(left_ns / SECOND_NS)
         return started_ns
 
-    def _text(self, middle_ns: int) -> str:
-        now = self._now
-        seen = self._eye.see(now.quantity, middle_ns, unstable=self._faults.strikes("unstable"))
+    def _text(self, instants_ns: tuple[int, ...]) -> str:
+        now, unstable = self._now, self._faults.strikes("unstable")
+        seen = statistics.fmean(self._eye.see(now.quantity, one, unstable=unstable) for one in instants_ns)
         if now.auto:
             now.range = next((one for one in now.ranges if abs(seen) <= 1.2 * one), now.ranges[-1])
         if self._faults.strikes("overload") or abs(seen) > 1.2 * now.range:
@@ -216,10 +241,12 @@ class Multimeter:
 
     async def _fetch(self, *_: object) -> Answer:
         started_ns = await self._measured()
-        middles = tuple(started_ns + k * self._reading_ns + self._aperture_ns // 2 for k in range(self._samples))
-        texts = [self._text(middle_ns) for middle_ns in middles]
+        begins = [started_ns + k * self._reading_ns for k in range(self._samples)]
+        held = [self._now.instants(began_ns, self._cycle_s) for began_ns in begins]
+        texts = [self._text(instants_ns) for instants_ns in held]
         names = ["reading"] if self._samples == 1 else [f"reading_{k + 1}" for k in range(self._samples)]
-        return Answer(",".join(texts), middles, dict(zip(names, texts, strict=True)))
+        instants = tuple(one for reading in held for one in reading)
+        return Answer(",".join(texts), instants, dict(zip(names, texts, strict=True)))
 
     async def _read(self, *_: object) -> Answer:
         if self._source == "BUS":
@@ -249,12 +276,19 @@ def _sense(node: str, function: str) -> dict[str, scpi.Handler]:
     commands: dict[str, scpi.Handler] = {
         f"CONFigure:{node}": lambda meter, argument, _: meter._configure(function, argument),
         f"MEASure:{node}?": lambda meter, argument, _: meter._measure(function, argument),
-        f"[SENSe:]{node}:NPLC": lambda meter, argument, _: meter._set_nplc(function, argument),
-        f"[SENSe:]{node}:NPLC?": lambda meter, *_: nr3(one(meter).nplc),
         f"[SENSe:]{node}:RANGe[:UPPer]": lambda meter, argument, _: meter._set_range(function, argument),
         f"[SENSe:]{node}:RANGe[:UPPer]?": lambda meter, *_: nr3(one(meter).range),
         f"[SENSe:]{node}:RANGe:AUTO": lambda meter, argument, _: meter._set_auto(function, argument),
         f"[SENSe:]{node}:RANGe:AUTO?": lambda meter, *_: f"{one(meter).auto:d}",
+    }
+    if function == "VOLT:AC":
+        return commands | {
+            f"[SENSe:]{node}:BANDwidth": lambda meter, argument, _: meter._set_bandwidth(argument),
+            f"[SENSe:]{node}:BANDwidth?": lambda meter, *_: nr3(one(meter).bandwidth),
+        }
+    commands |= {
+        f"[SENSe:]{node}:NPLC": lambda meter, argument, _: meter._set_nplc(function, argument),
+        f"[SENSe:]{node}:NPLC?": lambda meter, *_: nr3(one(meter).nplc),
     }
     if function != "FRES":  # four-wire resistance always zeroes
         commands |= {
@@ -282,6 +316,7 @@ COMMANDS = scpi.table(
         "SYSTem:LOCal": Multimeter._accept,
         "SYSTem:REMote": Multimeter._accept,
         "SYSTem:RWLock": Multimeter._accept,
+        **_sense("VOLTage:AC", "VOLT:AC"),
         **_sense("VOLTage[:DC]", "VOLT"),
         **_sense("RESistance", "RES"),
         **_sense("FRESistance", "FRES"),

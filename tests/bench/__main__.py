@@ -1,75 +1,101 @@
-"""`make bench`: runs the shapes and prints what they show; with --write, a file gets it too."""
+"""`make bench`: runs the shapes and says what they show; with --write, a page gets it between its marks."""
 
 # ruff: noqa: T201  a report is printed as it grows
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import shutil
-import sqlite3
+import signal
 import sys
 import tempfile
-from datetime import UTC, datetime
+import time
+import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from tests.bench.procs import Missing, place
-from tests.bench.shapes import SHAPES, Options, Result
+from tests.bench.report import LONG, QUICK, Options, Others, Result, Told, machine, page, tell
+from tests.bench.shapes import SHAPES
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    words = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
+    words.add_argument("shapes", nargs="*", help=f"of {', '.join(SHAPES)}; all of them where none is named")
+    words.add_argument(
+        "--quick", action="store_true", help="a look at every shape in some minutes; no figures to quote"
+    )
+    words.add_argument("--hour", action="store_true", help="drift and outage of an hour, slots for 10 min, 10 M rows")
+    words.add_argument("--rounds", type=int, help="turns of each contender")
+    words.add_argument("--seconds", type=float, help="of each window")
+    words.add_argument("--outage-minutes", type=float, help="how long the broker is away")
+    words.add_argument("--backlog", type=int, help="observations that wait to be delivered")
+    words.add_argument("--rows", type=int, help="of the largest journal that is grown")
+    words.add_argument("--write", type=Path, help="a page of Markdown that gets the figures between its marks")
+    return words
+
+
+def options(given: argparse.Namespace) -> Options:
+    """Return how long it may take."""
+    chosen = QUICK if given.quick else replace(Options(), **LONG) if given.hour else Options()
+    said = {name: getattr(given, name) for name in ("rounds", "seconds", "backlog", "rows")}
+    said["outage_s"] = None if given.outage_minutes is None else 60 * given.outage_minutes
+    said["picture"] = given.write and given.write.with_name("growth.svg")
+    return replace(chosen, **{name: value for name, value in said.items() if value is not None})
 
 
 def main() -> int:
-    """Run what is asked for; 2 where something is missing that all shapes need."""
-    words = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
-    words.add_argument("shapes", nargs="*", help=f"of {', '.join(SHAPES)}; all of them where none is named")
-    words.add_argument("--rounds", type=int, default=3)
-    words.add_argument("--seconds", type=float, default=6.0, help="of each window")
-    words.add_argument("--write", type=Path, help="a file for the report, Markdown")
+    """Run what is asked for; 1 where a shape broke down, 2 where something is missing that all shapes need."""
+    words = parser()
     given = words.parse_args()
     unknown = [name for name in given.shapes if name not in SHAPES]
     if unknown:
         words.error(f"no such shape: {', '.join(unknown)}. There are {', '.join(SHAPES)}.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way what was started is ended
     folder = Path(tempfile.mkdtemp(prefix="daq-bench-"))
-    lines = [machine(), ""]
-    print(lines[0], flush=True)
+    described, begun = machine(), time.monotonic()
+    names = [name for name in SHAPES if name in given.shapes or not given.shapes]
+    print(described, flush=True)
+    broken: list[str] = []
     try:
-        for name in given.shapes or SHAPES:
-            lines += told(name, folder / name, Options(given.rounds, given.seconds))
+        for number, name in enumerate(names):
+            print(f"[{number + 1} of {len(names)}, {(time.monotonic() - begun) / 60:.1f} min] {name}", flush=True)
+            one = _measured(name, folder / name, options(given), described)
+            if one is None:
+                broken.append(name)
+            elif given.write:  # after each: an interrupted run keeps what it has
+                before = given.write.read_text() if given.write.exists() else ""
+                given.write.write_text(page(before, {name: one}, list(SHAPES)))
     except Missing as missing:
         print(missing, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if given.write:
-        given.write.write_text("\n".join(lines) + "\n")
-    return 0
+    print(f"{(time.monotonic() - begun) / 60:.1f} min{'; broke down: ' + ', '.join(broken) if broken else ''}")
+    return 1 if broken else 0
 
 
-def told(name: str, folder: Path, options: Options) -> list[str]:
-    """Run one shape; return its part of the report."""
-    print(f"{name} ...", flush=True)
-    with place(folder) as here:
-        result: Result = SHAPES[name](here, options)
-    verdict = {True: "met", False: "not met", None: "not judged"}[result.met]
-    print(f"  {verdict}: {result.goal}", flush=True)
-    return [
-        f"### {result.title}",
-        "",
-        f"Goal: {result.goal}. **{verdict}**",
-        "",
-        *(f"- {one}" for one in result.lines),
-        "",
-    ]
-
-
-def machine() -> str:
-    """Describe what it ran on."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    model = next((line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")), "?")
-    load = os.getloadavg()[0]
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d}; {os.cpu_count()} x {model}; {platform.system()} {platform.release()}; "
-        f"Python {platform.python_version()}; SQLite {sqlite3.sqlite_version}; load before {load:.1f}"
-    )
+def _measured(name: str, folder: Path, chosen: Options, described: str) -> Told | None:
+    """Run one shape; None where it broke down, which is told and does not keep the others from running."""
+    others = Others()
+    try:
+        with place(folder) as here:
+            result: Result = SHAPES[name](here, chosen)
+    except Missing:
+        raise
+    except Exception:  # noqa: BLE001  whatever it is, the other shapes can still be measured
+        traceback.print_exc()
+        for log in sorted(folder.rglob("daemon.log")):
+            print(f"{log}: ...{log.read_text(errors='replace')[-1500:]}", file=sys.stderr)
+        return None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    took = f"{chosen.rounds} rounds of {chosen.seconds:g} s; other programs took {others.cores():.1f} cores meanwhile"
+    print(f"  {result.verdict}: {result.goal}", flush=True)
+    return tell(name, result, f"{described}. {took}.")
 
 
 if __name__ == "__main__":

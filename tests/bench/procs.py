@@ -1,21 +1,22 @@
 """Processes of a round: the daemon, its counterparts, responders, broker and ear; what they cost, and what was counted.
 
-Each is ended by its own process id when its block is left. A Counter is a file of 64-bit numbers that a C program
-counts in and this one looks at whenever it likes: nobody's CPU but the counted one's is in the figures.
+Each is ended by its own process id when its block is left, and by the kernel where this program is killed.
+A Counter is a file of 64-bit numbers that a C program counts in and this one looks at whenever it likes: nobody's CPU
+but the counted one's is in the figures.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
-import json
 import mmap
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,18 +36,18 @@ class Missing(Exception):
 
 
 @lru_cache
-def compiled(name: str, folder: Path) -> Path:
+def compiled(name: str, folder: Path, *flags: str) -> Path:
     """Compile c/<name>.c; return the program. Raises Missing."""
     gcc = shutil.which("gcc") or shutil.which("cc")
     if gcc is None:
-        raise Missing("no C compiler: apt install gcc")
+        raise Missing("no C compiler here: apt install gcc libc6-dev")
     program = folder / name
-    subprocess.run([gcc, "-O2", "-o", program, Path(__file__).parent / "c" / f"{name}.c"], check=True)
+    subprocess.run([gcc, "-O2", *flags, "-o", program, Path(__file__).parent / "c" / f"{name}.c"], check=True)
     return program
 
 
 class Counter:
-    """Numbers that another process counts in a file."""
+    """Numbers that another process counts in a file, and wishes that it looks for there."""
 
     def __init__(self, path: Path) -> None:
         path.touch()
@@ -57,14 +58,17 @@ class Counter:
     def __getitem__(self, place: int) -> int:
         return int(struct.unpack_from("Q", self._map, 8 * place)[0])
 
+    def __setitem__(self, place: int, number: int) -> None:
+        struct.pack_into("q", self._map, 8 * place, number)
+
 
 def cpu_s(pid: int) -> float:
-    """Return the user and system time of a process and all below it, in seconds."""
+    """Return the user and system time of a process and all below it, in seconds, those that have ended included."""
     total = 0.0
     for one in family(pid):
         with contextlib.suppress(OSError):
             fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-            total += (int(fields[11]) + int(fields[12])) / TICKS
+            total += sum(map(int, fields[11:15])) / TICKS
     return total
 
 
@@ -82,10 +86,20 @@ def resident_mib(pid: int) -> float:
     """Return the resident memory of a process and all below it, MiB; shared pages of each count."""
     total = 0.0
     for one in family(pid):
-        for line in Path(f"/proc/{one}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                total += int(line.split()[1]) / 1024
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{one}/status").read_text().splitlines():
+                if line.startswith("VmRSS:"):
+                    total += int(line.split()[1]) / 1024
     return total
+
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _with_parent() -> None:
+    """Have the kernel end this process when its parent dies (prctl(2)); runs between fork and exec."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -102,6 +116,8 @@ def running(
             stdout=subprocess.PIPE if pipe else said,
             stderr=said,
             text=True,
+            process_group=0,  # an interrupt at the terminal is ours alone: we end the others, in order
+            preexec_fn=_with_parent,  # noqa: PLW1509  one call into the C library, no lock taken
         )
     try:
         yield process
@@ -136,11 +152,11 @@ def eventually(question: Any, what: str, pause_s: float = 0.01) -> Any:
 
 
 @contextlib.contextmanager
-def broker(folder: Path) -> Iterator[int]:
+def broker(folder: Path, port: int | None = None) -> Iterator[int]:
     """Run a mosquitto on loopback; give its port. Raises Missing."""
     if MOSQUITTO is None:
-        raise Missing("no mosquitto: apt install mosquitto")
-    port = free_port()
+        raise Missing("no mosquitto here: apt install mosquitto")
+    port = port or free_port()
     config = folder / "mosquitto.conf"
     lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "persistence false", "max_queued_messages 0"]
     lines += ["set_tcp_nodelay true"]  # else its acknowledgements wait for each other, for everybody alike
@@ -159,14 +175,40 @@ NEEDLES = ('"value":', '"status":"missed"')
 VALUES, MISSED = 2, 3
 
 
+OBSERVATIONS = "bench/v1/+/+/+/obs/#"
+
+
+@dataclass(frozen=True)
+class Ear:
+    """A C program that counts messages [0], bytes [1], and from [2] on the needles; it can also keep them in a file."""
+
+    count: Counter
+    record: Path
+
+
+@contextlib.contextmanager
+def ear(
+    folder: Path, port: int, name: str = "ear", hears: str = "#", needles: Sequence[str] = NEEDLES
+) -> Iterator[Ear]:
+    """Run an ear at a broker; one of the same name in the same folder counts on."""
+    counter, record = folder / f"{name}.count", folder / f"{name}.record"
+    with said_first(compiled("ear", folder), str(port), counter, name, hears, record, *needles):
+        yield Ear(Counter(counter), record)
+
+
 @dataclass(frozen=True)
 class Place:
-    """A folder, a broker, and an ear that counts messages [0], bytes [1], and from [2] on the needles."""
+    """A folder, a broker, and an ear that hears everything there; `ear` is what it counts."""
 
     folder: Path
     broker: int
-    ear: Counter
+    hears: Ear
     serial: Iterator[int]
+
+    @property
+    def ear(self) -> Counter:
+        """What has been heard."""
+        return self.hears.count
 
     def file(self, name: str) -> Path:
         """Return a new path."""
@@ -178,13 +220,11 @@ class Place:
 
 
 @contextlib.contextmanager
-def place(folder: Path, needles: Sequence[str] = NEEDLES) -> Iterator[Place]:
+def place(folder: Path) -> Iterator[Place]:
     """Run broker and ear in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    with broker(folder) as port:
-        counter = folder / "heard"
-        with said_first(compiled("ear", folder), str(port), counter, *needles):
-            yield Place(folder, port, Counter(counter), itertools.count(1))
+    with broker(folder) as port, ear(folder, port) as hears:
+        yield Place(folder, port, hears, itertools.count(1))
 
 
 @dataclass(frozen=True)
@@ -204,101 +244,3 @@ def responder(here: Place, name: str, ports: int, *words: str) -> Iterator[Respo
     counter = here.file(name)
     with said_first(compiled(name, here.folder), counter, str(ports), *words) as said:
         yield Responder(tuple(map(int, said.split(","))), Counter(counter))
-
-
-@contextlib.contextmanager
-def daemon(here: Place, bench: dict[str, Any], state: Path | None = None) -> Iterator[subprocess.Popen[str]]:
-    """Run `daq run` on a bench with a fresh state folder (or the one given)."""
-    folder = state or here.file("station")
-    folder.mkdir(exist_ok=True)
-    write_drivers(folder)
-    file = folder / "bench.yaml"
-    file.write_text(json.dumps({**bench, "mqtt": {"url": f"mqtt://127.0.0.1:{here.broker}"}}))
-    with running(
-        *(sys.executable, "-m", "daq", "run", file),
-        log=folder / "daemon.log",
-        STATE_DIRECTORY=str(folder),
-        RUNTIME_DIRECTORY="",
-        NOTIFY_SOCKET="",
-    ) as process:
-        yield process
-
-
-SCPI_DRIVER = """
-driver: 1
-title: A stand-in whose reading is the instant at which it answered
-source: tests/bench/c/scpi_responder.c
-verified: manual
-speaks: text
-link: {eol: "\\n", max_latency: 2 s}
-identify: {ask: "*IDN?", reply: "{maker:text},{model:text},{serial:text},{firmware:text}"}
-polls:
-  read:
-    ask: "READ?"
-    reply: "{v:nr2}"
-    channels: {v: {quantity: voltage.dc, unit: V}}
-    time: {model: latest, period: 1 ms}
-examples:
-  - {poll: read, got: ["9.5"], gives: {v: "9.5"}}
-"""
-
-
-def _registers(count: int) -> str:
-    channels = "\n".join(
-        f"      c{at}: {{at: {at}, table: holding, type: uint16, quantity: voltage.dc, unit: V}}" for at in range(count)
-    )
-    words = " ".join(f"{at + 1:04X}" for at in range(count))
-    gives = ", ".join(f'c{at}: "{at + 1}"' for at in range(count))
-    return f"""
-driver: 1
-title: A stand-in with counting registers
-source: tests/bench/c/modbus_responder.c
-verified: manual
-speaks: registers
-addressing: pdu
-link: {{max_latency: 2 s}}
-polls:
-  read:
-    channels:
-{channels}
-    time: {{model: latest, period: 1 ms}}
-examples:
-  - {{poll: read, registers: {{holding 0: "{words}"}}, gives: {{{gives}}}}}
-"""
-
-
-def write_drivers(folder: Path) -> None:
-    """Write the stand-ins' drivers beside the bench."""
-    drivers = folder / "drivers" / "bench"
-    drivers.mkdir(parents=True, exist_ok=True)
-    (drivers / "scpi.yaml").write_text(SCPI_DRIVER)
-    (drivers / "registers10.yaml").write_text(_registers(10))
-    (drivers / "registers1.yaml").write_text(_registers(1))
-
-
-def bench(instruments: dict[str, Any]) -> dict[str, Any]:
-    """Make a bench file of these."""
-    return {
-        "bench": 1,
-        "station": {"site": "bench", "name": "b1"},
-        "journal": {"keep": "1 d", "max": "2 GB"},
-        "instruments": instruments,
-    }
-
-
-def scpi_bench(every: str, ports: Sequence[int]) -> dict[str, Any]:
-    """Make a bench of SCPI sockets, all polled alike."""
-    one = {"driver": "bench/scpi", "serial_number": "any", "role": "uut", "poll": {"read": every}}
-    return bench({f"i{number}": {**one, "at": {"tcp": f"127.0.0.1:{port}"}} for number, port in enumerate(ports)})
-
-
-def modbus_bench(words: int, every: str, ports: Sequence[int]) -> dict[str, Any]:
-    """Make a bench of Modbus TCP devices, each on a connection of its own."""
-    one = {"driver": f"bench/registers{words}", "serial_number": "any", "role": "uut", "simulated": True}
-    one |= {"poll": {"read": every}}
-    return bench(
-        {
-            f"m{number}": {**one, "at": {"modbus_tcp": f"127.0.0.1:{port}", "unit": 1}}
-            for number, port in enumerate(ports)
-        }
-    )

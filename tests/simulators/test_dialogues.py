@@ -45,6 +45,26 @@ def test_settings_are_read_back_as_they_were_set(dmm):
     assert dmm.ask(":VOLT:ZERO:AUTO?;:TRIG:SOUR?;:SAMP:COUN?") == "0;BUS;+3"
 
 
+def test_an_ac_reading_holds_the_past_that_its_filter_remembers(dmm, demo):
+    dmm.write("CONF:VOLT:AC 1000;:VOLT:AC:BAND 200")
+    assert dmm.ask("FUNC?") == '"VOLT:AC"'
+    assert dmm.ask("VOLT:AC:BAND?") == "+2.00000000E+02"
+    assert float(dmm.ask("READ?")) == pytest.approx(230.0, abs=3.0)
+    logged = demo.log("dmm1")[-1]
+    instants = logged["sampled_mono_ns"]
+    assert instants == sorted(instants)
+    assert instants[-1] - instants[0] == 25_000_000  # default settling delay of the fast filter
+    assert logged["asked_mono_ns"] <= instants[0]
+    assert instants[-1] <= logged["answered_mono_ns"]
+
+
+@pytest.mark.parametrize(("lowest", "filter_"), [("15", 3), ("190", 20), ("MIN", 3), ("DEF", 20), ("300", 200)])
+def test_the_ac_filter_is_the_one_that_passes_the_lowest_frequency(dmm, lowest, filter_):
+    dmm.write(f"CONF:VOLT:AC;:VOLT:AC:BAND {lowest}")
+    assert float(dmm.ask("VOLT:AC:BAND?")) == filter_
+    assert dmm.ask("SYST:ERR?") == '+0,"No error"'
+
+
 def test_a_wrong_command_is_silent_and_stands_in_the_error_queue(dmm):
     dmm.write("VOLT:DC:NPCL 10")
     dmm.write("VOLT:DC:NPLC 1000")
