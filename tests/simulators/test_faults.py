@@ -173,7 +173,7 @@ def test_what_a_client_left_unread_is_not_given_to_the_next(port, demo, pty_clie
     client = pty_client(demo.serial("balance1"))
     client.write("I4")
     client.write("I3")
-    eventually(lambda: demo.log("balance1")[-1]["ask"] == "I3")
+    eventually(lambda: [line["ask"] for line in demo.log("balance1")][-1:] == ["I3"])
     client.close()
 
     def unread():
