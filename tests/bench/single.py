@@ -107,7 +107,7 @@ def start(here: Place, options: Options) -> Result:
     return result
 
 
-DEVICE_LIBRARIES = ("pyvisa", "pyvisa_py", "serial", "usb", "aiomqtt", "paho", "pymodbus")
+DEVICE_LIBRARIES = ("pyvisa", "pyvisa_py", "serial", "usb", "mqttium", "aiomqtt", "paho", "pymodbus")
 
 
 def imported_by_help() -> list[str]:
