@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 import orjson
@@ -113,11 +114,14 @@ def line(
 
 
 def mqtt_settings(mqtt: Mqtt) -> MqttSettings:
-    """Resolve secrets and put together what the sink needs.
+    """Put together what the sink needs. Its secret is read now, so that a missing one refuses to start, and ever again.
 
     Raises:
         ConfigError: a secret cannot be read.
     """
+    secret = mqtt.password
+    if secret is not None:
+        resolve(secret)
     url = urlsplit(mqtt.url)
     secure = url.scheme == "mqtts"
     tls = mqtt.tls
@@ -126,7 +130,7 @@ def mqtt_settings(mqtt: Mqtt) -> MqttSettings:
         port=url.port or (8883 if secure else 1883),
         client_id=mqtt.client_id or "",
         username=mqtt.username,
-        password=resolve(mqtt.password) if mqtt.password is not None else None,
+        password=partial(resolve, secret, again=True) if secret is not None else None,
         tls=TlsSettings(tls.ca, tls.certificate, tls.key) if tls is not None else TlsSettings() if secure else None,
         version="3.1.1" if mqtt.version == "3.1.1" else "auto",
         exchanges=mqtt.exchanges,

@@ -169,6 +169,7 @@ class OpenWire:
         """
         await self._transport.open(self._deadline(OPEN_NS))
         self.is_open = True
+        self._reopened()
         if banner:
             await self._read_banner()
         elif not self.reopen_heals and not talks:
@@ -191,10 +192,13 @@ class OpenWire:
     async def close(self) -> None:
         """Close; where that drops outstanding answers the wire is clean then."""
         self.is_open = False
+        self._reopened()
+        await self._transport.close()
+
+    def _reopened(self) -> None:
         if self.reopen_heals:
             self.dirty = None
             self._owed.clear()
-        await self._transport.close()
 
     async def clean(self, latency_ns: int) -> None:
         """Do what makes old answers impossible or brings them in; on a socket to the instrument that is to close it.

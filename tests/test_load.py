@@ -279,6 +279,12 @@ def test_an_empty_secret_is_refused(tmp_path: Path):
         resolve(SecretFile(file=str(file)))
 
 
+def test_a_pipe_that_nobody_writes_into_does_not_hold_the_start(tmp_path: Path):
+    os.mkfifo(tmp_path / "password")
+    with pytest.raises(ConfigError, match="is no file"):
+        resolve(SecretFile(file=str(tmp_path / "password")))
+
+
 def test_a_credential_never_leads_out_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     put(tmp_path / "password", "hunter2")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))

@@ -101,18 +101,8 @@ class Connection:
         self._settings = settings
         self._version: Version = version
         self._protocol = _VERSIONS[version]
-        self._hello = ConnectPacket(
-            settings.client_id,
-            clean_start=True,
-            keepalive=settings.keepalive_s,
-            username=settings.username,
-            password=None if settings.password is None else settings.password.encode(),
-            will_topic=will_topic,
-            will_payload=will,
-            will_qos=QoS.AT_LEAST_ONCE,
-            will_retain=True,
-            protocol=self._protocol,
-        )
+        self._will = (will_topic, will)
+        self._hello = b""  # CONNECT, once the dialling thread has read the password
         self._loop = asyncio.get_running_loop()
         self._dialled: asyncio.Future[None] = self._loop.create_future()
         self._granted: asyncio.Future[Limits] = self._loop.create_future()
@@ -138,7 +128,7 @@ class Connection:
         threading.Thread(target=self._dial, name="mqtt[dial]", daemon=True).start()
         # TCP and TLS are bounded; the resolver bounds itself, and a second thread would hang beside the first.
         await self._dialled
-        self._say(self._hello.encode())
+        self._say(self._hello)
         try:
             async with asyncio.timeout(CONNACK_TIMEOUT_S):
                 self.limits = await self._granted
@@ -192,6 +182,7 @@ class Connection:
     def _dial(self) -> None:
         settings = self._settings
         try:
+            self._hello = self._introduced()
             context = None if settings.tls is None else trust(settings.tls)
             sock = socket.create_connection((settings.host, settings.port), TCP_TIMEOUT_S)
             if context is not None:
@@ -204,6 +195,21 @@ class Connection:
             self._loop.call_soon_threadsafe(self._has_dialled, sock)
         except RuntimeError:
             sock.close()
+
+    def _introduced(self) -> bytes:
+        settings, (will_topic, will) = self._settings, self._will
+        return ConnectPacket(
+            settings.client_id,
+            clean_start=True,
+            keepalive=settings.keepalive_s,
+            username=settings.username,
+            password=None if settings.password is None else settings.password().encode(),
+            will_topic=will_topic,
+            will_payload=will,
+            will_qos=QoS.AT_LEAST_ONCE,
+            will_retain=True,
+            protocol=self._protocol,
+        ).encode()
 
     # In the loop
 

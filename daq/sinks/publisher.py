@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from daq.core.errors import SinkError
@@ -124,6 +124,7 @@ class MqttSettings:
     Args:
         host, port: of the broker.
         client_id: one for each station: two clients with the same throw each other out.
+        password: called before each connection, in a thread: who renews it need not restart the station.
         version: auto is MQTT 5, and 3.1.1 where the broker cannot.
         exchanges: False leaves questions and answers out of what is published.
         keepalive_s: the longest silence on an idle connection.
@@ -136,7 +137,7 @@ class MqttSettings:
     port: int = 1883
     client_id: str = ""
     username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: Callable[[], str] | None = None
     tls: TlsSettings | None = None
     version: Literal["auto", "5", "3.1.1"] = "auto"
     exchanges: bool = True

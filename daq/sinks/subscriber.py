@@ -44,7 +44,8 @@ async def messages(
     version = MQTTProtocolVersion.MQTTv311 if settings.version == "3.1.1" else MQTTProtocolVersion.MQTTv5
     try:
         context = None if settings.tls is None else trust(settings.tls)
-        async with AsyncClient(protocol=version, username=settings.username, password=settings.password) as client:
+        password = None if settings.password is None else settings.password()
+        async with AsyncClient(protocol=version, username=settings.username, password=password) as client:
             await client.connect(settings.host, settings.port, ssl=context)
             heard = client.messages()
             await client.subscribe(topic, qos=1)

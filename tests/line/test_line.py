@@ -110,6 +110,19 @@ async def test_without_a_barrier_the_wire_is_quiet_for_the_longest_latency():
     assert_answers_are_their_own(bench, counter)
 
 
+@pytest.mark.parametrize("asks_who", [True, False])
+async def test_a_socket_that_was_closed_in_idle_is_opened_again_and_is_clean(asks_who):
+    clock, counter, transport = counting()
+    bench = room(transport, clock, instrument() if asks_who else instrument(identify=None, barrier=None))
+    async with running(bench):
+        await clock.advance(1.5)
+        transport.hang_up()
+        await clock.advance(4)
+    assert bench.statuses()[:4] == ["ok", "ok", "disconnected", "ok"]
+    assert transport.opened == 2
+    assert_answers_are_their_own(bench, counter)
+
+
 async def test_bytes_that_come_in_idle_make_the_wire_dirty():
     clock, counter, transport = counting()
     bench = room(transport, clock)

@@ -98,7 +98,7 @@ def publish(connection, payload=b"xy", topic="a/b", qos=1):
 async def test_it_introduces_itself_as_version_5_has_it(peer):
     # 3.1: clean start, will retained at QoS 1, user name and password; empty properties, also of the will.
     body = b"\x00\x04MQTT\x05\xee\x00\x0f\x00" + b"\x00\x02us" + b"\x00" + b"\x00\x08s/status" + b"\x00\x03off"
-    async with connected(peer, username="u", password="p") as (_, hello):
+    async with connected(peer, username="u", password=lambda: "p") as (_, hello):
         assert hello == (b"\x10", body + b"\x00\x01u" + b"\x00\x01p")
 
 

@@ -496,15 +496,28 @@ def passwords(tmp_path):
 @pytest.mark.mosquitto
 async def test_a_user_and_a_password(make_broker, station, running, eventually, passwords):
     broker = make_broker(f"password_file {passwords}", anonymous=False)
-    sink = station.sink(broker.port, username="bench1", password="s3cret")
+    sink = station.sink(broker.port, username="bench1", password=lambda: "s3cret")
     async with running(sink):
         await station.journal.commit(body(0))
         await station.journal.all_done()
-    intruder = station.sink(broker.port, username="bench1", password="guessed")
+    intruder = station.sink(broker.port, username="bench1", password=lambda: "guessed")
     async with running(intruder):
         await eventually(lambda: intruder.health().why is not None)
     assert "Not authorized" in intruder.health().why
     assert "guessed" not in repr(intruder._settings)
+
+
+@pytest.mark.mosquitto
+async def test_a_password_that_was_renewed_is_read_again_without_a_restart(
+    make_broker, station, running, eventually, passwords
+):
+    broker, said = make_broker(f"password_file {passwords}", anonymous=False), ["of last year"]
+    sink = station.sink(broker.port, username="bench1", password=lambda: said[-1])
+    async with running(sink):
+        await station.journal.commit(body(0))
+        await eventually(lambda: "Not authorized" in (sink.health().why or ""))
+        said.append("s3cret")
+        await station.journal.all_done()
 
 
 class Cutter:
