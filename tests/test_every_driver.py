@@ -146,7 +146,8 @@ def _asked_of_identity(driver):
         return set()
     if isinstance(driver, RegisterDriver):
         return set(identify.read)
-    templates = [identify.reply, *(step.reply for step in identify.steps or [])]
+    shapes = [shape.match for step in identify.steps or [] for shape in step.replies or []]
+    templates = [identify.reply, *(step.reply for step in identify.steps or []), *shapes]
     return {name for template in templates if template for name in re.findall(r"\{(\w+):", template)}
 
 
@@ -189,7 +190,7 @@ def test_it_names_its_source_and_how_sure_we_are(path, driver):
         assert re.search(r"[Mm]anual|[Gg]uide|[Hh]andbook|[Pp]rotocol", driver.source)
     assert re.search(r"page|chapter|section|[a-z]/[a-z]|[0-9]+-[0-9]+", driver.source), "where in it?"
     if driver.verified == "public-driver":
-        assert re.search(r"\.(py|go|c|cpp|cs|pm|json)\b", driver.source), "which file of which repository?"
+        assert re.search(r"\.(py|go|c|cpp|cs|pm|java|json)\b", driver.source), "which file of which repository?"
     rows = [row for row in (ROOT / "docs" / "instruments.md").read_text("utf-8").splitlines() if row.startswith("|")]
     assert any(f"`{name_of(path)}`" in row and f"| {driver.verified} |" in row for row in rows)
 
