@@ -263,6 +263,8 @@ LOGGED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "absolute": {"absolute": "pressure"},
         "gauge": {"gauge": "pressure"},
         "set_point": {"set_point": "set_point"},
+        "indicated": {"indicated": "pressure"},
+        "indicated_gauge": {"indicated_gauge": "pressure"},
     },
 }
 """Driver -> poll -> channel -> what the stand-in calls the same value in its log."""
@@ -284,6 +286,7 @@ NOT_SIMULATED = {
     ("vaisala/ptu300", "checked"),  # the stand-in sends no checksum
     ("eastron/sdm630", "angles"),  # the stand-in holds zeros there
     ("fluke/1502a", "resistance"),  # the stand-in is set to degrees
+    *(("druck/pace5000", poll) for poll in ("absolute2", "gauge2")),  # the stand-in has one module
 }
 
 
