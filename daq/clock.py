@@ -4,7 +4,7 @@ Monotonic time schedules and measures; real time names instants. Both are read b
 ManualClock (tests/manual_clock.py) to the same code. What is known of the clock is found out beside the hot path, by
 Discipline, and kept; reading it costs nothing and never waits.
 
-    clock.wait(until, event) -> line, station      clock.now() -> transports, line
+    clock.wait(until, bell) -> line, station       clock.now() -> transports, line
     clock.anchor() -> core.schedule.ClockWatch     discipline.state -> every observation
 """
 
@@ -43,9 +43,23 @@ class Clock(Protocol):
         """Read both clocks in the tightest of several brackets, for the relation between them."""
         ...
 
-    async def wait(self, until_mono_ns: int, event: asyncio.Event | None = None) -> bool:
-        """Wait until the monotonic instant or the event, whichever is first; True when it was the event."""
+    async def wait(self, until_mono_ns: int, bell: Bell | None = None) -> bool:
+        """Wait until the monotonic instant or the bell, whichever is first; True when it was the bell."""
         ...
+
+
+class Bell(asyncio.Event):
+    """An event that also ends waits for an instant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sleepers: set[asyncio.Future[None]] = set()
+
+    def set(self) -> None:
+        """Ring: whoever waits goes on, and nobody waits from now on."""
+        super().set()
+        for sleeper in self.sleepers:
+            _wake(sleeper)
 
 
 class SystemClock:
@@ -57,10 +71,11 @@ class SystemClock:
         The stamp is the last triple's first two. An earlier try that was disturbed only makes it later, which a stamp
         may be: bounds widen and still hold.
         """
-        for _ in range(PAIR_TRIES):
-            mono_ns, utc_ns, again_ns = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
-            if again_ns - mono_ns < PAIR_NS:
-                break
+        mono_ns, utc_ns = time.monotonic_ns(), time.time_ns()
+        tries = 1
+        while time.monotonic_ns() - mono_ns >= PAIR_NS and tries < PAIR_TRIES:
+            mono_ns, utc_ns = time.monotonic_ns(), time.time_ns()
+            tries += 1
         return Stamp(mono_ns, utc_ns)
 
     def anchor(self) -> Stamp:
@@ -69,23 +84,35 @@ class SystemClock:
         mono_ns, utc_ns, again_ns = min(brackets, key=lambda bracket: bracket[2] - bracket[0])
         return Stamp((mono_ns + again_ns) // 2, utc_ns)
 
-    async def wait(self, until_mono_ns: int, event: asyncio.Event | None = None) -> bool:
-        """Wait on the loop's own timer; asyncio may fire a hair early, so the remainder is waited again."""
-        while (left_ns := until_mono_ns - time.monotonic_ns()) > 0:
-            if event is None:
-                await asyncio.sleep(left_ns / NS)
-            elif await _event_within(event, left_ns / NS):
-                return True
-        return event is not None and event.is_set()
+    async def wait(self, until_mono_ns: int, bell: Bell | None = None) -> bool:
+        """Wait on the loop's own timer; a loop may fire a hair early, so the remainder is waited again.
+
+        Beneath it lie one future and one timer. asyncio.timeout would cancel the task and raise, for every slot.
+        """
+        while bell is None or not bell.is_set():
+            if time.monotonic_ns() >= until_mono_ns:
+                return False
+            await _sleep(until_mono_ns / NS, bell)
+        return True
 
 
-async def _event_within(event: asyncio.Event, seconds: float) -> bool:
+async def _sleep(until_s: float, bell: Bell | None) -> None:
+    loop = asyncio.get_running_loop()
+    sleeper: asyncio.Future[None] = loop.create_future()
+    timer = loop.call_at(until_s, _wake, sleeper)
+    if bell is not None:
+        bell.sleepers.add(sleeper)
     try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True
+        await sleeper
+    finally:
+        timer.cancel()
+        if bell is not None:
+            bell.sleepers.discard(sleeper)
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
 
 
 # ---------------------------------------------------------------- what is known of the clock

@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from daq.clock import Clock
+from daq.clock import Bell, Clock
 from daq.core.errors import DaqError, LinkClosed, LinkDesync, LinkError, WrongInstrument, WrongState
 from daq.core.health import Breaker, Contact, Share, one_slot
 from daq.core.observation import NS, Exchange, Status
@@ -84,7 +84,7 @@ class Line:
         self.items: dict[str, Item] = {}
         self._clock = clock
         self._why_held = outlets.held
-        self._stopping = asyncio.Event()
+        self._stopping = Bell()
         self._listening: asyncio.Task[Any] | None = None
         self._wire = OpenWire(transport, clock, self._stopping, byte_ns)
         self._ledger = Ledger(clock, outlets, self.items)

@@ -14,6 +14,7 @@ without end and publish next to nothing.
 from __future__ import annotations
 
 import asyncio
+import select
 import selectors
 import time
 from collections import deque
@@ -36,7 +37,13 @@ class StampingSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait as any selector does, but not while somebody waits to be let on; let the next few on."""
-        events = super().select(0 if self._crowd else timeout)
+        if self._crowd:
+            timeout = 0
+        elif timeout is not None and timeout > 0:
+            # epoll counts in whole milliseconds, rounded up: every slot would begin late by half of one.
+            select.select([self], [], [], timeout)
+            timeout = 0
+        events = super().select(timeout)
         if events:
             self.woke = Stamp(time.monotonic_ns(), time.time_ns())
         self._admitted = 0

@@ -8,11 +8,10 @@ be left. Whether the wire is dirty is remembered here; what is then done about i
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Generic, Literal, TypeVar
 
-from daq.clock import Clock
+from daq.clock import Bell, Clock
 from daq.core.cut import Cut
 from daq.core.dialogue import Action, Again, Ask, Dialogue, Pause, Quiet, Replied, Tell
 from daq.core.errors import LinkClosed, LinkDesync, LinkError, LinkFlooded, LinkTimeout, ReplyError, quoted
@@ -123,7 +122,7 @@ class OpenWire:
         stopping: ends quiets and pauses early.
     """
 
-    def __init__(self, transport: Transport, clock: Clock, stopping: asyncio.Event, byte_ns: int = 0) -> None:
+    def __init__(self, transport: Transport, clock: Clock, stopping: Bell, byte_ns: int = 0) -> None:
         self.dirty: str | None = None
         """Why nothing may be believed that comes; None while the wire is clean."""
         self.is_open = False

@@ -14,6 +14,7 @@ import heapq
 from collections.abc import Callable
 from itertools import count
 
+from daq.clock import Bell
 from daq.core.observation import NS, Stamp
 
 START = Stamp(mono_ns=1_000 * NS, utc_ns=1_795_336_800 * NS)  # 2026-11-22T08:40:00Z
@@ -37,16 +38,16 @@ class ManualClock:
     def anchor(self) -> Stamp:
         return self.now()
 
-    async def wait(self, until_mono_ns: int, event: asyncio.Event | None = None) -> bool:
+    async def wait(self, until_mono_ns: int, bell: Bell | None = None) -> bool:
         if until_mono_ns <= self.mono_ns:
-            return event is not None and event.is_set()
+            return bell is not None and bell.is_set()
         entry = (until_mono_ns, next(self._order), asyncio.timeout(None))
         heapq.heappush(self._waiting, entry)
         try:
             async with entry[2]:
-                await (event or asyncio.Event()).wait()
+                await (bell or Bell()).wait()
         except TimeoutError:
-            return event is not None and event.is_set()
+            return bell is not None and bell.is_set()
         finally:
             if entry in self._waiting:
                 self._waiting.remove(entry)

@@ -14,6 +14,7 @@ import pytest
 from daq import clock as clock_room
 from daq.clock import (
     UNKNOWN,
+    Bell,
     Clock,
     Discipline,
     SystemClock,
@@ -61,33 +62,33 @@ async def test_waiting_ends_at_the_instant_and_never_before(any_clock):
     assert any_clock.now().mono_ns >= until
 
 
-async def test_waiting_ends_with_the_event(any_clock):
-    event = asyncio.Event()
-    waiting = asyncio.create_task(any_clock.wait(any_clock.now().mono_ns + 3600 * NS, event))
+async def test_waiting_ends_with_the_bell(any_clock):
+    bell = Bell()
+    waiting = asyncio.create_task(any_clock.wait(any_clock.now().mono_ns + 3600 * NS, bell))
     await passing(any_clock, 1)
-    event.set()
+    bell.set()
     assert await waiting is True
 
 
-async def test_an_event_that_does_not_come_does_not_hold_up(any_clock):
-    event = asyncio.Event()
-    waiting = asyncio.create_task(any_clock.wait(any_clock.now().mono_ns + NS // 50, event))
+async def test_a_bell_that_does_not_ring_does_not_hold_up(any_clock):
+    bell = Bell()
+    waiting = asyncio.create_task(any_clock.wait(any_clock.now().mono_ns + NS // 50, bell))
     await passing(any_clock, 1)
     assert await waiting is False
 
 
 async def test_an_instant_that_has_passed_is_not_waited_for(any_clock):
-    event = asyncio.Event()
+    bell = Bell()
     past = any_clock.now().mono_ns - 1
     assert await any_clock.wait(past) is False
-    assert await any_clock.wait(past, event) is False
-    event.set()
-    assert await any_clock.wait(past, event) is True
-    assert await any_clock.wait(any_clock.now().mono_ns + 3600 * NS, event) is True
+    assert await any_clock.wait(past, bell) is False
+    bell.set()
+    assert await any_clock.wait(past, bell) is True
+    assert await any_clock.wait(any_clock.now().mono_ns + 3600 * NS, bell) is True
 
 
 async def test_a_wait_can_be_cancelled(any_clock):
-    waiting = asyncio.create_task(any_clock.wait(any_clock.now().mono_ns + 3600 * NS, asyncio.Event()))
+    waiting = asyncio.create_task(any_clock.wait(any_clock.now().mono_ns + 3600 * NS, Bell()))
     await passing(any_clock, 1)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -368,16 +369,16 @@ async def test_setting_the_clock_moves_utc_and_not_the_waits():
     assert after.utc_ns - before.utc_ns == NS - 3600 * NS
 
 
-async def test_an_event_set_by_a_woken_task_wakes_the_other_at_the_same_instant():
-    clock, event = ManualClock(), asyncio.Event()
+async def test_a_bell_rung_by_a_woken_task_wakes_the_other_at_the_same_instant():
+    clock, bell = ManualClock(), Bell()
     start = clock.mono_ns
 
     async def ring() -> None:
         await clock.wait(start + 5 * NS)
-        event.set()
+        bell.set()
 
     async def listen() -> int:
-        assert await clock.wait(start + 60 * NS, event)
+        assert await clock.wait(start + 60 * NS, bell)
         return clock.mono_ns
 
     async with asyncio.TaskGroup() as group:

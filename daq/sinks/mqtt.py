@@ -13,7 +13,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from daq.clock import Clock
+from daq.clock import Bell, Clock
 from daq.core.errors import SinkError
 from daq.core.message import Topics, station_status_payload
 from daq.core.observation import NS
@@ -74,8 +74,8 @@ class MqttSink:
         self._announce = announce
         self._clock = clock
         self._carried = Carried(Retained())
-        self._stopping = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._stopping = Bell()
+        self._ended = Bell()
         self._running = False
         self._slammed = 0
         self._take_overs = 0

@@ -41,7 +41,7 @@ class Ends:
 
     fileno: int
     receive: Callable[[int], bytes]
-    send: Callable[[memoryview], int]
+    send: Callable[[bytes | memoryview], int]
     close: Callable[[], None]
 
 
@@ -66,6 +66,8 @@ class Descriptor:
         self._wakes = self._loop if isinstance(self._loop, Wakes) else None
         self._wake: asyncio.Future[None] | None = None
         self._next_look: asyncio.Handle | None = None
+        self._deadline_ns = 0  # of the read that waits
+        self._alarm: asyncio.TimerHandle | None = None
         self._lost: str | None = None
         self._watched = False
         self._asked = False
@@ -75,11 +77,19 @@ class Descriptor:
         """Send all of `data`. As Transport.write."""
         self._stay_open()
         self._asked = True
-        rest = memoryview(data)
         asked = self._clock.now()
+        sent = self._send(data)
+        if sent < len(data):
+            await self._send_rest(data, sent, deadline_ns)
+        return asked
+
+    async def _send_rest(self, data: bytes, sent: int, deadline_ns: int) -> None:
+        """Send what did not fit at once. Half a question that cannot be ended closes the link."""
+        rest = memoryview(data)[sent:]
         try:
-            while rest := rest[self._send(rest) :]:
+            while rest:
                 await writable(self._ends.fileno, deadline_ns)
+                rest = rest[self._send(rest) :]
         except asyncio.CancelledError:
             if len(rest) < len(data):
                 self._lose("cancelled in the middle of a question")
@@ -88,7 +98,6 @@ class Descriptor:
             taken = len(data) - len(rest)
             self._lose(f"the other side took only {taken} of {len(data)} bytes in time")
             raise LinkTimeout(f"{self._where}: {self._lost}; closed. Is it hung, or its input held?") from None
-        return asked
 
     async def read(self, cut: Cut, deadline_ns: int) -> Received:
         """Wait for one whole reply. As Transport.read."""
@@ -106,8 +115,10 @@ class Descriptor:
 
     def unread(self) -> bytes:
         """Take out what has arrived, from the kernel's buffer too. As Transport.unread."""
-        while not self._inbox.full and self._lost is None and self._receive():
+        while self._watched and self._receive():
             pass
+        if not self._inbox.bytes:
+            return b""
         taken = self._inbox.empty()
         self._watch()
         return taken
@@ -120,7 +131,8 @@ class Descriptor:
         try:
             return self._inbox.take(cut)
         finally:
-            self._watch()
+            if not self._watched:
+                self._watch()
 
     def _too_late(self) -> LinkTimeout:
         partial = self._inbox.empty()
@@ -135,11 +147,14 @@ class Descriptor:
         """Move what the kernel holds to the inbox, with its interval; True while there may be more.
 
         Args:
-            readable: when the descriptor was reported readable; None where it was not.
+            readable: when the descriptor was reported readable; None where it was not. It counts as the instant before,
+                too: a moment earlier than it could be, and a look at the clock less.
         """
         if self._lost is not None:
             return False
-        before = self._clock.now()
+        if readable is not None and readable.mono_ns <= self._received.mono_ns:
+            readable = None  # something was received since that report: these may be other bytes
+        before = readable or self._clock.now()
         try:
             data = self._ends.receive(_AT_ONCE)
         except (BlockingIOError, InterruptedError):
@@ -152,22 +167,20 @@ class Descriptor:
         if not data:
             self._lose("closed by the other side")
             return False
-        # Had something been received since the report, these may be other bytes than the reported ones.
-        first = readable if readable is not None and readable.mono_ns > self._received.mono_ns else seen
         self._received = before
-        self._inbox.put(data, self._silent, first, seen)
+        self._inbox.put(data, self._silent, readable or seen, seen)
         if len(data) < _AT_ONCE:
             self._silent = before
+        if self._inbox.full:
+            self._watch()
         return True
 
     def _on_readable(self) -> None:
         if self._wakes is None:
             self._receive()
-            self._watch()
             self._wake_up()
         else:
             self._receive(self._wakes.woke)
-            self._watch()
             self._wakes.admit(self._wake_up)
 
     def _watch(self) -> None:
@@ -182,30 +195,47 @@ class Descriptor:
     async def _arrival(self, deadline_ns: int, look_every_s: float | None) -> None:
         """Wait until bytes came, the link was lost or the deadline passed; look at the wire meanwhile where told to."""
         self._wake = self._loop.create_future()
-        end = self._loop.call_at(deadline_ns / NS, self._wake_up)
+        self._deadline_ns = deadline_ns
+        if self._alarm is None or self._alarm.when() > deadline_ns / NS:
+            self._set_alarm()
         if look_every_s is not None:
             self._next_look = self._loop.call_soon(self._look, look_every_s)
         try:
             await self._wake
         finally:
             self._wake = None
-            end.cancel()
             if self._next_look is not None:
                 self._next_look.cancel()
                 self._next_look = None
 
     def _look(self, every_s: float) -> None:
         if self._receive() or self._lost is not None:
-            self._watch()
             self._wake_up()
         else:
             self._next_look = self._loop.call_later(every_s, self._look, every_s)
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(self._deadline_ns / NS, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        """End the read whose time is over.
+
+        An answer leaves the alarm as it is: set for an earlier read, it is set on when it goes off. One for each read,
+        cancelled nearly always, would fill the loop's heap.
+        """
+        self._alarm = None
+        if self._wake is not None and time.monotonic_ns() < self._deadline_ns:
+            self._set_alarm()
+        else:
+            self._wake_up()
 
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    def _send(self, rest: memoryview) -> int:
+    def _send(self, rest: bytes | memoryview) -> int:
         self._stay_open()
         try:
             return self._ends.send(rest)
@@ -220,6 +250,8 @@ class Descriptor:
             return
         self._lost = why
         self._watch()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._loop.remove_writer(self._ends.fileno)
         self._ends.close()
         self._wake_up()

@@ -31,18 +31,19 @@ class Inbox:
     """A queue of bytes with stamps. It holds what it is given: its owner stops receiving while it is `full`."""
 
     def __init__(self) -> None:
-        self._bytes = bytearray()
+        self.bytes = bytearray()
+        """What it holds; only to be looked at."""
         self._chunks: deque[_Chunk] = deque()
         self._looked = 0  # bytes in which _looked_for found nothing
         self._looked_for: Cut | None = None
 
     def __len__(self) -> int:
-        return len(self._bytes)
+        return len(self.bytes)
 
     @property
     def full(self) -> bool:
         """Whether it holds as much as a reply may be long."""
-        return len(self._bytes) >= MAX_REPLY
+        return len(self.bytes) >= MAX_REPLY
 
     def put(self, data: bytes, silent: Stamp, first: Stamp, seen: Stamp) -> None:
         """Append what one receive brought.
@@ -53,7 +54,7 @@ class Inbox:
             first: the first byte had come by then.
             seen: every byte had come by then.
         """
-        self._bytes += data
+        self.bytes += data
         if len(self._chunks) < _MOST_CHUNKS:
             self._chunks.append(_Chunk(len(data), silent, first, seen))
         else:  # the newest chunk grows instead: its interval widens and stays true
@@ -67,11 +68,11 @@ class Inbox:
         Raises:
             LinkFlooded: the inbox is full and holds no end; it is empty afterwards.
         """
-        length = self._cut(cut) if self._bytes else 0
+        length = self._cut(cut) if self.bytes else 0
         if 0 < length <= MAX_REPLY:
             return self._take(length)
         if self.full:
-            held = len(self._bytes)
+            held = len(self.bytes)
             raise LinkFlooded(
                 f"{held} bytes and no end of the reply; no reply is longer than {MAX_REPLY}",
                 self.empty()[:KEPT_PARTIAL],
@@ -80,23 +81,28 @@ class Inbox:
 
     def empty(self) -> bytes:
         """Take out everything."""
-        data = bytes(self._bytes)
+        data = bytes(self.bytes)
         self._looked = 0
-        self._bytes.clear()
+        self.bytes.clear()
         self._chunks.clear()
         return data
 
     def _cut(self, cut: Cut) -> int:
         if not isinstance(cut, EndsWith):
-            return cut(self._bytes)
-        length = cut.beyond(self._bytes, self._looked if cut == self._looked_for else 0)
-        self._looked, self._looked_for = len(self._bytes), cut
+            return cut(self.bytes)
+        length = cut.beyond(self.bytes, self._looked if cut is self._looked_for else 0)
+        self._looked, self._looked_for = len(self.bytes), cut
         return length
 
     def _take(self, length: int) -> Received:
-        data = bytes(self._bytes[:length])
         self._looked = 0
-        del self._bytes[:length]
+        if len(self._chunks) == 1 and length == len(self.bytes):  # nearly always
+            whole = self._chunks.popleft()
+            received = Received(bytes(self.bytes), not_before=whole.silent, first=whole.first, last=whole.seen)
+            self.bytes.clear()
+            return received
+        data = bytes(self.bytes[:length])
+        del self.bytes[:length]
         head = self._chunks[0]
         silent, first = head.silent, head.first
         left = length

@@ -15,6 +15,7 @@ import fcntl
 import os
 import termios
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Final
 
@@ -84,13 +85,13 @@ class Serial:
         with contextlib.suppress(TimeoutError):
             await self._driver.idle(time.monotonic_ns() + int(_CLOSING_S * NS))
 
-    async def write(self, data: bytes, deadline_ns: int) -> Stamp:
+    def write(self, data: bytes, deadline_ns: int) -> Coroutine[None, None, Stamp]:
         """Send all of `data`; returns when the driver of the port has taken it, not when it is on the wire."""
-        return await self._opened().write(data, deadline_ns)
+        return self._opened().write(data, deadline_ns)
 
-    async def read(self, cut: Cut, deadline_ns: int) -> Received:
+    def read(self, cut: Cut, deadline_ns: int) -> Coroutine[None, None, Received]:
         """Wait for one whole reply."""
-        return await self._opened().read(cut, deadline_ns)
+        return self._opened().read(cut, deadline_ns)
 
     def unread(self) -> bytes:
         """Take out what has arrived."""

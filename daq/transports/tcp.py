@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Final
 
 from daq.core.cut import Cut
@@ -80,13 +80,13 @@ class Tcp:
             self._link.close()
             self._link = None
 
-    async def write(self, data: bytes, deadline_ns: int) -> Stamp:
+    def write(self, data: bytes, deadline_ns: int) -> Coroutine[None, None, Stamp]:
         """Send all of `data`."""
-        return await self._opened().write(data, deadline_ns)
+        return self._opened().write(data, deadline_ns)
 
-    async def read(self, cut: Cut, deadline_ns: int) -> Received:
+    def read(self, cut: Cut, deadline_ns: int) -> Coroutine[None, None, Received]:
         """Wait for one whole reply."""
-        return await self._opened().read(cut, deadline_ns)
+        return self._opened().read(cut, deadline_ns)
 
     def unread(self) -> bytes:
         """Take out what has arrived."""

@@ -8,12 +8,11 @@ driver wants to see each poll, also when the identity is not what the driver exp
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from daq.clock import Clock
+from daq.clock import Bell, Clock
 from daq.core.bench import Address
 from daq.core.dialogue import Dialogue
 from daq.core.driver import Driver, Scalar
@@ -113,7 +112,7 @@ async def attempt(
     plan = compiled(driver, wanted)
     wiring = wiring_of(driver, wanted)
     byte_ns = line_settings(wiring.wire.line).byte_ns if wiring.wire.line is not None else 0
-    wire = OpenWire(OPENERS[wiring.wire.kind](wiring.wire, clock), clock, asyncio.Event(), byte_ns)
+    wire = OpenWire(OPENERS[wiring.wire.kind](wiring.wire, clock), clock, Bell(), byte_ns)
     talk = _Talk(wire, Session(plan, wiring.framing))
     try:
         await wire.open(banner=plan.banner, talks=bool(streams_of(driver)))
