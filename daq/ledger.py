@@ -272,9 +272,9 @@ class Ledger:
                 suspect_since=rfc3339(now.utc_ns - (now.mono_ns - outcome.changed.since_ns)),
             )
 
-    def remind(self) -> None:
+    def remind(self, now_mono_ns: int) -> None:
         """Publish what has gathered in runs that were last told a minute ago."""
-        for emission in self._runs.tick(self._clock.now().mono_ns):
+        for emission in self._runs.tick(now_mono_ns):
             self._publish(emission)
 
     def close(self) -> None:
@@ -282,10 +282,10 @@ class Ledger:
         for emission in self._runs.flush():
             self._publish(emission)
 
-    def judge(self, party: Party, poll: str, outcome: Outcome) -> None:
+    def judge(self, party: Party, poll: str, outcome: Outcome, now: Stamp) -> None:
         """Let an outcome count for the instrument's state."""
         why = None if outcome.status is not Status.WRONG_INSTRUMENT else str(outcome.status)  # an event says which
-        self._tell(party, party.health.outcome(poll, outcome.status, outcome.detail, self._clock.now()), why)
+        self._tell(party, party.health.outcome(poll, outcome.status, outcome.detail, now), why)
 
     def forgive(self, party: Party, poll: str) -> None:
         """Let it count no longer."""
@@ -295,8 +295,11 @@ class Ledger:
         """Pass a new verdict on, and have the log keep up with it; `why` in the log where it is not the verdict's."""
         if verdict is not None:
             self._outlets.verdict(party.name, verdict)
-        if verdict is not None or party.logged is not None:
-            self._log(party, party.health.verdict, why)
+        logged, now = party.logged, party.health.verdict
+        if logged is not None and logged.state is now.state is State.OK:
+            return  # nearly always
+        if verdict is not None or logged is not None:
+            self._log(party, now, why)
 
     def _log(self, party: Party, verdict: Verdict, why: str | None) -> None:
         """Log the first state and each that differs from what the log says; its last word is what is so.

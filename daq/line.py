@@ -29,7 +29,7 @@ from typing import Any
 from daq.clock import Bell, Clock
 from daq.core.errors import DaqError, LinkClosed, LinkDesync, LinkError, WrongInstrument, WrongState
 from daq.core.health import Breaker, Contact, Share, one_slot
-from daq.core.observation import NS, Exchange, Status
+from daq.core.observation import NS, Exchange, Stamp, Status
 from daq.core.outcome import judged
 from daq.core.plan import PollPlan
 from daq.core.schedule import Anchor, Grid, Queue, Step, Turn
@@ -92,7 +92,7 @@ class Line:
         self._queue = Queue(Anchor.of(now))
         self._numbered = numbered and len(sessions) > 1
         self._registers = all(session.plan.speaks == "registers" for session in sessions)
-        self._talks = any(session.streams for session in sessions)
+        self._talkers = [each for each in self.parties.values() if each.session.streams]
         self._met_ns = 0  # when a party was last met, or tried to be
         for each in self.parties.values():
             self._take_in(each, phases or {}, since or {}, now.mono_ns)
@@ -168,13 +168,13 @@ class Line:
             await self._wire.close()
 
     async def _ask_once(self, item: Item) -> None:
-        due_ns = self._clock.now().utc_ns
+        now = self._clock.now()
         if not item.party.ready:
-            self._ledger.failed(item, item.party.cause, one_slot(due_ns), item.party.cause_exchanges)
+            self._ledger.failed(item, item.party.cause, one_slot(now.utc_ns), item.party.cause_exchanges)
         elif item.plan.every_ns is None:
             await self._listen(item.party)
         else:
-            await self._ask(item, due_ns)
+            await self._ask(item, now.utc_ns, now)
 
     def _begin(self) -> None:
         for each in self.parties.values():
@@ -205,26 +205,27 @@ class Line:
 
     async def _next(self) -> None:
         """Meet one party, or serve one slot, or listen for one line, or wait; meeting and serving do not starve."""
-        now_ns = self._clock.now().mono_ns
-        self._ledger.remind()
-        unmet = self._to_be_met(now_ns)
+        now = self._clock.now()
+        self._ledger.remind(now.mono_ns)
+        unmet = self._to_be_met(now.mono_ns)
         if unmet is not None and not self._behind():
             await self._meet(unmet)
             self._met_ns = self._clock.now().mono_ns
             return
-        turn = self._queue.take(now_ns)
-        talker = next((each for each in self.parties.values() if each.session.streams and each.ready), None)
+        turn = self._queue.take(now.mono_ns)
         if turn is not None:
-            await self._serve(turn)
-        elif talker is not None:
+            await self._serve(turn, now)
+        elif (talker := next((each for each in self._talkers if each.ready), None)) is not None:
             await self._listen(talker)
         else:
-            await self._wire.wait(self._wake_ns(now_ns))
+            await self._wire.wait(self._wake_ns(now.mono_ns))
 
     def _to_be_met(self, now_ns: int) -> Party | None:
         """Return the party to be tried: first those that only suffer from a neighbour, then who has waited longest."""
         may = [each for each in self.parties.values() if not each.ready and self._try_ns(each, now_ns) <= now_ns]
-        return min(may, key=lambda each: (each.breaker.contact is not Contact.UP, each.breaker.retry_ns), default=None)
+        if not may:  # nearly always
+            return None
+        return min(may, key=lambda each: (each.breaker.contact is not Contact.UP, each.breaker.retry_ns))
 
     def _try_ns(self, party: Party, now_ns: int) -> int:
         """Return when a party that is not ready may be tried: its back-off is over and the wire can afford it.
@@ -242,44 +243,39 @@ class Line:
         return wake_ns is not None and wake_ns <= self._met_ns and any(each.ready for each in self.parties.values())
 
     def _wake_ns(self, now_ns: int) -> int:
-        wakes = [now_ns + LONGEST_SLEEP_NS]
-        wakes += [self._try_ns(each, now_ns) for each in self.parties.values() if not each.ready]
         slot_ns = self._queue.wake_ns()
-        return min(wakes if slot_ns is None else [*wakes, slot_ns])
+        wakes = [self._try_ns(each, now_ns) for each in self.parties.values() if not each.ready]
+        return min(now_ns + LONGEST_SLEEP_NS if slot_ns is None else slot_ns, now_ns + LONGEST_SLEEP_NS, *wakes)
 
     # ------------------------------------------------------------ slots
 
-    async def _serve(self, turn: Turn) -> None:
+    async def _serve(self, turn: Turn, now: Stamp) -> None:
         """Ask for one slot where its instrument is ready; account for it, and for those missed before it, where not."""
         item = self.items[turn.poll]
         if not item.party.ready:
             self._ledger.failed(item, item.party.cause, joined(turn.missed, turn.due_ns), item.party.cause_exchanges)
             return
-        resting = self._held() or self._resting(item)
+        held = self._why_held()
+        resting = Outcome(Status.SKIPPED, held) if held is not None else self._resting(item, now.mono_ns)
         if resting is not None:
             self._ledger.failed(item, resting, joined(turn.missed, turn.due_ns))
             return
         if turn.missed is not None:
             self._ledger.failed(item, MISSED, turn.missed)
-            self._ledger.judge(item.party, item.plan.name, MISSED)
-        await self._ask(item, turn.due_ns)
+            self._ledger.judge(item.party, item.plan.name, MISSED, now)
+        await self._ask(item, turn.due_ns, now)
 
-    def _held(self) -> Outcome | None:
-        why = self._why_held()
-        return None if why is None else Outcome(Status.SKIPPED, why)
-
-    def _resting(self, item: Item) -> Outcome | None:
+    def _resting(self, item: Item, now_ns: int) -> Outcome | None:
         """Say why a poll of a ready party is left alone: it brings nothing, too often or at too high a cost."""
-        now_ns = self._clock.now().mono_ns
         if item.cause is None:
             return None
         cost_ns = item.cost_ns if item.breaker.contact is Contact.UP else _cost_ns(item.party)
         affordable = self._share is None or self._share.may_spend(now_ns, cost_ns)
         return None if item.breaker.may_try(now_ns) and affordable else item.cause
 
-    async def _ask(self, item: Item, due_ns: int) -> None:
-        """Ask a poll of a ready party, enter its outcome, and clean up behind it."""
-        begun, scene = self._clock.now(), self._ledger.scene(item.party)
+    async def _ask(self, item: Item, due_ns: int, begun: Stamp) -> None:
+        """Ask a poll of a ready party, enter its outcome, and clean up behind it; `begun`: now."""
+        scene = self._ledger.scene(item.party)
         counts = item.counts
         counts.asked += 1
         counts.lateness_s = max(0, begun.utc_ns - due_ns) / NS
@@ -292,18 +288,21 @@ class Line:
             raise
         outcome = judged(spoken.result, spoken.failed, spoken.extra)
         self._ledger.describe(item.party)
-        scene = replace(scene, info=item.party.info)  # the settings of its mode may have been read back with it
+        if scene.info != item.party.info:  # the settings of its mode may have been read back with it
+            scene = replace(scene, info=item.party.info)
         if outcome.status is Status.OK:
             self._ledger.answered(item, outcome, due_ns, spoken.exchanges, scene)
+            item.cause, item.breaker = None, item.breaker.answered()
         else:
             self._ledger.failed(item, outcome, one_slot(due_ns), spoken.exchanges, scene)
             self._ledger.changed(item, outcome, begun)
-        self._ledger.judge(item.party, item.plan.name, outcome)
-        await self._follow_up(item, outcome, begun.mono_ns)
+        self._ledger.judge(item.party, item.plan.name, outcome, self._clock.now())
+        if outcome.status is not Status.OK:
+            await self._follow_up(item, outcome, begun.mono_ns)
 
     async def _follow_up(self, item: Item, outcome: Outcome, begun_ns: int) -> None:
-        """Let the outcome of a poll count for what is asked next."""
-        item.cause = None if outcome.status is Status.OK else outcome
+        """Let a poll that brought nothing count for what is asked next."""
+        item.cause = outcome
         silent = outcome.lost_track or outcome.not_reached
         item.breaker = item.breaker.failed(self._clock.now().mono_ns) if silent else item.breaker.answered()
         if outcome.lost_track:
@@ -311,8 +310,7 @@ class Line:
             await self._distrust(item.party, outcome)
         elif outcome.not_reached:
             item.party.connected, item.party.cause, item.party.cause_exchanges = False, outcome, ()
-        if item.cause is not None:
-            item.cost_ns = self._pay(begun_ns)
+        item.cost_ns = self._pay(begun_ns)
 
     def _pay(self, begun_ns: int) -> int:
         """Let what brought nothing count for the wire's share; return how long it held the wire."""
@@ -375,9 +373,9 @@ class Line:
         if self._wire.is_open:
             return
         greets = any(each.session.plan.banner for each in self.parties.values())
-        await self._wire.open(banner=greets, talks=self._talks)
+        await self._wire.open(banner=greets, talks=bool(self._talkers))
         for each in self.parties.values():
-            each.connected, each.suspect = False, not (self._wire.reopen_heals or self._talks)
+            each.connected, each.suspect = False, not (self._wire.reopen_heals or self._talkers)
         blind = any(each.suspect and each.session.plan.barrier is None for each in self.parties.values())
         if self._wire.dirty is not None or blind:
             await self._wire.clean(latency_ns)
@@ -425,7 +423,7 @@ class Line:
         party.known = party.identity
         if party.session.answers_on_connect:
             party.breaker = party.breaker.answered()
-            self._ledger.judge(party, "connect", Outcome(Status.OK))
+            self._ledger.judge(party, "connect", Outcome(Status.OK), self._clock.now())
         else:
             self._ledger.forgive(party, "connect")
         self._ledger.describe(party)
@@ -452,7 +450,7 @@ class Line:
 
     def _count_absent(self, party: Party, outcome: Outcome) -> None:
         """Let a vain attempt count; a talker, which has no slots, has an observation of its own for it."""
-        self._ledger.judge(party, "connect", outcome)
+        self._ledger.judge(party, "connect", outcome, self._clock.now())
         for plan in party.session.streams[:1]:
             now_ns = self._clock.now().utc_ns
             self._ledger.failed(self.items[f"{party.name}/{plan.name}"], outcome, one_slot(now_ns))
@@ -472,7 +470,7 @@ class Line:
             self._ledger.answered(item, outcome, None, spoken.exchanges)
         else:
             self._ledger.failed(item, outcome, heard(outcome, begun, self._clock.now()), spoken.exchanges)
-        self._ledger.judge(party, plan.name, outcome)
+        self._ledger.judge(party, plan.name, outcome, self._clock.now())
         if outcome.timing is None:
             party.connected, party.cause = False, outcome
             await self._wire.close()

@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeVar
 
 from daq.clock import Bell, Clock
 from daq.core.cut import Cut
-from daq.core.dialogue import Action, Again, Ask, Dialogue, Pause, Quiet, Replied, Tell
+from daq.core.dialogue import Action, Again, Ask, Dialogue, Pause, Replied, Tell
 from daq.core.errors import LinkClosed, LinkDesync, LinkError, LinkFlooded, LinkTimeout, ReplyError, quoted
 from daq.core.observation import NS, Exchange, Stamp
 from daq.core.owed import Owed
@@ -57,6 +57,8 @@ class Spoken(Generic[T]):
 class _Minutes:
     """The record of one dialogue: exchanges, and the question whose answer is not accepted yet."""
 
+    __slots__ = ("asked", "asked_ns", "begun_ns", "deadline_ns", "exchanges", "last", "stamp", "who")
+
     def __init__(self, who: str) -> None:
         self.who = who
         self.exchanges: list[Exchange] = []
@@ -86,8 +88,7 @@ class _Minutes:
         self.exchanges.append(Exchange(command.request, b"", self._at_s(asked_ns), None))
 
     def unasked(self, data: bytes, seen_ns: int, *, binary: bool = False) -> None:
-        if data:
-            self.exchanges.append(Exchange(b"", data, self._at_s(seen_ns), None, binary))
+        self.exchanges.append(Exchange(b"", data, self._at_s(seen_ns), None, binary))
 
     def discard(self) -> None:
         """The answer was somebody else's; the question stays open."""
@@ -234,7 +235,7 @@ class OpenWire:
 
     async def wait(self, until_mono_ns: int) -> bool:
         """Wait for an instant; True where the stop came first."""
-        self.progress_mono_ns = max(until_mono_ns, self.progress_mono_ns)
+        self._not_stuck_until(until_mono_ns)
         return await self._clock.wait(until_mono_ns, self._stopping)
 
     # ------------------------------------------------------------ dialogues
@@ -262,7 +263,9 @@ class OpenWire:
             dialogue.close()
         extra = self._unread() if self.is_open and not leave_rest else b""
         record.settle()
-        record.unasked(extra, self._clock.now().mono_ns, binary=bool(record.exchanges and record.exchanges[-1].binary))
+        if extra:
+            binary = bool(record.exchanges and record.exchanges[-1].binary)
+            record.unasked(extra, self._clock.now().mono_ns, binary=binary)
         return Spoken(result, failed, tuple(record.exchanges), b"" if lenient else extra)
 
     async def _play(
@@ -287,7 +290,7 @@ class OpenWire:
     async def _note(self, error: LinkError, record: _Minutes) -> None:
         """Write a failure of the wire down, and remember what it means for the wire."""
         partial = error.partial if isinstance(error, LinkTimeout | LinkFlooded) else b""
-        if isinstance(error, LinkDesync):
+        if isinstance(error, LinkDesync) and error.partial:
             record.unasked(error.partial, self._clock.now().mono_ns)
         record.settle(partial)
         if partial:
@@ -297,49 +300,49 @@ class OpenWire:
             await self.close()
 
     async def _do(self, action: Action, record: _Minutes, gap_ns: int, lenient: bool) -> Replied | Stamp | None:
-        if isinstance(action, Again):
-            record.discard()
-            return await self._read(action.cut, record)
-        record.settle()
         if isinstance(action, Ask) and action.request:
-            await self._before(gap_ns, record, lenient)
-            asked = await self._write(action.request, action.within_ns)
+            asked = await self._say(action.request, action.within_ns, record, gap_ns, lenient)
             record.ask(action, asked)
             if not self.reopen_heals:
                 self._owed.asked(record.who, action, asked.mono_ns)
             return await self._read(action.cut, record)
+        if isinstance(action, Again):
+            record.discard()
+            return await self._read(action.cut, record)
+        if isinstance(action, Tell):
+            told = await self._say(action.request, action.within_ns, record, gap_ns, lenient)
+            record.told(action, told.mono_ns)
+            return told
+        record.settle()
         if isinstance(action, Ask):
             record.ask(action, self._clock.now())
             return await self._read(action.cut, record)
-        if isinstance(action, Tell):
-            await self._before(gap_ns, record, lenient)
-            told = await self._write(action.request, action.within_ns)
-            record.told(action, told.mono_ns)
-            return told
         if isinstance(action, Pause):
             await self.wait(self._clock.now().mono_ns + action.for_ns)
-        if isinstance(action, Quiet):
-            record.unasked(await self.quiet(action.for_ns), self._clock.now().mono_ns)
+        elif thrown := await self.quiet(action.for_ns):
+            record.unasked(thrown, self._clock.now().mono_ns)
         return None
 
-    async def _before(self, gap_ns: int, record: _Minutes, lenient: bool) -> None:
-        """Keep the gap, then see that nothing lies in the way. Raises LinkDesync."""
-        if gap_ns and self._free_ns + gap_ns > self._clock.now().mono_ns:
+    async def _say(self, data: bytes, within_ns: int, record: _Minutes, gap_ns: int, lenient: bool) -> Stamp:
+        """Keep the gap, see that nothing lies in the way, and send. Raises LinkError."""
+        record.settle()
+        now_ns = self._clock.now().mono_ns
+        if gap_ns and self._free_ns + gap_ns > now_ns:
             await self.wait(self._free_ns + gap_ns)
-        came = self._unread()
-        if came and not lenient:
-            raise LinkDesync(f"{quoted(came)} came before anybody had asked", came)
-        record.unasked(came, self._clock.now().mono_ns)
-
-    async def _write(self, data: bytes, within_ns: int) -> Stamp:
-        asked = await self._transport.write(data, self._deadline(within_ns))
+            now_ns = self._clock.now().mono_ns
+        if came := self._unread():
+            if not lenient:
+                raise LinkDesync(f"{quoted(came)} came before anybody had asked", came)
+            record.unasked(came, now_ns)
+        self._not_stuck_until(now_ns + within_ns)
+        asked = await self._transport.write(data, now_ns + within_ns)
         self._free_ns = asked.mono_ns + len(data) * self._byte_ns
         if self._taps:
             self._show("sent", data, asked)
         return asked
 
     async def _read(self, cut: Cut, record: _Minutes) -> Replied:
-        self.progress_mono_ns = max(record.deadline_ns, self.progress_mono_ns)
+        self._not_stuck_until(record.deadline_ns)
         received = await self._transport.read(cut, record.deadline_ns)
         asked = record.stamp or received.not_before
         if received.first.mono_ns < asked.mono_ns:
@@ -367,8 +370,11 @@ class OpenWire:
 
     def _deadline(self, within_ns: int) -> int:
         deadline_ns = self._clock.now().mono_ns + within_ns
-        self.progress_mono_ns = max(deadline_ns, self.progress_mono_ns)
+        self._not_stuck_until(deadline_ns)
         return deadline_ns
+
+    def _not_stuck_until(self, mono_ns: int) -> None:
+        self.progress_mono_ns = max(self.progress_mono_ns, mono_ns)
 
     def _show(self, way: Literal["sent", "came"], data: bytes, stamp: Stamp) -> None:
         for callback in tuple(self._taps):

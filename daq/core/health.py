@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from zlib import crc32
 
 from daq.core.observation import NS, Slots, Stamp, Status
@@ -137,7 +138,7 @@ class Runs:
 
     def failed(self, poll: str, status: Status, detail: str | None, slots: Slots, now_mono_ns: int) -> list[Emission]:
         """Take one failed slot, or several that failed together; return what is to be published now."""
-        kind = None if detail is None else re.sub(r"\d+", "#", detail)
+        kind = None if detail is None else _kind(detail)
         run = self._runs.get(poll)
         if run is not None and (run.status, run.kind) == (status, kind):
             run.pending = _joined(run.pending, Emission(poll, status, detail, slots))
@@ -153,6 +154,8 @@ class Runs:
 
     def tick(self, now_mono_ns: int) -> list[Emission]:
         """Return what has gathered in runs that were last told a minute ago or more."""
+        if not self._runs:
+            return []
         return [emission for run in self._runs.values() for emission in self._remind(run, now_mono_ns)]
 
     def flush(self) -> list[Emission]:
@@ -164,6 +167,12 @@ class Runs:
             return []
         told, run.pending, run.told_ns = run.pending, None, now_mono_ns
         return [told]
+
+
+@lru_cache(maxsize=256)
+def _kind(detail: str) -> str:
+    """Take the numbers out of a detail: what is left makes two failures alike."""
+    return re.sub(r"\d+", "#", detail)
 
 
 def one_slot(due_ns: int) -> Slots:
@@ -273,6 +282,10 @@ class InstrumentHealth:
     def outcome(self, poll: str, status: Status, detail: str | None, now: Stamp) -> Verdict | None:
         """Take the outcome of one poll; return the new verdict where it changed."""
         if status is Status.SKIPPED:
+            return None
+        if status is Status.OK and self.verdict.state is State.OK:  # nearly always: all stays as it is
+            self._silent = 0
+            self._good += 1
             return None
         if status is Status.OK:
             self._failing.pop(poll, None)

@@ -49,6 +49,8 @@ class Owed:
         `who` is the instrument that was asked last, None for whichever. A neighbour on a text wire is not looked at:
         one that is dead owes for ever, and would keep the others from ever proving themselves.
         """
+        if not self._debts:
+            return 0
         self._forgive(now_ns)
         fitting = [debt for debt in self._debts if who in {None, debt.who} and debt.fits(reply)]
         if not fitting:

@@ -175,7 +175,7 @@ class Queue:
         grid, oldest_ns = waiting.grid, waiting.due_ns
         due_ns = grid.last_slot(now_ns)
         waiting.due_ns = due_ns + grid.every_ns
-        return Turn(poll, due_ns, grid.slots_between(oldest_ns, due_ns - 1))
+        return Turn(poll, due_ns, None if due_ns == oldest_ns else grid.slots_between(oldest_ns, due_ns - 1))
 
     def pass_over(self, poll: str, now_mono_ns: int) -> Slots | None:
         """Give up all slots of a poll that are due by now; return them (None where there are none).
