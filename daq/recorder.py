@@ -30,9 +30,9 @@ from daq.core.message import (
     Topics,
     event_payload,
     instrument_status_payload,
-    observation_payload,
 )
 from daq.core.observation import NS, ClockState, Kind, Observation
+from daq.core.observation_message import observation_payload
 from daq.core.plan import ChannelPlan, InstrumentPlan, PollPlan
 from daq.core.record import Entry
 from daq.load import Loaded

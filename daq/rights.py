@@ -20,9 +20,10 @@ from daq import build
 from daq.clock import Clock, boot_id
 from daq.core.bench import Mqtt
 from daq.core.errors import SinkError
-from daq.core.message import StationName, Topics, event_payload, observation_payload, station_status_payload
+from daq.core.message import StationName, Topics, event_payload, station_status_payload
 from daq.core.numbering import epoch_name
 from daq.core.observation import ClockState, Identity, Observation, Status
+from daq.core.observation_message import observation_payload
 from daq.load import Loaded
 from daq.sinks.connection import Connection
 from daq.sinks.publisher import REASONS, REFUSED, ConnectionLost, Publisher

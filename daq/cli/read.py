@@ -13,8 +13,9 @@ from rich.text import Text
 
 from daq.clock import SystemClock, boot_id
 from daq.core.errors import DaqError, nearest
-from daq.core.message import StationName, observation_payload
+from daq.core.message import StationName
 from daq.core.observation import NS, Observation
+from daq.core.observation_message import observation_payload
 from daq.load import Loaded, load_bench
 from daq.loop import new_event_loop
 from daq.once import Found, read_once, refuse_what_is_held

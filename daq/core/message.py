@@ -9,7 +9,7 @@ never rounds a value: the instrument's own digits go through as they are. Pure: 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,15 +18,6 @@ from typing import Any, Literal
 
 import orjson
 
-from daq.core.observation import (
-    NS,
-    Exchange,
-    Kind,
-    Observation,
-    Reading,
-    ReadingStatus,
-    Timing,
-)
 from daq.core.record import Record
 
 VERSION = 1
@@ -52,11 +43,6 @@ MAX_EXCHANGE_COUNT = 256
 
 MAX_DETAIL = 1000
 """Characters of `detail`."""
-
-_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-
-_EXCHANGES = b',"exchanges":['
-"""Inside a JSON string every quote is escaped, so these bytes stand for the key and for nothing else."""
 
 Json = Any  # what orjson prints: dict, list, str, int, float, bool, None
 
@@ -168,25 +154,16 @@ def _second(utc_s: int) -> str:
 
 def rfc3339(utc_ns: int) -> str:
     """Write an instant (UTC ns since 1970) to the nearest microsecond: `2026-11-22T08:40:00.423456Z`."""
-    seconds, micros = divmod(_micros(utc_ns), 1_000_000)
+    seconds, micros = divmod(microseconds(utc_ns), 1_000_000)
     return f"{_second(seconds)}{micros:06d}Z"
 
 
-def _micros(ns: int) -> int:
+def microseconds(ns: int) -> int:
+    """Round to whole microseconds."""
     return (ns + 500) // 1000
 
 
-def _microsecond_digits(ns: int) -> orjson.Fragment:
-    seconds, micros = divmod(_micros(ns), 1_000_000)
-    return orjson.Fragment(f"{seconds}.{micros:06d}")
-
-
-def _off_by_ns(ns: int) -> int:
-    """Nanoseconds between an instant and the microsecond it is printed as, 0 to 500."""
-    return abs(_micros(ns) * 1000 - ns)
-
-
-def _text(text: str) -> str:
+def utf8(text: str) -> str:
     """Return text that UTF-8 can carry: lone surrogates (undecodable bytes of a command line) become `?`."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
@@ -202,138 +179,6 @@ def printed(message: Json) -> bytes:
 
 def _escaped(found: re.Match[bytes]) -> bytes:
     return b"\\u%04x" % ord(found[0].decode())
-
-
-# Observations ---------------------------------------------------------------------------------------------------------
-
-
-def observation_payload(
-    obs: Observation,
-    station: StationName,
-    *,
-    boot: str,
-    epoch: str,
-    seq: int,
-    durable: bool,
-    exchanges: bool = True,
-) -> bytes:
-    """Write one observation, its keys in the order of the contract.
-
-    `boot` names this boot of the machine (`mono` compares only within it), `epoch` and `seq` are the journal's number
-    for it, `durable` is False where the disk could not take it, `exchanges` False leaves the questions and answers out.
-
-    Raises:
-        ValueError: a value is not a JSON number, or the observation has neither a slot nor a time.
-    """
-    message: dict[str, Json] = {
-        "v": VERSION,
-        "id": f"{station.site}.{station.name}.{obs.instrument}.{obs.poll}.{epoch}.{seq}",
-        "epoch": epoch,
-        "seq": seq,
-        **_times(obs),
-        "boot": boot,
-        "clock": {"source": obs.clock.source, "err": obs.clock.err_s},
-        "status": obs.status.value,
-    }
-    if obs.detail is not None:
-        message["detail"] = _text(obs.detail[:MAX_DETAIL])
-    if obs.slots is not None:
-        first, last = rfc3339(obs.slots.first_ns), rfc3339(obs.slots.last_ns)
-        message["slots"] = {"first": first, "last": last, "count": obs.slots.count}
-    message["origin"] = "instrument"
-    message["simulated"] = obs.simulated
-    message["durable"] = durable
-    message["instrument"] = {"asset": obs.identity.asset, "model": obs.identity.model, "serial": obs.identity.serial}
-    message["info"] = obs.info
-    message["context"] = {_text(key): _text(value) for key, value in obs.context}
-    message["readings"] = {name: _reading(name, reading) for name, reading in obs.readings.items()}
-    if exchanges:
-        message |= _exchanges(obs.exchanges)
-    return printed(message)
-
-
-def without_exchanges(payload: bytes) -> bytes:
-    """Take the questions and answers out of an observation that observation_payload wrote, leaving every other byte."""
-    start = payload.find(_EXCHANGES)
-    return payload if start < 0 else payload[:start] + b"}"
-
-
-def _times(obs: Observation) -> dict[str, Json]:
-    """Give t, t_err, aperture, due, mono, in this order."""
-    due = None if obs.due_ns is None else rfc3339(obs.due_ns)
-    if obs.timing is None:
-        if due is None:
-            raise ValueError(f"{obs.instrument}/{obs.poll}: unanswered and without a slot: no time can be given for it")
-        return {"t": due, "t_err": None, "aperture": None, "due": due, "mono": None}
-    timing: Timing = obs.timing
-    # Printing to the microsecond moves t and mono by up to half of one: the interval grows by that, to stay true.
-    err_ns = timing.err_ns + max(_off_by_ns(timing.utc_ns), _off_by_ns(timing.mono_ns))
-    return {
-        "t": rfc3339(timing.utc_ns),
-        "t_err": err_ns / NS,
-        "aperture": None if timing.aperture_ns is None else timing.aperture_ns / NS,
-        "due": due,
-        "mono": _microsecond_digits(timing.mono_ns),
-    }
-
-
-def _reading(name: str, reading: Reading) -> dict[str, Json]:
-    message: dict[str, Json] = {"value": _value(name, reading), "text": _text(reading.text)}
-    if reading.kind is not Kind.NUMBER:
-        message["kind"] = reading.kind.value
-    message["unit"] = reading.unit
-    message["quantity"] = reading.quantity
-    message["status"] = reading.status.value
-    if reading.flags:
-        message["flags"] = [flag.value for flag in reading.flags]
-    if reading.role is not None:
-        message["role"] = reading.role
-    return message
-
-
-def _value(name: str, reading: Reading) -> orjson.Fragment | None:
-    """The digits as they are; None where the reading is no number or its status takes the value away."""
-    if reading.value is None or reading.status is not ReadingStatus.OK or reading.kind is not Kind.NUMBER:
-        return None
-    if not _JSON_NUMBER.fullmatch(reading.value):
-        raise ValueError(f"reading {name}: {reading.value!r} is not a JSON number; core.number.json_number makes one")
-    return orjson.Fragment(reading.value)
-
-
-def _exchanges(exchanges: Sequence[Exchange]) -> dict[str, Json]:
-    """Give the bounded list, and how many had to be left out of it where any were."""
-    kept = exchanges
-    if len(exchanges) > MAX_EXCHANGE_COUNT:
-        kept = (*exchanges[: MAX_EXCHANGE_COUNT - 1], exchanges[-1])
-    share = min(MAX_EXCHANGE, MAX_EXCHANGES // max(len(kept), 1))
-    message: dict[str, Json] = {"exchanges": [_exchange(exchange, share) for exchange in kept]}
-    if len(kept) < len(exchanges):
-        message["exchanges_omitted"] = len(exchanges) - len(kept)
-    return message
-
-
-def _exchange(exchange: Exchange, limit: int) -> dict[str, Json]:
-    """One exchange of at most `limit` characters; the question comes first, the answer takes what it leaves."""
-    ask, ask_whole = _printed(exchange.ask, exchange.binary, limit // 2)
-    got, got_whole = _printed(exchange.got, exchange.binary, limit - len(ask))
-    message: dict[str, Json] = {
-        "ask": ask,
-        "got": got,
-        "at": round(exchange.at_s, 6),
-        "rtt": None if exchange.rtt_s is None else round(exchange.rtt_s, 6),
-    }
-    if exchange.binary:
-        message["hex"] = True
-    if not (ask_whole and got_whole):
-        message["truncated"] = True
-    return message
-
-
-def _printed(raw: bytes, binary: bool, limit: int) -> tuple[str, bool]:
-    """Print bytes as hex or as Latin-1, at most `limit` characters, and say whether they are all there."""
-    fits = limit // 2 if binary else limit
-    part = raw[:fits]
-    return (part.hex() if binary else part.decode("latin-1")), len(raw) <= fits
 
 
 # What happens, and who is there ---------------------------------------------------------------------------------------
@@ -369,7 +214,7 @@ def event_payload(
         message["instrument"] = instrument
     if simulated:
         message["simulated"] = True
-    message["details"] = {key: _text(value) if isinstance(value, str) else value for key, value in details.items()}
+    message["details"] = {key: utf8(value) if isinstance(value, str) else value for key, value in details.items()}
     return printed(message)
 
 
@@ -401,6 +246,6 @@ def instrument_status_payload(
             "boot": boot,
             "since": rfc3339(since_ns),
             "simulated": simulated,
-            "why": None if why is None else _text(why[:MAX_DETAIL]),
+            "why": None if why is None else utf8(why[:MAX_DETAIL]),
         }
     )

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from daq.clock import Clock
-from daq.core.message import Topics, without_exchanges
+from daq.core.message import Topics
 from daq.core.observation import NS
+from daq.core.observation_message import without_exchanges
 from daq.core.record import Feed, Record
 from daq.sinks.publisher import (
     PACKET_ID_IN_USE,

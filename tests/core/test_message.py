@@ -24,11 +24,9 @@ from daq.core.message import (
     Topics,
     event_payload,
     instrument_status_payload,
-    observation_payload,
     printed,
     rfc3339,
     station_status_payload,
-    without_exchanges,
 )
 from daq.core.message_schema import message_schemas
 from daq.core.observation import (
@@ -45,6 +43,7 @@ from daq.core.observation import (
     Status,
     Timing,
 )
+from daq.core.observation_message import observation_payload, without_exchanges
 from daq.core.record import Record
 
 SCHEMAS = Path(__file__).parents[2] / "schemas" / "messages"

@@ -9,7 +9,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daq.core.message import StationName, observation_payload
+from daq.core.message import StationName
 from daq.core.observation import (
     ClockState,
     Exchange,
@@ -22,6 +22,7 @@ from daq.core.observation import (
     Status,
     Timing,
 )
+from daq.core.observation_message import observation_payload
 from daq.core.record import Record
 from daq.export import COLUMNS, csv_header, csv_lines, json_lines
 from daq.journal import open_idle

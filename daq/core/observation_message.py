@@ -1,0 +1,217 @@
+"""Writes an observation as the contract has it, byte for byte as a JSON printer would, in a fifth of its time.
+
+Of an observation's seven hundred bytes six hundred are the same in each one of a poll: names, units, who was asked, the
+question. These are printed once and kept, in bounded tables; what is new is put between them. It never rounds a value:
+the instrument's own digits go through as they are. Pure.
+
+    Observation -> [observation_payload] -> bytes -> journal -> sinks
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+import orjson
+
+from daq.core.message import (
+    MAX_DETAIL,
+    MAX_EXCHANGE,
+    MAX_EXCHANGE_COUNT,
+    MAX_EXCHANGES,
+    VERSION,
+    StationName,
+    microseconds,
+    printed,
+    rfc3339,
+    utf8,
+)
+from daq.core.observation import NS, ClockState, Exchange, Identity, Kind, Observation, Reading, ReadingStatus, Slots
+
+KEPT = 4096
+"""Pieces of each sort that are kept printed: more than a station has polls and channels."""
+
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
+_PLAIN = re.compile(r"([ !#-\[\]-~]*)(\r?\n|\r)?")
+"""ASCII that stands in JSON as it is, and the end of a line behind it."""
+
+_ENDINGS = {None: "", "\n": "\\n", "\r\n": "\\r\\n", "\r": "\\r"}
+
+_EXCHANGES = b',"exchanges":['
+"""Inside a JSON string every quote is escaped, so these bytes stand for the key and for nothing else."""
+
+
+def observation_payload(
+    obs: Observation,
+    station: StationName,
+    *,
+    boot: str,
+    epoch: str,
+    seq: int,
+    durable: bool,
+    exchanges: bool = True,
+) -> bytes:
+    """Write one observation, its keys in the order of the contract.
+
+    `boot` names this boot of the machine (`mono` compares only within it), `epoch` and `seq` are the journal's number
+    for it, `durable` is False where the disk could not take it, `exchanges` False leaves the questions and answers out.
+
+    Raises:
+        ValueError: a value is not a JSON number, or the observation has neither a slot nor a time.
+    """
+    named, epoch_named = _named(station.site, station.name, obs.instrument, obs.poll, epoch)
+    detail = "" if obs.detail is None else f',"detail":{_string(obs.detail[:MAX_DETAIL])}'
+    slots = "" if obs.slots is None else _slots(obs.slots)
+    standing = _standing(obs.simulated, durable, obs.identity, obs.info, obs.context)
+    readings = ",".join([_reading(name, reading) for name, reading in obs.readings.items()])
+    asked = _exchanges(obs.exchanges) if exchanges else ""
+    return (
+        f"{named}{seq}{epoch_named}{seq},{_times(obs)},{_state(boot, obs.clock, obs.status)}{detail}{slots},{standing},"
+        f'"readings":{{{readings}}}{asked}}}'
+    ).encode()
+
+
+def without_exchanges(payload: bytes) -> bytes:
+    """Take the questions and answers out of an observation that observation_payload wrote, leaving every other byte."""
+    start = payload.find(_EXCHANGES)
+    return payload if start < 0 else payload[:start] + b"}"
+
+
+# What is the same in every one ----------------------------------------------------------------------------------------
+
+
+@lru_cache(KEPT)
+def _named(site: str, name: str, instrument: str, poll: str, epoch: str) -> tuple[str, str]:
+    """Give what stands before the number in the id, and between it and the number itself."""
+    whole = _printed({"v": VERSION, "id": f"{site}.{name}.{instrument}.{poll}.{epoch}."})
+    return whole.removesuffix('"}'), f'","epoch":{_string(epoch)},"seq":'
+
+
+@lru_cache(KEPT)
+def _state(boot: str, clock: ClockState, status: str) -> str:
+    return _inside({"boot": boot, "clock": {"source": clock.source, "err": clock.err_s}, "status": str(status)})
+
+
+@lru_cache(KEPT)
+def _standing(
+    simulated: bool, durable: bool, identity: Identity, info: str, context: tuple[tuple[str, str], ...]
+) -> str:
+    return _inside(
+        {
+            "origin": "instrument",
+            "simulated": simulated,
+            "durable": durable,
+            "instrument": {"asset": identity.asset, "model": identity.model, "serial": identity.serial},
+            "info": info,
+            "context": {utf8(key): utf8(value) for key, value in context},
+        }
+    )
+
+
+@lru_cache(KEPT)
+def _around(
+    name: str, kind: Kind, unit: str, quantity: str, status: ReadingStatus, flags: Sequence[str], role: str | None
+) -> tuple[str, str]:
+    """Give what stands before a reading's value and behind its text."""
+    behind: dict[str, object] = {} if kind is Kind.NUMBER else {"kind": kind.value}
+    behind |= {"unit": unit, "quantity": quantity, "status": status.value}
+    if flags:
+        behind["flags"] = [str(flag) for flag in flags]
+    if role is not None:
+        behind["role"] = role
+    return f'{_string(name)}:{{"value":', f",{_inside(behind)}}}"
+
+
+# What is new in each --------------------------------------------------------------------------------------------------
+
+
+def _times(obs: Observation) -> str:
+    """Give t, t_err, aperture, due, mono, in this order."""
+    due = None if obs.due_ns is None else rfc3339(obs.due_ns)
+    timing = obs.timing
+    if timing is None:
+        if due is None:
+            raise ValueError(f"{obs.instrument}/{obs.poll}: unanswered and without a slot: no time can be given for it")
+        return f'"t":"{due}","t_err":null,"aperture":null,"due":"{due}","mono":null'
+    # Printing to the microsecond moves t and mono by up to half of one: the interval grows by that, to stay true.
+    err_ns = timing.err_ns + max(_off_by_ns(timing.utc_ns), _off_by_ns(timing.mono_ns))
+    aperture = "null" if timing.aperture_ns is None else _number(timing.aperture_ns / NS)
+    seconds, parts = divmod(microseconds(timing.mono_ns), 1_000_000)
+    quoted = "null" if due is None else f'"{due}"'
+    return (
+        f'"t":"{rfc3339(timing.utc_ns)}","t_err":{_number(err_ns / NS)},"aperture":{aperture},"due":{quoted},'
+        f'"mono":{seconds}.{parts:06d}'
+    )
+
+
+def _off_by_ns(ns: int) -> int:
+    """Nanoseconds between an instant and the microsecond it is printed as, 0 to 500."""
+    return abs(microseconds(ns) * 1000 - ns)
+
+
+def _slots(slots: Slots) -> str:
+    first, last = rfc3339(slots.first_ns), rfc3339(slots.last_ns)
+    return f',"slots":{{"first":"{first}","last":"{last}","count":{slots.count}}}'
+
+
+def _reading(name: str, reading: Reading) -> str:
+    before, behind = _around(
+        name, reading.kind, reading.unit, reading.quantity, reading.status, reading.flags, reading.role
+    )
+    value = reading.value
+    if value is None or reading.status is not ReadingStatus.OK or reading.kind is not Kind.NUMBER:
+        return f'{before}null,"text":{_string(reading.text)}{behind}'
+    if not _JSON_NUMBER.fullmatch(value):
+        raise ValueError(f"reading {name}: {value!r} is not a JSON number; core.number.json_number makes one")
+    text = f'"{value}"' if reading.text == value else _string(reading.text)
+    return f'{before}{value},"text":{text}{behind}'
+
+
+def _exchanges(exchanges: Sequence[Exchange]) -> str:
+    """Give the bounded list, and how many had to be left out of it where any were."""
+    kept = exchanges
+    if len(exchanges) > MAX_EXCHANGE_COUNT:
+        kept = (*exchanges[: MAX_EXCHANGE_COUNT - 1], exchanges[-1])
+    share = min(MAX_EXCHANGE, MAX_EXCHANGES // max(len(kept), 1))
+    whole = ",".join([_exchange(exchange, share) for exchange in kept])
+    omitted = f',"exchanges_omitted":{len(exchanges) - len(kept)}' if len(kept) < len(exchanges) else ""
+    return f',"exchanges":[{whole}]{omitted}'
+
+
+def _exchange(exchange: Exchange, limit: int) -> str:
+    """One exchange of at most `limit` characters; the question comes first, the answer takes what it leaves."""
+    ask, ask_length, ask_whole = _shown(exchange.ask, exchange.binary, limit // 2)
+    got, _, got_whole = _shown(exchange.got, exchange.binary, limit - ask_length)
+    rtt = "null" if exchange.rtt_s is None else _number(round(exchange.rtt_s, 6))
+    binary = ',"hex":true' if exchange.binary else ""
+    truncated = "" if ask_whole and got_whole else ',"truncated":true'
+    return f'{{"ask":{ask},"got":{got},"at":{_number(round(exchange.at_s, 6))},"rtt":{rtt}{binary}{truncated}}}'
+
+
+def _shown(raw: bytes, binary: bool, limit: int) -> tuple[str, int, bool]:
+    """Print bytes as hex or as Latin-1, at most `limit` characters; give these, how many, and whether they are all."""
+    if binary:
+        text = raw[: limit // 2].hex()
+        return f'"{text}"', len(text), len(raw) <= limit // 2
+    text = raw[:limit].decode("latin-1")
+    return _string(text), len(text), len(raw) <= limit
+
+
+def _string(text: str) -> str:
+    plain = _PLAIN.fullmatch(text)
+    return _printed(utf8(text)) if plain is None else f'"{plain[1]}{_ENDINGS[plain[2]]}"'
+
+
+def _number(number: float) -> str:
+    return orjson.dumps(number).decode()
+
+
+def _inside(message: dict[str, object]) -> str:
+    """Print an object without its braces."""
+    return _printed(message)[1:-1]
+
+
+def _printed(message: object) -> str:
+    return printed(message).decode()
