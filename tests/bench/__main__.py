@@ -13,7 +13,7 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench.procs import Missing, place
+from tests.bench.procs import place, wanting
 from tests.bench.report import LONG, QUICK, Options, Others, Result, Told, machine, page, tell
 from tests.bench.shapes import SHAPES
 
@@ -51,6 +51,11 @@ def main() -> int:
     unknown = [name for name in given.shapes if name not in SHAPES]
     if unknown:
         words.error(f"no such shape: {', '.join(unknown)}. There are {', '.join(SHAPES)}.")
+    absent = wanting()
+    for what in absent:
+        print(what, file=sys.stderr)
+    if any(absent.values()):
+        return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way what was started is ended
     folder = Path(tempfile.mkdtemp(prefix="daq-bench-"))
     described, begun = machine(), time.monotonic()
@@ -66,9 +71,6 @@ def main() -> int:
             elif given.write:  # after each: an interrupted run keeps what it has
                 before = given.write.read_text() if given.write.exists() else ""
                 given.write.write_text(page(before, {name: one}, list(SHAPES)))
-    except Missing as missing:
-        print(missing, file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -84,8 +86,6 @@ def _measured(name: str, folder: Path, chosen: Options, described: str) -> Told 
     try:
         with place(folder) as here:
             result: Result = SHAPES[name](here, chosen)
-    except Missing:
-        raise
     except Exception:  # noqa: BLE001  whatever it is, the other shapes can still be measured
         traceback.print_exc()
         for log in sorted(folder.rglob("daemon.log")):

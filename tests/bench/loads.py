@@ -10,12 +10,9 @@ from typing import Any
 from tests.bench.benches import daemon_on, modbus_bench, scpi_bench
 from tests.bench.figures import median, spread
 from tests.bench.grid import judge_lateness
-from tests.bench.procs import Place, responder, running
+from tests.bench.procs import COLLECTD, COLLECTD_PLUGINS, Place, has_collectd, responder, running
 from tests.bench.report import Options, Result
 from tests.bench.rounds import Contender, compare, costs, delivered, ratios, rounds
-
-COLLECTD = Path("/usr/sbin/collectd")
-PLUGINS = Path("/usr/lib/collectd")
 
 
 def script(name: str, *words: object) -> AbstractContextManager[Any]:
@@ -45,12 +42,12 @@ def fifty(here: Place, options: Options) -> Result:
     )
     with responder(here, "modbus_responder", 50) as stand:
         contenders = [Contender("daemon", daemon_on(here, modbus_bench(10, "100 ms", stand.ports)), here.ear)]
-        if COLLECTD.exists() and (PLUGINS / "modbus.so").exists():
+        if has_collectd():
             conf = _collectd(here, stand.ports[0])
             start = lambda: running(COLLECTD, "-f", "-C", conf, log=here.folder / "collectd.log")  # noqa: E731  a name for one line
             contenders.append(Contender("collectd", start, here.ear, 0))
         else:
-            result.shows("no collectd here: apt install collectd-core libmodbus5 libmosquitto1")
+            result.shows("collectd is not on this machine")
         shapes = (("a script with a message a device", "device", 10), ("a script with a message a value", "value", 1))
         for name, shape, each in shapes:
             start = lambda shape=shape: script(  # noqa: E731  a name for one line
@@ -83,7 +80,7 @@ def _collectd(here: Place, port: int) -> Path:
     )
     conf = here.folder / "collectd.conf"
     conf.write_text(
-        f'BaseDir "{here.folder}"\nPIDFile "{here.folder}/collectd.pid"\nPluginDir "{PLUGINS}"\n'
+        f'BaseDir "{here.folder}"\nPIDFile "{here.folder}/collectd.pid"\nPluginDir "{COLLECTD_PLUGINS}"\n'
         'TypesDB "/usr/share/collectd/types.db"\nInterval 0.1\nReadThreads 5\nWriteThreads 5\n'
         "LoadPlugin modbus\nLoadPlugin mqtt\n<Plugin modbus>\n" + "\n".join(data) + f"\n{hosts}\n</Plugin>\n"
         f'<Plugin mqtt>\n<Publish "b">\n Host "127.0.0.1"\n Port {here.broker}\n QoS 1\n Prefix "collectd"\n'

@@ -14,6 +14,7 @@ from tests.bench.report import END, MEASURED, Result, page, tell
 from tests.bench.rtu import limit_per_s
 from tests.bench.shapes import SHAPES
 from tests.bench.stations import EDGE_NS, read_once
+from tests.bench.truth import by_the_monotonic_clock
 
 OK = (
     b'{"id":"s.b.i0.read.e1.%d","t":"2026-11-23T08:00:00.100700Z","t_err":0.0006,'
@@ -102,6 +103,14 @@ def test_the_ticks_of_a_picture_are_round_and_reach_the_largest():
     assert ticks(950) == [0, 500, 1000]
     assert ticks(38) == [0, 10, 20, 30, 40]
     assert place(10, [(1, 0), (100, 0)]) == pytest.approx(0.5)
+
+
+def test_half_a_step_of_the_clock_is_taken_off_the_error():
+    plain = b'{"t_err":1.034,"x":1}'
+    assert by_the_monotonic_clock(plain) == ({"t_err": 1.034, "x": 1}, plain)
+    message, payload = by_the_monotonic_clock(b'{"t_err":1800.0125,"x":1}')
+    assert message["t_err"] == pytest.approx(0.0125)
+    assert payload == b'{"t_err":0.012500,"x":1}'
 
 
 def told(name, words):
