@@ -56,7 +56,8 @@ def main() -> int:
         print(what, file=sys.stderr)
     if any(absent.values()):
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way what was started is ended
+    for number in (signal.SIGINT, signal.SIGTERM):  # either way what was started is ended
+        signal.signal(number, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="daq-bench-"))
     described, begun = machine(), time.monotonic()
     names = [name for name in SHAPES if name in given.shapes or not given.shapes]
