@@ -14,6 +14,7 @@ from daq.load import Shelf, load_driver
 if TYPE_CHECKING:
     from daq.core.driver import Driver
     from daq.workshop.attempt import Attempt
+    from daq.workshop.findings import Examined
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -99,10 +100,10 @@ def hold(
     everything: Annotated[bool, typer.Option("--all", help="Every driver in ./drivers and those shipped.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run the examples of drivers and look for what they lack.
+    """Run the examples of drivers, damage their replies, and look for what they lack.
 
-    Problems and failed examples end with exit code 1; warnings are right and yet a risk, and leave it 0. Each is one
-    line: file:line:column: key: what. How to mend.
+    Problems and failed examples end with exit code 1; warnings are right and yet a risk, and leave it 0; remarks, told
+    of a file that is looked at alone, cannot be mended. Each is one line: file:line:column: key: what. How to mend.
     """
     from daq.workshop.findings import examined  # noqa: PLC0415  only this verb needs it
 
@@ -111,25 +112,35 @@ def hold(
     found = {str(path): examined(path) for path in files or Shelf.beside().names().values()}
     if as_json:
         told = {
-            file: {"examples": one.examples, "problems": one.problems, "warnings": one.warnings}
+            file: {
+                "examples": one.examples,
+                "problems": one.problems,
+                "warnings": one.warnings,
+                "remarks": one.remarks,
+                "damaged": {"tried": one.tried, "passed": one.passed},
+            }
             for file, one in found.items()
         }
         typer.echo(orjson.dumps(told).decode())
     else:
         for file, one in found.items():
-            _tell(file, one.examples, one.problems, one.warnings)
+            _tell(file, one, remarks=len(found) == 1)
     if any(one.problems for one in found.values()):
         raise typer.Exit(1)
 
 
-def _tell(file: str, examples: int, problems: list[str], warnings: list[str]) -> None:
-    for line in problems:
+def _tell(file: str, one: Examined, *, remarks: bool) -> None:
+    """Print what was found; remarks, of which nothing can be mended, only where one file is looked at."""
+    for line in one.problems:
         typer.echo(line)
-    for line in warnings:
+    for line in one.warnings:
         typer.echo(f"{line} (a warning)")
-    verdict = f"{_many(len(problems), 'problem')}" if problems else "fine"
-    also = f", {_many(len(warnings), 'warning')}" if warnings else ""
-    typer.echo(f"{file}: {_many(examples, 'example')}: {verdict}{also}")
+    for line in one.remarks if remarks else ():
+        typer.echo(f"{line} (a remark)")
+    verdict = f"{_many(len(one.problems), 'problem')}" if one.problems else "fine"
+    also = f", {_many(len(one.warnings), 'warning')}" if one.warnings else ""
+    passed = f"; {one.passed} of {one.tried} damaged replies would pass" if one.passed else ""
+    typer.echo(f"{file}: {_many(one.examples, 'example')}: {verdict}{also}{passed}")
 
 
 def _many(count: int, what: str) -> str:
@@ -185,6 +196,8 @@ def _attempted(
     from daq.loop import new_event_loop  # noqa: PLC0415
     from daq.workshop import attempt, place  # noqa: PLC0415
 
+    if driver.speaks == "registers" and unit is None:
+        raise typer.BadParameter("the Modbus unit is missing. Give --unit 1, or the address that the device has.")
     try:
         where = place.address(at, line=line, unit=unit, backend=backend)
         given = place.settings(settings or [])

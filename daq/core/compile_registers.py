@@ -23,7 +23,7 @@ from daq.core.settings import as_number, names_in, put_in
 FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 """Table -> function code that reads it (MODBUS Application Protocol V1.1b3, chapter 5)."""
 
-_NAMED = {"coil": 0, "discrete": 10000, "input": 30000, "holding": 40000}
+NAMED = {"coil": 0, "discrete": 10000, "input": 30000, "holding": 40000}
 """Table -> what documents in the style of programmable controllers add to a 1-based number."""
 
 
@@ -46,10 +46,10 @@ def pdu_address(at: int, table: str, addressing: str) -> int:
         if at > 65535:
             raise AddressError(f"{at} is beyond 65535, the last address there is")
         return at
-    base = _NAMED[table]
+    base = NAMED[table]
     if base and base < at < base + 10000:
         return at - base - 1
-    foreign = next((name for name, start in _NAMED.items() if start and start < at < start + 10000), None)
+    foreign = next((name for name, start in NAMED.items() if start and start < at < start + 10000), None)
     if foreign is not None:
         raise AddressError(f"{at} names the table {foreign}, not {table}. For bare addresses write addressing: pdu.")
     if at < 1:
@@ -162,7 +162,7 @@ class RegisterCompiler:
     def _forbidden(self) -> Iterable[tuple[int | None, int, int]]:
         """Return the forbidden ranges as on the wire; numbers in the style of 40001 forbid in their own table only."""
         for number, (first, last) in enumerate(self.driver.blocks.forbidden):
-            named = next((t for t, base in _NAMED.items() if base and base < first < base + 10000), None)
+            named = next((t for t, base in NAMED.items() if base and base < first < base + 10000), None)
             table = named if self.driver.addressing == "plc" else None
             try:
                 ends = [pdu_address(end, table or "coil", self.driver.addressing) for end in (first, last)]

@@ -298,7 +298,10 @@ class RegisterExample(Model):
     """Registers from the manual, and what must come of them."""
 
     poll: str = Field(description="Poll.")
-    registers: dict[str, str] = Field(description="'input 0' -> hex words from there on, e.g. '4366 3333'.")
+    registers: dict[str, str] = Field(
+        description="'input 0' -> hex words from there on, e.g. '4366 3333'; those of identify and verify, where they "
+        "are among them, are checked as well."
+    )
     settings: dict[str, Scalar] = Field(default_factory=dict, description="Settings in force.")
     gives: dict[str, str] = Field(default_factory=dict, description="Channel -> value as published.")
     text: dict[str, str] = Field(default_factory=dict, description="Channel -> text, for words, enums, bits.")

@@ -46,7 +46,7 @@ def failed_examples(driver: Driver, whole: InstrumentPlan) -> list[str]:
         key = example.poll, repr(example.settings)
         if key not in plans:
             plans[key] = _plan(driver, example.poll, example.settings)
-        found = _run(driver, example, plans[key])
+        found = [*_run(driver, example, plans[key]), *_misidentified(driver, example, whole)]
         failures.extend(f"examples.{number} ({example.poll}): {failure}" for failure in found)
     return failures
 
@@ -179,6 +179,28 @@ def _run_registers(driver: Driver, example: RegisterExample, plan: PollPlan) -> 
     except ReplyError as error:
         return [str(error)]
     return _compare(readings, example)
+
+
+def _misidentified(driver: Driver, example: TextExample | RegisterExample, whole: InstrumentPlan) -> Iterable[str]:
+    """Check what an example holds of the registers that say who answers, and of the one of known content."""
+    if not isinstance(driver, RegisterDriver) or not isinstance(example, RegisterExample):
+        return
+    try:
+        memory = register_memory(driver, example)
+    except (ValueError, KeyError):
+        return  # told already
+    if whole.verify is not None and _holds(memory, whole.verify.step):
+        wrong = whole.verify.check(_answer(whole.verify.step, memory))
+        yield from [] if wrong is None else [f"verify: {wrong}"]
+    identify = whole.identify
+    steps = [step for step in identify.steps if isinstance(step, RegisterStep)] if identify is not None else []
+    if identify is not None and len(steps) == len(identify.steps) and all(_holds(memory, step) for step in steps):
+        wrong = identify.check(identify.fields([_answer(step, memory) for step in steps]))
+        yield from [] if wrong is None else [f"identify: {wrong}"]
+
+
+def _holds(memory: Mapping[tuple[int, int], int], step: RegisterStep) -> bool:
+    return all((step.function, step.address + offset) in memory for offset in range(step.count))
 
 
 def register_memory(driver: RegisterDriver, example: RegisterExample) -> dict[tuple[int, int], int]:

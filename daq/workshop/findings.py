@@ -1,16 +1,16 @@
 """Holds a driver file against the rules of the house: what is wrong, and what is right and yet a risk.
 
 Each finding has its place and says how to mend it. Wrong is what the daemon would refuse, an example that does not come
-out, and a TODO that is left; everything else is a warning.
+out, and a TODO that is left. A warning can be mended in the file. A remark cannot: what nothing on such a wire shows.
 
-    path -> [examined] -> Examined (problems, warnings: file:line:column: key: what. How to mend.) -> daq driver test
+    path -> [examined] -> Examined (problems, warnings, remarks: file:line:column: key: what. How to mend.) -> cli
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,12 @@ from daq.core.errors import DaqError
 from daq.core.register_map import RegisterIdentify
 from daq.core.written import Keys, Source, dotted
 from daq.load import judge_driver
-from daq.workshop.damage import risks
+from daq.workshop.damage import Damage, Kind, damages
 from daq.workshop.entry import poll_plan, polls_of, streams_of
+from daq.workshop.register_findings import TOLD, Found, register_findings
 
 TODO = "TODO"
 """Stands where a skeleton of `daq driver new` waits for its author."""
-
-Found = tuple[Keys, str]
-"""Keys from the top of the file, and what is to be said of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +35,16 @@ class Examined:
         examples: how many it has.
         problems: one line each; the file is not fit for use.
         warnings: one line each.
+        remarks: one line each.
+        tried, passed: replies damaged on purpose, and how many of them would be read as something else.
     """
 
     examples: int
     problems: list[str]
     warnings: list[str]
+    remarks: list[str] = field(default_factory=list)
+    tried: int = 0
+    passed: int = 0
 
 
 def examined(path: Path) -> Examined:
@@ -54,8 +57,18 @@ def examined(path: Path) -> Examined:
         if _row(line) not in told:  # one finding is enough to send its author to a line
             told.add(_row(line))
             problems.append(line)
-    warnings = [] if driver is None else _lines(source, _warnings(driver))
-    return Examined(0 if driver is None else len(driver.examples), problems, warnings)
+    if driver is None:
+        return Examined(0, problems, [])
+    struck = damages(driver) if isinstance(driver, TextDriver) else {}
+    warnings = [*_warnings(driver), *_avoidable(driver, struck)]
+    return Examined(
+        len(driver.examples),
+        problems,
+        _lines(source, warnings),
+        _lines(source, _unavoidable(driver, struck)),
+        sum(one.tried for one in struck.values()),
+        sum(sum(one.passed.values()) for one in struck.values()),
+    )
 
 
 def _row(finding: str) -> str:
@@ -96,9 +109,37 @@ def _warnings(driver: Driver) -> Iterator[Found]:
     yield from _times(driver)
     yield from _unproven(driver)
     yield from _overload(driver)
-    if isinstance(driver, TextDriver):
-        for poll, words in risks(driver).items():
-            yield _where(driver, poll), f"wrong replies that would pass: {'; '.join(words)}. {_cure(words)}"
+    if isinstance(driver, RegisterDriver):
+        yield from register_findings(driver)
+
+
+def _avoidable(driver: Driver, struck: Mapping[str, Damage]) -> Iterator[Found]:
+    """Tell of damaged replies that another template would refuse."""
+    for poll, one in struck.items():
+        if "loose" in one.passed:
+            cure = (
+                "Have the templates name all that stands around the value: what one shape refuses, a text field or "
+                "another shape may take."
+            )
+            yield _where(driver, poll), _passed(one, "loose", "something else", cure)
+        if "column" in one.passed:
+            cure = f"If the manual says that it always has as many characters, write {', '.join(one.columns)}."
+            yield _where(driver, poll), _passed(one, "column", "another number", cure)
+
+
+def _unavoidable(driver: Driver, struck: Mapping[str, Damage]) -> Iterator[Found]:
+    """Tell of those that nothing on such a wire shows."""
+    for poll, one in struck.items():
+        if "digits" in one.passed:
+            why = f"Characters lost from {', '.join(one.hit)} show nowhere: neither width nor checksum."
+            yield _where(driver, poll), _passed(one, "digits", "another value", why)
+        if one.foreign:
+            cure = "Where the instrument can send headers with its answers, have it do so."
+            yield _where(driver, poll), f"its answer cannot be told from that to {', '.join(one.foreign)}. {cure}"
+
+
+def _passed(one: Damage, kind: Kind, read_as: str, cure: str) -> str:
+    return f"{one.passed[kind]} of {one.tried} damaged replies would be read as {read_as}: {one.shown[kind]}. {cure}"
 
 
 def _where(driver: Driver, poll: str) -> Keys:
@@ -108,15 +149,6 @@ def _where(driver: Driver, poll: str) -> Keys:
 def _all(driver: Driver) -> dict[str, Any]:
     """Return polls and streams by name; they have channels and time in common."""
     return {**driver.polls, **(driver.streams if isinstance(driver, TextDriver) else {})}
-
-
-def _cure(words: list[str]) -> str:
-    cures = []
-    if any(each.startswith("one ") for each in words):
-        cures.append("Give fields the width that the manual prints ({x:nr3:15}), or use the instrument's checksum.")
-    if any(each.startswith("the answer") for each in words):
-        cures.append("Have the instrument send headers with its answers, or ask for both in one exchange.")
-    return " ".join([*cures, "Where it can do neither, know that nothing on this wire shows it."])
 
 
 def _identity(driver: Driver) -> Iterator[Found]:
@@ -173,29 +205,24 @@ def _unproven(driver: Driver) -> Iterator[Found]:
 
 def _overload(driver: Driver) -> Iterator[Found]:
     """Look for polls that measure and never say what they answer beyond their range."""
-    for name, poll in _all(driver).items():
+    for name, poll in _all(driver).items() if isinstance(driver, TextDriver) else ():
         measuring = [key for key, each in poll.channels.items() if _measures(each)]
         if measuring and not _declared(driver, name, poll):
             cure = (
                 "Give special: {'9.9E37': overrange}, a shape of its own with status: overrange, or an example with "
                 "the status or outcome that comes of it."
-                if isinstance(driver, TextDriver)
-                else "Give invalid: [0x8000], special: {0x7FFF: overrange}, or an example with a status."
             )
             yield _where(driver, name), f"what {measuring[0]} answers beyond its range is not declared. {cure}"
 
 
 def _measures(channel: Any) -> bool:
-    """Whether a channel can be beyond its range: a number that was measured; floats have their own NaN."""
-    told = channel.quantity.endswith(".setpoint") or channel.quantity in {"count", "state", "status", "ratio", "time"}
-    return channel.kind == "number" and not told and getattr(channel, "type", "") not in {"float32", "float64"}
+    """Whether a channel can be beyond its range: a number that was measured."""
+    return channel.kind == "number" and not channel.quantity.endswith(".setpoint") and channel.quantity not in TOLD
 
 
 def _declared(driver: Driver, name: str, poll: Any) -> bool:
     shown = any(one.status or getattr(one, "outcome", None) for one in driver.examples if one.poll == name)
-    listed = getattr(driver, "special", None) or any(
-        channel.special or getattr(channel, "invalid", None) for channel in poll.channels.values()
-    )
+    listed = getattr(driver, "special", None) or any(channel.special for channel in poll.channels.values())
     parts = [poll, *(getattr(poll, "steps", None) or [])]
     shaped = any(shape.status for part in parts for shape in getattr(part, "replies", None) or [])
     return bool(shown or listed or shaped or any(getattr(part, "status", None) for part in parts))

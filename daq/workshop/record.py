@@ -24,8 +24,8 @@ from daq.core.plan import TextStep
 from daq.core.written import Source
 from daq.load import judge_driver, read_yaml
 from daq.workshop.attempt import Attempt, Tried
-from daq.workshop.damage import replies
 from daq.workshop.orders import memory_of
+from daq.workshop.reread import replies
 
 _TABLES = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
 _NAMED = {1: 0, 2: 10000, 3: 40000, 4: 30000}

@@ -27,9 +27,9 @@ from daq.core.settings import as_number, names_in, words_of
 from daq.core.template import Template, parse
 from daq.core.text_readings import WholeReply
 from daq.core.timing import Triggered
-from daq.workshop.damage import readings_of, replies
 from daq.workshop.entry import compiled, entry, poll_plan
 from daq.workshop.made_up import encoded, rendered, serial_number, specimen
+from daq.workshop.reread import readings_of, replies
 
 
 @dataclass(slots=True)

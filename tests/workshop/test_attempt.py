@@ -58,6 +58,12 @@ def test_bytes_and_readings_for_people(daq, stands):
     assert weight[1] == weight[2]
 
 
+def test_a_meter_without_its_unit_is_told_which_option_is_missing(daq):
+    said = daq("driver", "try", str(DRIVERS / "eastron/sdm630.yaml"), "--at", "modbus_tcp=127.0.0.1:1")
+    assert said.code == 2
+    assert "Give --unit 1" in " ".join(said.err.split())
+
+
 @pytest.mark.parametrize(("name", "way"), [("meter3", []), ("rs485a", ["--unit", "1"])])
 def test_registers_are_read_in_all_word_orders(daq, stands, name, way):
     unit = way or ["--unit", str(stands[name]["unit"])]
