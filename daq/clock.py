@@ -249,4 +249,4 @@ def boot_uuid() -> str:
     A service manager that hides the kernel's own word (systemd's ProcSubset=pid) hands it over in BENCH_DAQ_BOOT.
     """
     told = os.environ.get("BENCH_DAQ_BOOT")
-    return str(uuid.UUID(told or Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()))
+    return str(uuid.UUID(told or Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()))

@@ -34,13 +34,14 @@ from daq.journal.schema import (
     RECORDS,
     SCHEMA,
     check,
+    checksum,
     insert_many,
     is_corrupt,
     record_of,
     refuse_foreign,
 )
 from daq.journal.top import Top
-from daq.journal.trimming import Bounds, Room, Victim, undelivered, used_bytes, weight
+from daq.journal.trimming import Bounds, Room, Victim, named, undelivered, used_bytes, weight
 
 log = logging.getLogger(__name__)
 
@@ -288,18 +289,30 @@ class JournalFile:
         """Return how many records a sink has not done."""
         return self.done[sink].missing(0, self.head)
 
-    def undone(self, sink: str, after: int, upto: int, limit: int, infos: bool = False) -> list[Record]:
-        """Return the records between two rows (the first excluded) that a sink has not done, oldest first."""
+    def undone(
+        self, sink: str, after: int, upto: int, limit: int, infos: bool = False
+    ) -> tuple[list[Record], list[int]]:
+        """Return the records between two rows (the first excluded) that a sink has not done, oldest first.
+
+        Returns:
+            records; and the rows among them that are not what was written, for `lose`.
+        """
         records: list[Record] = []
+        spoilt: list[int] = []
         wanted = f"{BY_INFO} WHERE kind = {INFO} AND" if infos else f"{RECORDS} WHERE"
         for first, last in self.done[sink].holes(after + 1, min(upto, self.head)):
             rows = self._db.execute(
                 f"{wanted} row BETWEEN ? AND ? ORDER BY row LIMIT ?", (first, last, limit - len(records))
             )
-            records.extend(map(record_of, rows))
+            for row in rows:
+                record = record_of(row)
+                if record is None:
+                    spoilt.append(row[0])
+                else:
+                    records.append(record)
             if len(records) >= limit:
                 break
-        return records
+        return records, spoilt
 
     @property
     def unsettled(self) -> bool:
@@ -343,18 +356,28 @@ class JournalFile:
         """Drop what is older than is kept, a batch; return the events that tell of it."""
         assert self.numbers is not None
         aged = self.room.aged(self._db, self._now_utc_ns() - self.room.bounds.keep_ns)
-        return self._write(self.numbers.copy(), [], aged) if aged else []
+        return self._write(self.numbers.copy(), [], aged, "older than kept") if aged else []
 
-    def _write(self, numbers: Numbers, records: list[Record], aged: Sequence[Victim] = ()) -> list[Record]:
-        """Insert records and delete what is aged, or else what must go for them; tell what of that was waited for."""
+    def lose(self, rows: Sequence[int]) -> list[Record]:
+        """Drop rows that are not what was written; return the events that tell of it."""
+        assert self.numbers is not None
+        log.error(
+            "%s: %d records are not what was written: the disk damaged them. They are dropped.", self.path, len(rows)
+        )
+        return self._write(self.numbers.copy(), [], named(self._db, rows), "damaged on disk")
+
+    def _write(
+        self, numbers: Numbers, records: list[Record], gone: Sequence[Victim] = (), why: str = "journal full"
+    ) -> list[Record]:
+        """Insert records and delete what is gone, or else what must go for them; tell what of that was waited for."""
         stream_ids = dict(self._stream_ids)
         names = {number: key for key, number in stream_ids.items()}
         with self._transaction():
-            full, victims = self.full, list(aged)
+            full, victims = self.full, list(gone)
             self._delete(victims)
-            if not aged:
+            if not gone:
                 full, victims = self._make_way(sum(weight(len(record.payload)) for record in records))
-            gap = undelivered("older than kept" if aged else "journal full", victims, self.done.values(), names)
+            gap = undelivered(why, victims, self.done.values(), names)
             records = records + [numbers.record(entry, self.room.bounds.largest) for entry in self._told(gap, full)]
             self._insert(numbers, records, stream_ids)
             self._store_done()
@@ -411,7 +434,7 @@ class JournalFile:
         insert_many(
             self._db,
             "INSERT INTO record VALUES {}",
-            [(r.row, KINDS.index(r.kind), stream_ids[r.epoch, r.stream], r.seq, r.t_ns, r.payload) for r in records],
+            [_row(record, stream_ids[record.epoch, record.stream]) for record in records],
         )
 
     # Looking after ----------------------------------------------------------------------------------------------------
@@ -445,3 +468,10 @@ class JournalFile:
     def info(self) -> dict[str, object]:
         """Return what the file holds, see `describe`."""
         return describe(self._db, self.path)
+
+
+def _row(record: Record, stream: int) -> tuple[object, ...]:
+    """Return what the table holds of a record; `stream` is its number in the file."""
+    kind = KINDS.index(record.kind)
+    said = checksum(kind, record.epoch, record.stream, record.seq, record.t_ns, record.payload)
+    return record.row, kind, stream, record.seq, record.t_ns, record.payload, said

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,8 @@ from daq.core.numbering import RowSet
 from daq.core.record import Record
 from daq.journal.lock import StateLock
 from daq.journal.schema import INFO, RECORDS, record_of, refuse_foreign
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,12 @@ def export_page(
         (*(after or (since_ns, -1)), until_ns, limit),
     ).fetchall()
     records = [] if after else _in_force(db, since_ns)
-    records.extend(map(record_of, rows))
+    for row in rows:
+        record = record_of(row)
+        if record is None:
+            log.error("record %d is not what was written: the disk damaged it; it is left out", row[0])
+        else:
+            records.append(record)
     last = (rows[-1][5], rows[-1][0]) if len(rows) == limit else None
     return Page([record for record in records if _wanted(record, streams)], last)
 
@@ -81,9 +89,11 @@ def last_slots(db: sqlite3.Connection, polls: Iterable[str], until_mono_ns: int)
             break
         name = names.get(stream, "")
         if name in wanted:
+            record = record_of(db.execute(f"{RECORDS} WHERE row = ?", (row,)).fetchone())
+            if record is None:
+                continue
             wanted.remove(name)
-            (payload,) = db.execute("SELECT payload FROM record WHERE row = ?", (row,)).fetchone()
-            told = json.loads(payload)
+            told = json.loads(record.payload)
             slot = told.get("slots", {}).get("last", told["due"])
             if slot is not None:
                 found[name] = round(datetime.fromisoformat(slot).timestamp() * 10**6) * 1000
@@ -98,8 +108,9 @@ def _in_force(db: sqlite3.Connection, t_ns: int) -> list[Record]:
         row = db.execute(
             f"{RECORDS} WHERE record.kind = {INFO} AND name = ? AND t_ns < ? ORDER BY row DESC LIMIT 1", (name, t_ns)
         ).fetchone()
-        if row is not None:
-            found[name] = record_of(row)
+        record = None if row is None else record_of(row)
+        if record is not None:
+            found[name] = record
     return sorted(found.values(), key=lambda record: record.row)
 
 

@@ -6,11 +6,13 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 from daq.core.errors import ConfigError
 from daq.core.record import Record, RecordKind
 
-VERSION = 1
+VERSION = 2  # 2: every record has a checksum
 APPLICATION_ID = 0x62444151  # "bDAQ", so that no other program's file is taken for ours
 
 PAGE = 4096
@@ -26,7 +28,7 @@ CREATE TABLE journal (epoch TEXT NOT NULL, created_ns INTEGER NOT NULL, next_row
 CREATE TABLE stream (id INTEGER PRIMARY KEY, epoch TEXT NOT NULL, name TEXT NOT NULL, next_seq INTEGER NOT NULL,
                      UNIQUE (epoch, name));
 CREATE TABLE record (row INTEGER PRIMARY KEY, kind INTEGER NOT NULL, stream INTEGER NOT NULL, seq INTEGER NOT NULL,
-                     t_ns INTEGER NOT NULL, payload BLOB NOT NULL);
+                     t_ns INTEGER NOT NULL, payload BLOB NOT NULL, sum INTEGER NOT NULL);
 CREATE INDEX record_t ON record (t_ns);
 CREATE INDEX record_info ON record (stream) WHERE kind = {INFO};
 CREATE TABLE done (sink TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
@@ -35,8 +37,11 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
 
-COLUMNS = "row, kind, epoch, name, seq, t_ns, payload"
-RECORDS = f"SELECT {COLUMNS} FROM record JOIN stream ON stream.id = record.stream"  # noqa: S608
+COLUMNS = "row, kind, epoch, name, seq, t_ns, payload, sum"
+RECORDS = f"SELECT {COLUMNS} FROM record LEFT JOIN stream ON stream.id = record.stream"  # noqa: S608
+Row = Sequence[Any]
+"""COLUMNS, of whatever types a damaged file gives them."""
+
 BY_INFO = RECORDS.replace("FROM record", "FROM record INDEXED BY record_info")
 """The same where kind is INFO: few rows among millions, found by their own index alone."""
 
@@ -81,9 +86,20 @@ def _code(error: Exception) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def record_of(row: tuple[int, int, str, str, int, int, bytes]) -> Record:
-    """Turn a row of RECORDS into a record."""
-    number, kind, epoch, stream, seq, t_ns, payload = row
+def checksum(kind: int, epoch: str, stream: str, seq: int, t_ns: int, payload: bytes) -> int:
+    """Return the CRC-32 of all that a record says: SQLite looks after its pages' order, not after what is in them."""
+    return crc32(payload, crc32(f"{kind} {epoch} {stream} {seq} {t_ns}".encode()))
+
+
+def record_of(row: Row) -> Record | None:
+    """Turn a row of RECORDS into a record; None where it is not what was written: the disk changed a digit."""
+    number, *said, written = row
+    try:
+        if checksum(*said) != written:
+            return None
+    except TypeError:  # a damaged type: text or nothing where bytes were
+        return None
+    kind, epoch, stream, seq, t_ns, payload = said
     return Record(number, KINDS[kind], stream, epoch, seq, t_ns, payload)
 
 
@@ -94,6 +110,9 @@ def refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if tables and owner != APPLICATION_ID:
         raise ConfigError([f"{path}: a database of another program. Move it away, or name another state directory."])
+    if tables and version < VERSION:
+        older = f"{path}: written by an older version (format {version}, this one knows {VERSION})."
+        raise ConfigError([f"{older} Export it with that version, then move the file away: a new one is begun."])
     if version > VERSION:
         newer = f"{path}: written by a newer version (format {version}, this one knows {VERSION})."
         raise ConfigError([f"{newer} Install that version again, or move the file away: a new one is begun."])

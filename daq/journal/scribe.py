@@ -324,7 +324,16 @@ class Scribe:
 
     def undone(self, sink: str, after: int, upto: int, limit: int, infos: bool = False) -> list[Record]:
         """Return what a sink has not done between two rows; nothing where the disk cannot be read."""
-        return self._read(lambda: self._file.undone(sink, after, upto, limit, infos), [])
+        return self._read(lambda: self._whole(sink, after, upto, limit, infos), [])
+
+    def _whole(self, sink: str, after: int, upto: int, limit: int, infos: bool) -> list[Record]:
+        """Drop, and tell of, what the disk has damaged; look again where nothing else was found."""
+        while True:
+            records, spoilt = self._file.undone(sink, after, upto, limit, infos)
+            if spoilt:
+                self._show(self._timed(lambda: self._file.lose(spoilt)))  # noqa: B023  called at once
+            if records or not spoilt:
+                return records
 
     def backlog(self, sink: str, upto: int) -> int:
         """Return how many records up to a row a sink has not done."""

@@ -80,12 +80,16 @@ _VICTIMS = "SELECT row, kind, stream, seq, t_ns, length(payload) FROM record"
 _NEWER = f"SELECT min(row) FROM record WHERE kind = {INFO} AND stream = ? AND row > ?"  # noqa: S608
 
 
+UNKNOWN = "", ""
+"""Epoch and name of a stream that a damaged file no longer tells."""
+
+
 def weight(size: int) -> int:
     """Estimate the bytes of the file that a payload of `size` bytes takes, in a table leaf and its overflow pages.
 
     Source: Database File Format, sqlite.org/fileformat2.html, section 1.6, cell payload overflow.
     """
-    payload = size + 24  # the other columns, and the header of the row
+    payload = size + 30  # the other columns, and the header of the row
     local, overflow = payload, 0
     if payload > PAGE - 35:
         least = (PAGE - 12) * 32 // 255 - 23
@@ -183,6 +187,12 @@ def used_bytes(db: sqlite3.Connection) -> int:
     return (pages - free) * PAGE
 
 
+def named(db: sqlite3.Connection, rows: Iterable[int]) -> list[Victim]:
+    """Return these rows, damaged ones: what is no number any more is 0."""
+    found = [each for row in rows for each in db.execute(f"{_VICTIMS} WHERE row = ?", (row,))]
+    return [Victim(*(value if isinstance(value, int) else 0 for value in each)) for each in found]
+
+
 def undelivered(
     why: str, victims: Iterable[Victim], done: Collection[RowSet], names: Mapping[int, tuple[str, str]]
 ) -> Gap:
@@ -197,7 +207,7 @@ def undelivered(
     gap = Gap(why)
     for victim in victims:
         if any(victim.row not in rows for rows in done):
-            gap.add(*names[victim.stream], victim.seq, victim.t_ns)
+            gap.add(*names.get(victim.stream, UNKNOWN), victim.seq, victim.t_ns)
     return gap
 
 

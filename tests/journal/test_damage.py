@@ -94,11 +94,77 @@ async def test_damage_found_while_running_loses_nothing_that_comes_after(bench, 
 async def test_a_newer_version_is_refused_and_left_as_it_is(bench):
     await written(bench)
     with contextlib.closing(sqlite3.connect(bench.path)) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     before = bench.path.read_bytes()
-    with pytest.raises(ConfigError, match=r"written by a newer version \(format 2, this one knows 1\). Install"):
+    with pytest.raises(ConfigError, match=r"written by a newer version \(format 3, this one knows 2\). Install"):
         await bench.journal().open()
     assert bench.path.read_bytes() == before
+
+
+async def test_an_older_version_is_refused_and_left_as_it_is(bench):
+    await written(bench)
+    with contextlib.closing(sqlite3.connect(bench.path)) as db:
+        db.execute("PRAGMA user_version = 1")
+    with pytest.raises(ConfigError, match=r"older version \(format 1, this one knows 2\). Export it with that version"):
+        await bench.journal().open()
+
+
+def change(path, column, value, n=7):
+    """Do to the n-th observation what a disk may do that keeps SQLite's own order."""
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        row, was = db.execute(f"SELECT row, {column} FROM record WHERE seq = ?", (n,)).fetchone()
+        db.execute(f"UPDATE record SET {column} = ? WHERE row = ?", (value(was), row))
+        return row
+
+
+def flip(payload):
+    digit = payload.index(b'"n":') + 5
+    return payload[:digit] + bytes([payload[digit] ^ 1]) + payload[digit + 1 :]
+
+
+DAMAGES = {
+    "a digit": ("payload", flip),
+    "no payload": ("payload", lambda _: "text"),
+    "a number": ("seq", lambda seq: seq ^ 64),
+    "a time": ("t_ns", lambda t_ns: t_ns ^ (1 << 40)),
+    "a stream that is none": ("stream", lambda _: 99),
+    "the kind": ("kind", lambda kind: kind ^ 1),
+    "its checksum": ("sum", lambda sum_: sum_ ^ 1),
+}
+
+
+@pytest.mark.parametrize(("column", "value"), DAMAGES.values(), ids=DAMAGES)
+async def test_a_record_that_is_not_what_was_written_is_lost_by_name_and_not_delivered(
+    bench, read, events, column, value
+):
+    async with bench.running() as journal:
+        await journal.feed("mqtt")
+        add(journal, bench, 20)
+        await journal.flush()
+    change(bench.path, column, value)
+    async with bench.running() as journal:
+        feed = await journal.feed("mqtt")
+        delivered = await feed.backlog(0, 100)
+        (gap,) = await feed.live(1)
+        assert await feed.backlog(max(record.row for record in delivered), 100) == []
+        assert journal.health.lost == {"damaged on disk": 1}
+        await feed.done([record.row for record in [*delivered, gap]])
+    async with bench.running() as journal:
+        assert await (await journal.feed("mqtt")).backlog(0, 100) == []
+    assert [read(record)["n"] for record in delivered] == [n for n in range(1, 21) if n != 7]
+    told = read(gap)["details"]
+    assert (told["why"], told["count"]) == ("damaged on disk", 1)
+
+
+@pytest.mark.parametrize(("column", "value"), DAMAGES.values(), ids=DAMAGES)
+async def test_an_export_leaves_out_what_was_damaged_and_says_so(bench, read, caplog, column, value):
+    async with bench.running() as journal:
+        add(journal, bench, 20)
+        await journal.flush()
+    row = change(bench.path, column, value)
+    exported = [read(record).get("n") for record in stored(bench.path)]
+    assert exported == [n for n in range(1, 21) if n != 7]
+    assert f"record {row} is not what was written" in caplog.text
 
 
 async def test_a_database_of_another_program_is_refused(bench):
@@ -112,7 +178,7 @@ async def test_a_database_of_another_program_is_refused(bench):
 async def test_a_refused_journal_lets_go_of_its_lock(bench):
     await written(bench)
     with contextlib.closing(sqlite3.connect(bench.path)) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     with pytest.raises(ConfigError):
         await bench.journal().open()
     bench.path.unlink()
