@@ -15,6 +15,7 @@ from daq.clock import Bell, Clock
 from daq.core.cut import Cut
 from daq.core.dialogue import Action, Again, Ask, Dialogue, Pause, Replied, Tell
 from daq.core.errors import LinkClosed, LinkDesync, LinkError, LinkFlooded, LinkTimeout, ReplyError, quoted
+from daq.core.modbus import are_frames
 from daq.core.observation import NS, Exchange, Stamp
 from daq.core.owed import Owed
 from daq.core.unchanging import unchanging
@@ -45,7 +46,7 @@ class Spoken(Generic[T]):
         result: None where it failed.
         failed: what went wrong, None where nothing did.
         exchanges: all of them, in order.
-        extra: bytes that lay behind the last answer.
+        extra: bytes that lay behind the last answer, answers to earlier questions left out where each names its own.
     """
 
     result: T | None
@@ -266,7 +267,7 @@ class OpenWire:
         if extra:
             binary = bool(record.exchanges and record.exchanges[-1].binary)
             record.unasked(extra, self._clock.now().mono_ns, binary=binary)
-        return Spoken(result, failed, tuple(record.exchanges), b"" if lenient else extra)
+        return Spoken(result, failed, tuple(record.exchanges), b"" if lenient and are_frames(extra) else extra)
 
     async def _play(
         self, dialogue: Dialogue[T], record: _Minutes, gap_ns: int, lenient: bool

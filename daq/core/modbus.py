@@ -136,6 +136,19 @@ def _cut_mbap(got: bytes | bytearray) -> int:
     return 6 + length if len(got) >= 6 + length else 0
 
 
+def are_frames(data: bytes) -> bool:
+    """Say whether bytes are MBAP frames, the last of them perhaps not all here: answers to earlier questions.
+
+    Others mean that a frame before them lacked bytes, and took those of the next one for its own.
+    """
+    while len(data) >= _MBAP.size:
+        _, protocol, length, _ = _MBAP.unpack_from(data)
+        if protocol != 0 or not 3 <= length <= _LONGEST_PDU:
+            return False
+        data = data[6 + length :]
+    return data[2:4] in b"\0\0"
+
+
 def _from_mbap(asked: bytes, reply: bytes) -> tuple[bytes, bytes]:
     if len(reply) < _MBAP.size + 2 or _cut_mbap(reply) != len(reply) or reply[2:4] != b"\0\0":
         raise UnreadableReply(

@@ -30,6 +30,7 @@ COLUMNS = (
     "apart**",
     "slots",
     "others late",
+    "same wire late",
     "recovery",
     "descriptors",
     "threads",
@@ -52,6 +53,7 @@ def _cells(row: Row) -> list[str]:
         row.fault,
         *map(str, counted),
         f"{1000 * row.others_s:.0f} ms",
+        "-" if row.same_wire_s is None else f"{1000 * row.same_wire_s:.0f} ms",
         recovery if not row.unhealed else f"{row.unhealed} never",
         held("descriptors"),
         held("threads"),
@@ -69,6 +71,7 @@ def show(verdict: Verdict, console: Console) -> None:
     console.print(table)
     console.print("* forged bytes that nothing on that wire shows, by the poll's declared integrity")
     console.print("** acknowledged by the broker and lost with it, or refused by it and announced")
+    console.print(f"held more than in the beginning, per thousand faults: {verdict.growth}")
     for told in verdict.told[:40]:
         console.print(told, markup=False, highlight=False)
     for broken in verdict.broken:
@@ -90,6 +93,8 @@ def figures(verdict: Verdict, plan: Plan) -> dict[str, object]:
         "unaccounted": sum(row.unaccounted for row in verdict.rows.values()),
         "others_delay_s": round(max(row.others_s for row in verdict.rows.values()), 3),
         "longest_wait_for_a_processor_s": round(verdict.starved_s, 3),
+        "same_wire_delay_s": round(max(row.same_wire_s or 0.0 for row in verdict.rows.values()), 3),
+        "more_per_thousand_faults": verdict.growth,
         "broken": verdict.broken,
         "faults": [row.as_json() for row in verdict.rows.values()],
     }
@@ -110,7 +115,7 @@ def main() -> int:
     plan = Plan(60 * arguments.minutes, arguments.danger, arguments.seed)
     with tempfile.TemporaryDirectory(prefix="daq-") as folder:
         verdict = asyncio.run(run(arguments.keep or Path(folder), plan))
-    show(verdict, Console(stderr=True, width=170))
+    show(verdict, Console(stderr=True, width=190))
     found = figures(verdict, plan)
     if arguments.page is not None:
         page.write(arguments.page, found)

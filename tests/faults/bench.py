@@ -10,6 +10,7 @@ from typing import Any
 
 from daq.load import data_path
 from tests.faults.frames import Framing
+from tests.faults.identity import BROKER, DOMAIN, Names
 from tests.faults.wires import PtyWire, SerialServer, TcpWire, Wire
 from tests.system.house import World
 
@@ -61,6 +62,9 @@ WORLD: dict[str, Any] = {
     },
 }
 
+NEIGHBOURS = {"meter1": "meter2", "meter2": "meter1"}
+"""Who stands on a shared wire with whom."""
+
 CALM = frozenset({"dmm3", "balance2", "meter5"})
 """On wires of their own, without a proxy: what they are late by is what others' faults cost."""
 
@@ -100,19 +104,23 @@ class Place:
 
 PLACES = (
     Place("dmm1", "text", {"dmm1": "text socket banner huge panel swap overload"}),
-    Place("dmm2", "text", {"dmm2": "text socket server overload"}),
+    Place("dmm2", "text", {"dmm2": "text socket server overload shared"}),
     Place("cal1", "raw", {"cal1": "raw"}),
-    Place("balance1", "text", {"balance1": "text tty swap overload"}),
+    Place("balance1", "text", {"balance1": "text tty swap overload shared"}),
     Place("thermometer1", "text", {"thermometer1": "talker tty"}),
-    Place("ambient1", "text", {"ambient1": "text tty"}),
-    Place("pressure1", "text", {"pressure1": "text socket banner swap"}),
-    Place("rs485a", "rtu", {"meter1": "rtu tty", "meter2": "rtu"}),
+    Place("ambient1", "text", {"ambient1": "text tty shared"}),
+    Place("pressure1", "text", {"pressure1": "text socket banner swap named"}),
+    Place("rs485a", "rtu", {"meter1": "rtu tty shared", "meter2": "rtu shared"}),
     Place("meter3", "mbap", {"meter3": "mbap socket huge swap overload"}),
-    Place("rs485b", "rtu", {"meter4": "rtu socket server"}),
+    Place("rs485b", "rtu", {"meter4": "rtu socket server shared"}),
 )
 
 
-def make_wires(folder: Path, ready: dict[str, Any]) -> dict[str, Wire]:
+NAMED = {"pressure1": "pressure1" + DOMAIN}
+"""Instruments that the bench file calls by name."""
+
+
+def make_wires(folder: Path, ready: dict[str, Any], names: Names) -> dict[str, Wire]:
     """Build the proxies in front of the stand-ins, not yet open."""
     wires: dict[str, Wire] = {}
     for place in PLACES:
@@ -124,6 +132,7 @@ def make_wires(folder: Path, ready: dict[str, Any]) -> dict[str, Wire]:
             wires[name] = TcpWire(name, place.framing, _port(where))
         else:
             wires[name] = PtyWire(name, place.framing, str(folder / name), folder / f"proxied-{name}")
+        wires[name].names, wires[name].known_as = names, NAMED.get(name, "")
     return wires
 
 
@@ -138,7 +147,12 @@ def write_bench(folder: Path, world: World, wires: dict[str, Wire], broker_port:
     bench = {
         "bench": 1,
         "station": {"site": "lab", "name": "b1"},
-        "mqtt": {"url": f"mqtt://127.0.0.1:{broker_port}", "username": "bench", "password": {"file": "mqtt-password"}},
+        "mqtt": {
+            "url": f"mqtts://{BROKER}:{broker_port}",
+            "tls": {"ca": "authority.pem"},
+            "username": "bench",
+            "password": {"file": "mqtt-password"},
+        },
         "wires": {"rs485a": {"serial": _device(wires["rs485a"]), "line": "38400/8n1", "gap": "5 ms"}},
         "instruments": instruments,
     }
@@ -194,4 +208,4 @@ def _device(wire: Wire, *, visa: bool = False) -> str:
     if isinstance(wire, PtyWire):
         return str(wire.link)
     assert isinstance(wire, TcpWire)
-    return f"TCPIP0::127.0.0.1::hislip0,{wire.port}::INSTR" if visa else f"127.0.0.1:{wire.port}"
+    return f"TCPIP0::127.0.0.1::hislip0,{wire.port}::INSTR" if visa else f"{wire.known_as or '127.0.0.1'}:{wire.port}"

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import re
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 
@@ -53,6 +54,7 @@ class BrokerWire:
         self.refused: set[str] = set()
         self.quota = 0
         self.pause_s = 0.0
+        self.shows: ssl.SSLContext | None = None  # the certificate; None: no TLS
         self._flows = asyncio.Event()
         self._flows.set()
         self._broker_port = broker_port
@@ -62,7 +64,7 @@ class BrokerWire:
     async def open(self) -> None:
         while self._server is None:
             with contextlib.suppress(OSError):
-                self._server = await asyncio.start_server(self._welcome, "127.0.0.1", self.port)
+                self._server = await asyncio.start_server(self._welcome, "127.0.0.1", self.port, ssl=self.shows)
             if self._server is None:
                 await asyncio.sleep(0.05)
         self.port = self._server.sockets[0].getsockname()[1]

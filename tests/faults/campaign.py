@@ -11,26 +11,41 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
+import signal
 import socket
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as paho
-
 from daq.load import load_bench
 from tests.brokers import Mosquitto
-from tests.faults.bench import CALM, DRIVERS, EVERY_S, LATENCY_S, PLACES, WORLD, Place, kind, make_wires, write_bench
+from tests.faults.bench import (
+    CALM,
+    DRIVERS,
+    EVERY_S,
+    LATENCY_S,
+    NEIGHBOURS,
+    PLACES,
+    WORLD,
+    Place,
+    kind,
+    make_wires,
+    write_bench,
+)
 from tests.faults.broker import BrokerWire
-from tests.faults.process import sample
+from tests.faults.identity import Names, certificates
+from tests.faults.outages import SMALL, SMALL_ONLY, Outages, passwords
+from tests.faults.process import running, sample
 from tests.faults.strikes import FAULTS, Fault
-from tests.faults.verdict import Evidence, Judge, Sample, Verdict, leaked
+from tests.faults.verdict import Evidence, Judge, Sample, Verdict, growth, leaked
 from tests.faults.wires import Strike, Wire
-from tests.system.house import Daemon, Ear, World, leave
+from tests.system.house import ROOT, Daemon, Ear, World, living
 
 PATIENCE_S = 90.0
 """An instrument that gives no value for so long after a fault has not recovered."""
@@ -39,9 +54,6 @@ SHARED_S = 6.0
 """Between two strikes at a shared wire: what its failing units may take of it is bounded; they wait for their turn."""
 
 SECRET = "s3cr3t-of-the-campaign"
-SMALL = 2500
-"""Bytes of a packet that the broker takes while it takes small ones only; a meter's observations are larger."""
-
 GROWTH_KIB = 48 * 1024
 """Journal pages, allocator and caches may grow by so much from the first good minute to the last."""
 
@@ -71,17 +83,23 @@ class Campaign:
     strikes: list[Strike] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     good: dict[str, int] = field(default_factory=dict)
-    connected: bool = False
+    secret: str = SECRET
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> Verdict:
         self.world = World(self.folder, WORLD)
         (self.folder / "broker").mkdir()
-        self.broker = Mosquitto(self.folder / "broker", ["max_queued_messages 100000", f"acl_file {self._acl(())}"])
+        self.names = Names(self.folder / "names")
+        self.shown = certificates(self.folder)
+        self.broker = Mosquitto(self.folder / "broker")
         self.ear = Ear(self.broker.port)
         self.wires: dict[str, Wire] = {}
         self.broker_wire = BrokerWire(self.broker.port)
-        self.daemon = Daemon(self.folder / "bench.yaml", self.folder)
+        self.broker_wire.shows = self.shown["good"]
+        passwords(self.folder, self.secret)
+        self.broker.config = self.broker_config()
+        command = (sys.executable, "-m", "tests.faults.identity", str(self.names.file))
+        self.daemon = Daemon(self.folder / "bench.yaml", self.folder, {"PYTHONPATH": str(ROOT)}, command)
         watching: asyncio.Task[None] | None = None
         try:
             await self._start()
@@ -95,7 +113,9 @@ class Campaign:
             await self._delivered()
             kept = await asyncio.to_thread(self._journal)
             verdict = await self._judged(kept)
+            verdict.growth = growth(first, last, len(self.strikes))
             verdict.broken += leaked(first, last, GROWTH_KIB)
+            verdict.broken += self._unannounced()
             return verdict
         finally:
             if watching is not None:
@@ -108,7 +128,7 @@ class Campaign:
     async def _start(self) -> None:
         """Start the daemon before there is a broker; each instrument gives a value all the same."""
         await asyncio.to_thread(self.world.start)
-        self.wires = make_wires(self.folder, self.world.ready)
+        self.wires = make_wires(self.folder, self.world.ready, self.names)
         for wire in self.wires.values():
             await wire.open()
         await self.broker_wire.open()
@@ -116,11 +136,12 @@ class Campaign:
         write_bench(self.folder, self.world, self.wires, self.broker_wire.port, SECRET)
         await asyncio.to_thread(self.daemon.start)
         await asyncio.to_thread(self.daemon.said, "dmm1: ok")
-        absent = self._broker_strike("broker absent at the start")
+        outages = Outages(self)
+        absent = outages.begin("broker absent at the start")
         await asyncio.to_thread(self.broker.start)
         self.ear.start()
         await asyncio.to_thread(self.ear.listening)
-        await self._broker_back(absent)
+        await outages.over(absent)
 
     async def _end(self) -> None:
         await asyncio.to_thread(self.ear.stop)
@@ -145,10 +166,10 @@ class Campaign:
     async def _calm_sample(self) -> Sample:
         """The least it held in a second: whoever asks it how it fares costs a descriptor for a moment."""
         seen = len(self.samples)
-        await self._until(lambda: len(self.samples) >= seen + 8)
+        await self.until(lambda: len(self.samples) >= seen + 8)
         return min(self.samples[seen:], key=lambda one: (one.descriptors, one.threads))
 
-    async def _until(self, question: Callable[[], Any], within_s: float = PATIENCE_S) -> bool:
+    async def until(self, question: Callable[[], Any], within_s: float = PATIENCE_S) -> bool:
         deadline = time.monotonic() + within_s
         while not question():
             if time.monotonic() > deadline:
@@ -158,9 +179,9 @@ class Campaign:
 
     async def _everybody_well(self) -> None:
         """Wait until each instrument gives values and says ok."""
-        await self._until(lambda: self.good)
+        await self.until(lambda: self.good)
         before = dict(self.good)
-        well = await self._until(
+        well = await self.until(
             lambda: (
                 all(self.good[name] > before[name] + 2 for name in before)
                 and all(each["status"] == "ok" for each in self.told["instruments"].values())
@@ -169,7 +190,7 @@ class Campaign:
         assert well, {name: (each["status"], each["why"]) for name, each in self.told["instruments"].items()}
 
     async def _delivered(self) -> None:
-        assert await self._until(lambda: not self.told["sinks"]["mqtt"]["backlog"]), self.told["sinks"]
+        assert await self.until(lambda: not self.told["sinks"]["mqtt"]["backlog"]), self.told["sinks"]
 
     # ------------------------------------------------------------ strikes
 
@@ -188,7 +209,7 @@ class Campaign:
         async with asyncio.TaskGroup() as group:
             for place in PLACES:
                 group.create_task(self._strike_wire(place), name=f"strikes[{place.wire}]")
-            group.create_task(self._strike_broker(), name="strikes[broker]")
+            group.create_task(Outages(self).run(), name="strikes[broker]")
             await asyncio.sleep(self.plan.seconds)
             self.stopping.set()
 
@@ -231,14 +252,17 @@ class Campaign:
             await self._strike_instrument(strike, fault, wire)
         strike.ended_ns = time.monotonic_ns()
         before = self.good[instrument]
-        if await self._until(lambda: self.good[instrument] > before):
+        if await self.until(lambda: self.good[instrument] > before):
             strike.healed_ns = time.monotonic_ns()
-            await self._until(lambda: self.good[instrument] > before + 2)
+            await self.until(lambda: self.good[instrument] > before + 2)
 
     async def _strike_instrument(self, strike: Strike, fault: Fault, wire: Wire) -> None:
         assert fault.in_instrument is not None
         if fault.in_instrument == "panel":
             await asyncio.to_thread(self._turn_the_knob, strike.instrument)
+            return
+        if fault.in_instrument == "hung call":
+            await self._hang_the_library()
             return
         if fault.in_instrument == "overload":
             await asyncio.to_thread(self.world.fault, strike.instrument, "overload", times=strike.times)
@@ -250,6 +274,13 @@ class Campaign:
             await asyncio.sleep(strike.rng.uniform(1, 2))
         await asyncio.to_thread(self.world.clear, strike.instrument)
 
+    async def _hang_the_library(self) -> None:
+        """Have the call in the VISA process never return: it stands still, until the daemon ends it."""
+        found = running(self.daemon.family(), "visa_child")
+        assert len(found) == 1, found
+        os.kill(found[0], signal.SIGSTOP)
+        assert await self.until(lambda: not living(found)), "the process whose call hangs was never ended"
+
     def _turn_the_knob(self, instrument: str) -> None:
         """Somebody chooses ohms, through a second connection: what the instrument answers from now on are no volts."""
         host, _, port = self.world.ready["instruments"][instrument]["tcp"].partition(":")
@@ -259,118 +290,18 @@ class Campaign:
 
     # ------------------------------------------------------------ the broker
 
-    def _broker_strike(self, fault: str) -> Strike:
-        strike = Strike(fault, "broker", random.Random(0), LATENCY_S, begun_ns=time.monotonic_ns())
-        self.strikes.append(strike)
-        return strike
+    def broker_config(self) -> list[str]:
+        """Return the lines of the broker's configuration that no outage changes."""
+        file = self.folder / "broker" / "passwords"
+        return ["max_queued_messages 100000", f"acl_file {self.acl(())}", f"password_file {file}"]
 
-    async def _broker_back(self, strike: Strike) -> None:
-        """Open the way, and note when the daemon's newest observations come again."""
-        await self.broker_wire.open()
-        self.broker_wire.flow()
-        strike.ended_ns = time.monotonic_ns()
-
-        def live() -> bool:
-            for heard in reversed(self.ear.heard[-50:]):
-                if heard.is_obs and not heard.is_late and heard.arrived_ns > strike.ended_ns:
-                    strike.healed_ns = heard.arrived_ns
-                    return True
-            return False
-
-        await self._until(live)
-
-    async def _strike_broker(self) -> None:
-        strikes: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-            ("broker killed and restarted", self._kill_broker),
-            ("broker frozen", self._freeze_broker),
-            ("broker black-holed", self._black_hole),
-            ("broker has no quota left", self._quota),
-            ("broker connection reset", self._reset),
-            ("broker refuses by ACL", self._deny),
-            ("broker takes small packets only", self._small_packets),
-            ("broker gives the session to another", self._take_over),
-            ("broker refuses connections", self._no_broker),
-            ("broker slow", self._slow),
-        ]
-        while not self.stopping.is_set():
-            for fault, act in strikes:
-                if self.stopping.is_set():
-                    return
-                strike = self._broker_strike(fault)
-                await act()
-                await self._broker_back(strike)
-                await self._until(lambda: self.told["sinks"]["mqtt"]["connected"])
-                await asyncio.sleep(0.5)
-
-    async def _kill_broker(self) -> None:
-        await asyncio.to_thread(self.broker.kill)
-        await self.broker_wire.shut()
-        await asyncio.to_thread(self.ear.deaf)
-        await asyncio.to_thread(self.broker.start)
-        await asyncio.to_thread(self.ear.listening)  # before the daemon is there: what it is sent, the ear is sent
-
-    async def _freeze_broker(self) -> None:
-        self.broker.freeze()
-        await asyncio.sleep(self.plan.hold_s / 2)
-        self.broker.thaw()
-
-    async def _black_hole(self) -> None:
-        self.broker_wire.hold()
-        await asyncio.sleep(self.plan.hold_s)
-
-    async def _slow(self) -> None:
-        self.broker_wire.pause_s = 0.03
-        await asyncio.sleep(self.plan.hold_s / 2)
-        self.broker_wire.pause_s = 0.0
-
-    async def _quota(self) -> None:
-        self.broker_wire.quota = 5
-        await self._until(lambda: self.broker_wire.quota == 0)
-
-    async def _reset(self) -> None:
-        self.broker_wire.cut()
-
-    async def _no_broker(self) -> None:
-        await self.broker_wire.shut()
-        await asyncio.sleep(self.plan.hold_s / 2)
-
-    def _acl(self, denied: tuple[str, ...]) -> Path:
+    def acl(self, denied: tuple[str, ...]) -> Path:
+        """Write who may do what at the broker: everybody everything, but for some instruments."""
         path = self.folder / "broker" / "acl"
         lines = [*(f"topic deny bench/v1/lab/b1/{name}/#" for name in denied), "topic readwrite #"]
-        users = [f"user {name}" for name in ("bench",)]
-        path.write_text("\n".join([*lines, *(line for user in users for line in (user, *lines))]) + "\n")
+        path.write_text("\n".join([*lines, "user bench", *lines]) + "\n")
+        path.chmod(0o600)
         return path
-
-    async def _reload_broker(self) -> None:
-        assert self.broker.process is not None
-        self.broker.process.send_signal(1)
-        await asyncio.sleep(0.2)
-
-    async def _deny(self) -> None:
-        self._acl(("pressure1",))
-        await self._reload_broker()
-        before = len(self.broker_wire.refused)
-        await self._until(lambda: len(self.broker_wire.refused) > before + 2)
-        self._acl(())
-        await self._reload_broker()
-
-    async def _small_packets(self) -> None:
-        conf = self.folder / "broker" / "mosquitto.conf"
-        said = conf.read_text()
-        conf.write_text(said + f"max_packet_size {SMALL}\n")
-        await self._reload_broker()
-        self.broker_wire.cut()
-        await asyncio.sleep(self.plan.hold_s / 2)
-        conf.write_text(said + "max_packet_size 1000000\n")
-        await self._reload_broker()
-        self.broker_wire.cut()
-
-    async def _take_over(self) -> None:
-        thief = paho.Client(paho.CallbackAPIVersion.VERSION2, "bench-daq-lab-b1", protocol=paho.MQTTv5)
-        await asyncio.to_thread(thief.connect, "127.0.0.1", self.broker.port)
-        thief.loop_start()
-        await self._until(thief.is_connected)
-        await asyncio.to_thread(leave, thief)
 
     # ------------------------------------------------------------ judging
 
@@ -382,7 +313,7 @@ class Campaign:
 
     async def _judged(self, kept: dict[str, bytes]) -> Verdict:
         self._note_large(kept)
-        await self._until(lambda: not self._missing(kept), 10)
+        await self.until(lambda: not self._missing(kept), 10)
         evidence = Evidence(
             heard=[(heard.payload, heard.arrived_ns) for heard in self.ear.obs()],
             kept=kept,
@@ -392,6 +323,7 @@ class Campaign:
             every_s=self.every_s,
             strikes=self.strikes,
             calm=CALM,
+            neighbours=NEIGHBOURS,
             acknowledged=frozenset(self.broker_wire.acknowledged),
             refused=frozenset(self.broker_wire.refused),
             samples=self.samples,
@@ -399,12 +331,18 @@ class Campaign:
         )
         return await asyncio.to_thread(Judge(evidence).judge)
 
+    def _unannounced(self) -> list[str]:
+        """Say of which streams the broker refused observations while no event says so."""
+        announced = {str(event["stream"]) for event in self.ear.events("refused") if "stream" in event}
+        refused = {"/".join(name.split(".")[2:4]) for name in self.broker_wire.refused}
+        return [f"{stream}: refused, and no event says so" for stream in sorted(refused - announced)]
+
     def _note_large(self, kept: dict[str, bytes]) -> None:
         """What was too large for the broker while it took small packets only, and announced: refused before it went."""
         announced = {event["topic"].split("/")[4] for event in self.ear.events("refused", code=149)}
         offset_ns = time.time_ns() - time.monotonic_ns()
         for strike in self.strikes:
-            if strike.fault != "broker takes small packets only":
+            if strike.fault != SMALL_ONLY:
                 continue
             for name, payload in kept.items():
                 at_ns = datetime.fromisoformat(json.loads(payload)["t"]).timestamp() * 1e9 - offset_ns

@@ -36,6 +36,18 @@ EVENTS: Mapping[str, tuple[str, Sequence[str]]] = {
         "Lost once, back once, by itself; identity is asked again.",
         ("FIN", "RST", "half-open", "cut in idle", "refused for", "accepts", "re-plugged"),
     ),
+    "The name of an instrument is not found, or the name server hangs": (
+        "No poll of any other instrument waits for a name; found again, the instrument is back.",
+        ("its name",),
+    ),
+    "Another program: a second client on its port, a second master or reader on its line": (
+        "What it asked is no answer to us where the protocol shows it; what it took from us is missing, never made up.",
+        ("another client", "another program"),
+    ),
+    "A call into the VISA library never returns": (
+        "Its process is ended and started anew; only its own board waits.",
+        ("a library call",),
+    ),
     "The instrument: overload, another serial number": (
         "A code is a status, never a number; another instrument is refused.",
         ("overload", "another serial"),
@@ -44,9 +56,14 @@ EVENTS: Mapping[str, tuple[str, Sequence[str]]] = {
         "Found at the next read-back; an event says since when readings are in doubt.",
         ("function changed",),
     ),
-    "The broker: absent, killed, frozen, black-holed, slow, out of quota, refusing, full, taken over": (
+    "The broker: absent, killed and restarted (with and without persistence), frozen, black-holed, slow, out of quota, "
+    "refusing, taking small packets only, giving the session to another": (
         "Nothing is lost but what the broker acknowledged and lost, or refused with an event; no poll waits for it.",
-        ("broker",),
+        ("broker ",),
+    ),
+    "The broker's certificate is expired, of another name or authority; its password or its name is another": (
+        "Nothing is sent to a stranger, nothing is lost; put right, delivery goes on without a restart of the daemon.",
+        ("broker's",),
     ),
 }
 """Event -> promise, and how the names of its faults begin."""
@@ -88,10 +105,12 @@ def _figure(rows: Sequence[Mapping[str, Any]]) -> str:
         sum(row[key] for row in rows) for key in ("times", "wrong", "hidden", "lost", "unaccounted")
     )
     late_ms = max(1000 * row["others_delay_s"] for row in rows)
+    beside = [1000 * row["same_wire_delay_s"] for row in rows if row.get("same_wire_delay_s") is not None]
+    near = f" ({max(beside):.0f} ms on the same wire)" if beside else ""
     back_s = max((row["recovery_s"] for row in rows if row["recovery_s"] is not None), default=0.0)
     unseen = f", {hidden} unseen" if hidden else ""
     seen = f"{times} times: {wrong} wrong{unseen}, {lost} lost, {slots} slots missing"
-    return f"{seen}; others at most {late_ms:.0f} ms late; back within {back_s:.1f} s"
+    return f"{seen}; others at most {late_ms:.0f} ms late{near}; back within {back_s:.1f} s"
 
 
 def write(page: Path, figures: Mapping[str, Any]) -> None:

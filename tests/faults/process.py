@@ -10,6 +10,15 @@ from pathlib import Path
 from tests.faults.verdict import Sample
 
 
+def running(pids: Iterable[int], program: str) -> list[int]:
+    """Return those whose command line names a program."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            found += [pid] if program.encode() in Path(f"/proc/{pid}/cmdline").read_bytes() else []
+    return found
+
+
 def sample(daemon: Iterable[int], others: Iterable[int]) -> Sample:
     """Count descriptors, threads and memory of the daemon's processes, and what they and the others waited for.
 

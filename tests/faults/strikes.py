@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tests.faults import frames
-from tests.faults.wires import Strike, Talk, Wire
+from tests.faults.intruders import second_client, second_master, second_reader
+from tests.faults.wires import PtyWire, Strike, Talk, Wire
 
 Act = Callable[[Talk, bytes, Strike], Awaitable[None]]
 
@@ -64,7 +65,11 @@ async def _later(talk: Talk, reply: bytes, strike: Strike, after_s: float) -> No
 async def late_after_reconnect(talk: Talk, reply: bytes, strike: Strike) -> None:
     """The connection ends; the reply comes on the next one, when the first questions are being asked."""
     came = asyncio.create_task(talk.wire.next_client())
-    talk.wire.cut("fin")
+    if isinstance(talk.wire, PtyWire):  # it has no connection to cut: it is pulled out and plugged in again
+        await talk.wire.shut()
+        await talk.wire.open()
+    else:
+        talk.wire.cut("fin")
     strike.later.append(asyncio.create_task(_to_the_next(came, talk, reply, strike)))
 
 
@@ -291,6 +296,18 @@ async def unasked(wire: Wire, strike: Strike) -> None:
     wire.send_now(frames.noise(strike.rng, wire.framing) + (b"\n" if wire.framing == "text" else b""))
 
 
+def name(word: str, most_s: float) -> Callable[[Wire, Strike], Awaitable[None]]:
+    async def act(wire: Wire, strike: Strike) -> None:
+        """The connection ends, and its name leads nowhere for a while."""
+        assert wire.names is not None
+        wire.names.say(wire.known_as, word)
+        wire.cut("rst")
+        await asyncio.sleep(strike.rng.uniform(1, most_s))
+        wire.names.say(wire.known_as, "")
+
+    return act
+
+
 # ---------------------------------------------------------------- the table
 
 
@@ -300,7 +317,7 @@ class Fault:
 
     Args:
         name: as the table of a campaign says it.
-        where: framings on which it can be, "socket" or "tty" where only there, "talker" where it fits one.
+        where: framings on which it can be, "socket" or "tty" where only there, other words as a Place has them.
         act: on replies; on_wire: on the wire as a whole; in_instrument: the stand-in's own fault, with its words.
         hidden_by: kinds of integrity that cannot show it.
         most: replies in a row that it may strike.
@@ -330,7 +347,7 @@ FAULTS = (
     Fault("late, 2 time-outs", ASKED, late(2), danger=1, most=2),
     Fault("late, 5 time-outs", ASKED, late(5), danger=1),
     Fault("late, overtaken", ASKED, late_overtaken, hidden_by=UNNUMBERED, danger=1),
-    Fault("late, after a reconnect", _on("server"), late_after_reconnect, hidden_by=UNNUMBERED, danger=1, most=3),
+    Fault("late, after a reconnect", ASKED, late_after_reconnect, hidden_by=UNNUMBERED, danger=1, most=3),
     Fault("twice, at once", ASKED, twice_at_once, danger=1),
     Fault("twice, in idle", ASKED, twice_in_idle, hidden_by=UNNUMBERED, danger=1, most=3),
     Fault("twice, after the next ask", ASKED, twice_after_the_next_ask, hidden_by=UNNUMBERED, danger=1),
@@ -369,6 +386,12 @@ FAULTS = (
     Fault("banner", _on("banner"), on_wire=banner, hidden_by=SHOWN, danger=1),
     Fault("words unasked", ASKED, on_wire=unasked, danger=1),
     Fault("re-plugged under another name", _on("tty"), on_wire=refused, danger=1),
+    Fault("its name is not found", _on("named"), on_wire=name("fails", 3), danger=1),
+    Fault("its name server hangs", _on("named"), on_wire=name("hangs", 8)),
+    Fault("another client on its port", _on("socket"), on_wire=second_client, danger=1),
+    Fault("another program asks on its line", _on("shared"), on_wire=second_master, hidden_by=UNNUMBERED, danger=1),
+    Fault("another program reads its line", _on("tty"), on_wire=second_reader, hidden_by=UNTOLD),
+    Fault("a library call that never returns", _on("raw"), in_instrument="hung call", danger=1),
     Fault("overload code", _on("overload"), in_instrument="overload", most=3),
     Fault("another serial number", _on("swap"), in_instrument="other_serial", danger=1),
     Fault("function changed at the front panel", _on("panel"), in_instrument="panel", hidden_by=UNTOLD, danger=1),

@@ -24,7 +24,7 @@ def test_nothing_wrong_nothing_lost_nobody_stalled_under_the_most_dangerous_faul
         verdict = asyncio.run(run(Path(folder), Plan(SECONDS, danger=1, seed=SEED, hold_s=2.0)))
         said = [path for path in Path(folder).rglob("*") if path.is_file() and path.name != "mqtt-password"]
         told = [path.name for path in said if SECRET.encode() in path.read_bytes()]
-    show(verdict, Console(width=170))  # shown where it fails
+    show(verdict, Console(width=190))  # shown where it fails
     assert not verdict.broken
     assert sum(row.times for row in verdict.rows.values()) >= 30
     assert verdict.readings > 500

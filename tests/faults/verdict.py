@@ -58,6 +58,8 @@ class Row:
     lost: int = 0
     unaccounted: int = 0
     others_s: float = 0.0
+    same_wire_s: float | None = None
+    """What a neighbour on the struck wire was late by, at most; None where none stands there."""
     recovery_s: float | None = None
     unhealed: int = 0
     before: Sample | None = None
@@ -83,6 +85,7 @@ class Row:
             "kept_apart": self.kept_apart,
             "unaccounted": self.unaccounted,
             "others_delay_s": round(self.others_s, 3),
+            "same_wire_delay_s": None if self.same_wire_s is None else round(self.same_wire_s, 3),
             "recovery_s": None if self.recovery_s is None else round(self.recovery_s, 2),
             "unhealed": self.unhealed,
             **held,
@@ -100,6 +103,7 @@ class Evidence:
         integrity: instrument/poll -> as its info declares.
         every_s: instrument/poll -> interval, None for talkers.
         calm: instruments that nobody struck.
+        neighbours: instrument -> who shares its wire.
         acknowledged: ids that the broker acknowledged to the daemon.
         refused: ids that the broker refused, or that were too large for it.
         well_ns: since when everything ran.
@@ -117,6 +121,7 @@ class Evidence:
     refused: frozenset[str]
     samples: Sequence[Sample]
     well_ns: int = 0
+    neighbours: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -129,6 +134,7 @@ class Verdict:
     statuses: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
     starved_s: float = 0.0
+    growth: dict[str, float] = field(default_factory=dict)
 
     def row(self, fault: str) -> Row:
         return self.rows.setdefault(fault, Row(fault))
@@ -284,22 +290,45 @@ class Judge:
     # ------------------------------------------------------------ delays
 
     def _look_at_others(self) -> None:
-        """How late the instruments were asked that nobody struck, while each fault was on."""
-        asked: dict[str, int] = {}
-        for answer, name in self.audit._cited.items():
-            if name.split(".")[2] in self.evidence.calm:
-                asked[name] = min(asked.get(name, answer.asked_ns), answer.asked_ns)
+        """How late others were asked while each fault was on: on wires that nobody struck, and on the struck wire."""
         delays: list[tuple[int, float]] = []
+        nearby: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        asked = self._asked()
         for name, payload in self.audit._payloads.items():
             instrument, poll = name.split(".")[2:4]
             every_s = self.evidence.every_s[f"{instrument}/{poll}"]
-            if instrument in self.evidence.calm and every_s is not None:
-                delays += self._delay(json.loads(payload), asked.get(name), every_s)
+            if every_s is None:
+                continue
+            found = [*self._delay(json.loads(payload), asked.get(name), every_s)]
+            if instrument in self.evidence.calm:
+                delays += found
+                self._hold_to_account(name, found)
+            elif instrument in self.evidence.neighbours:
+                nearby[instrument] += found
         for strike in self.evidence.strikes:
-            until_ns = (strike.healed_ns or strike.ended_ns) + NS // 2
-            meanwhile = [late_s for at_ns, late_s in delays if strike.begun_ns <= at_ns <= until_ns]
             row = self.verdict.row(strike.fault)
-            row.others_s = max([row.others_s, *meanwhile])
+            row.others_s = max([row.others_s, *_meanwhile(strike, delays)])
+            neighbour = self.evidence.neighbours.get(strike.instrument)
+            if neighbour is not None:
+                row.same_wire_s = max([row.same_wire_s or 0.0, *_meanwhile(strike, nearby[neighbour])])
+
+    def _asked(self) -> dict[str, int]:
+        """Return when each observation's first question reached the stand-in."""
+        asked: dict[str, int] = {}
+        for answer, name in self.audit._cited.items():
+            asked[name] = min(asked.get(name, answer.asked_ns), answer.asked_ns)
+        return asked
+
+    def _hold_to_account(self, name: str, found: Iterable[tuple[int, float]]) -> None:
+        """Nobody struck it: it may be late by what all waited for a processor, and by little else."""
+        for due_ns, late_s in found:
+            starved_s = self._starved_s(due_ns - NS, due_ns + round(late_s * NS) + NS)
+            self.verdict.starved_s = max(self.verdict.starved_s, starved_s)
+            if late_s > DELAY_S + starved_s:
+                self.verdict.broken.append(
+                    f"{name}: nobody struck it, and it was {late_s:.3f} s late, while all waited {starved_s:.3f} s for"
+                    " a processor"
+                )
 
     def _delay(self, message: Mapping[str, Any], asked_ns: int | None, every_s: float) -> Iterable[tuple[int, float]]:
         """Yield when a slot was due and how late its question was; what failed was later than all its slots."""
@@ -310,14 +339,7 @@ class Judge:
             late_s = max(0, asked_ns - due_ns) / NS
         else:
             late_s = every_s * message.get("slots", {}).get("count", 1)
-        starved_s = self._starved_s(due_ns - NS, due_ns + round(late_s * NS) + NS)
-        self.verdict.starved_s = max(self.verdict.starved_s, starved_s)
         yield due_ns, late_s
-        if late_s > DELAY_S + starved_s:
-            self.verdict.broken.append(
-                f"{message['id']}: {message['status']}: nobody struck it, and it was {late_s:.3f} s late, while all"
-                f" waited {starved_s:.3f} s for a processor"
-            )
 
     def _starved_s(self, from_ns: int, until_ns: int) -> float:
         """How long daemon and stand-ins waited for a processor between two instants, together."""
@@ -348,6 +370,21 @@ class Judge:
             for what in ("wrong", "lost", "unaccounted", "unhealed"):
                 if getattr(row, what):
                     self.verdict.broken.append(f"{row.fault}: {what} {getattr(row, what)}")
+
+
+def _meanwhile(strike: Strike, delays: Iterable[tuple[int, float]]) -> Iterable[float]:
+    until_ns = (strike.healed_ns or strike.ended_ns) + NS // 2
+    return (late_s for at_ns, late_s in delays if strike.begun_ns <= at_ns <= until_ns)
+
+
+def growth(first: Sample, last: Sample, strikes: int) -> dict[str, float]:
+    """Return what the daemon holds more of than in the beginning, per thousand faults."""
+    thousands = max(strikes, 1) / 1000
+    return {
+        "descriptors": round((last.descriptors - first.descriptors) / thousands, 3),
+        "threads": round((last.threads - first.threads) / thousands, 3),
+        "rss_kib": round((last.rss_kib - first.rss_kib) / thousands),
+    }
 
 
 def leaked(first: Sample, last: Sample, most_kib: int) -> Iterable[str]:

@@ -18,6 +18,7 @@ import socket
 import struct
 import time
 import tty
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +26,13 @@ from typing import Any, Protocol
 
 from simulators.pty_server import Pty
 from tests.faults.frames import QUESTIONS, REPLIES, Cut, Framing
+from tests.faults.identity import Names
 
 CHUNK = bytes(range(0x21, 0x61)) * 1024
 """64 KiB without any ending."""
+
+MOST_ASKED = 3
+"""Answers that may be out at a time; some questions are commands, and have none."""
 
 
 @dataclass(eq=False)
@@ -85,6 +90,7 @@ class Talk:
         self._queue: asyncio.Queue[bytes] = asyncio.Queue()
         self._worker = asyncio.create_task(self._deliver(), name=f"talk[{wire.name}]")
         self.asked = b""
+        self._askers: deque[Strike | None] = deque()  # whose answers are still to come; None: the daemon's
         self.last: dict[int | None, bytes] = {}
         self.dead = False
 
@@ -94,12 +100,21 @@ class Talk:
             return
         for question in self._questions.feed(data):
             self.asked = question
+            self._askers.append(None)
             self.wire.note_question()
         self._to_instrument(data)
+
+    def intrude(self, strike: Strike) -> None:
+        """Ask what the daemon asked last, as another program on the same line: what comes next may be its answer."""
+        self._askers = deque([strike] * (len(self._askers) + 1), MOST_ASKED)
+        self._to_instrument(self.asked)
 
     def answered(self, data: bytes) -> None:
         """Take bytes of the instrument."""
         for reply in self._answers.feed(data):
+            asker = self._askers.popleft() if self._askers else None
+            if asker is not None:
+                asker.forge(reply)
             self._queue.put_nowait(reply)
 
     def send(self, data: bytes) -> None:
@@ -151,6 +166,9 @@ class Wire:
         self._asked: asyncio.Event = asyncio.Event()
         self._came: asyncio.Event = asyncio.Event()
         self.greeting = b""
+        self.talk: Talk | None = None  # where there is one for whoever is the client
+        self.known_as = ""  # the name that the daemon looks up; "" where it knows the number
+        self.names: Names | None = None
 
     def note_question(self) -> None:
         self.questions += 1
@@ -344,13 +362,13 @@ class SerialServer(TcpWire):
         super().__init__(name, framing, 0)
         self._tty_path = tty_path
         self._end: TtyEnd | None = None
-        self._talk: Talk | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._before: list[asyncio.StreamWriter] = []  # clients that had the line and lost it to a newer one
 
     async def open(self) -> None:
         if self._end is None:
-            self._end = TtyEnd(self._tty_path, lambda data: self._talk.answered(data) if self._talk else None)
-            self._talk = Talk(self, self, self._end.write)
+            self._end = TtyEnd(self._tty_path, lambda data: self.talk.answered(data) if self.talk else None)
+            self.talk = Talk(self, self, self._end.write)
         await super().open()
 
     def send(self, data: bytes) -> None:
@@ -375,27 +393,29 @@ class SerialServer(TcpWire):
             return
         task = asyncio.current_task()
         assert task is not None
-        assert self._talk is not None
-        self._clients[task] = self._talk
+        assert self.talk is not None
+        self._clients[task] = self.talk
+        self._before += [self._writer] if self._writer is not None else []
         self._writer = writer
         self.send(self.greeting)
         self.note_client()
         try:
             while data := await reader.read(65536):
                 if self._writer is writer:
-                    self._talk.heard(data)
+                    self.talk.heard(data)
         except (OSError, asyncio.CancelledError):
             pass
         finally:
             self._clients.pop(task, None)
+            self._before = [each for each in self._before if each is not writer]
             if self._writer is writer:
-                self._writer = None
+                self._writer = self._before.pop() if self._before else None
             writer.close()
 
     async def close(self) -> None:
         await super().close()
-        if self._talk is not None:
-            await self._talk.close()
+        if self.talk is not None:
+            await self.talk.close()
         if self._end is not None:
             self._end.close()
             self._end = None
@@ -428,26 +448,31 @@ class PtyWire(Wire):
     def __init__(self, name: str, framing: Framing, tty_path: str, link: Path) -> None:
         super().__init__(name, framing)
         self.link = link
+        self.passed: deque[bytes] = deque(maxlen=64)
         self._port = _Port(self, link)
         self._tty_path = tty_path
         self._end: TtyEnd | None = None
-        self._talk: Talk | None = None
 
     async def open(self) -> None:
         if self._end is None:
             self._end = TtyEnd(self._tty_path, self._answered)
-            self._talk = Talk(self, self, self._end.write)
+            self.talk = Talk(self, self, self._end.write)
         await self._port.open()
 
     def _answered(self, data: bytes) -> None:
-        assert self._talk is not None
-        self._talk.answered(data)
+        assert self.talk is not None
+        self.talk.answered(data)
 
     def heard(self, data: bytes) -> None:
-        assert self._talk is not None
-        self._talk.heard(data)
+        assert self.talk is not None
+        self.talk.heard(data)
+
+    @property
+    def name_of_device(self) -> str:
+        return self._port.name
 
     def send(self, data: bytes) -> None:
+        self.passed.append(data)
         self._port.write(data)
 
     def send_now(self, data: bytes) -> None:
@@ -467,8 +492,8 @@ class PtyWire(Wire):
 
     async def close(self) -> None:
         await self._port.close()
-        if self._talk is not None:
-            await self._talk.close()
+        if self.talk is not None:
+            await self.talk.close()
         if self._end is not None:
             self._end.close()
             self._end = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 
 import pytest
 
@@ -177,6 +178,24 @@ async def test_late_answers_behind_a_gateway_are_known_by_their_number():
 
 
 # Blocks ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_frame_that_lacks_bytes_and_takes_those_of_the_next_is_no_answer():
+    clock = ManualClock()
+    far = Units(clock, mbap=True)
+    asked = count(1)
+
+    def answer(data: bytes, now_ns: int) -> list[tuple[int, bytes]]:
+        if next(asked) != 3:
+            return far(data, now_ns)
+        earlier = data[:1] + bytes((data[1] - 1,)) + b"\0\0\0\x07\x02\x04\x04\x11\x11\x11\x11"
+        return [(10 * MS, far(data, now_ns)[0][1][:9] + earlier)]
+
+    bench = room(FakeTransport(clock, answer), clock, meter(1), meter(2), numbered=True)
+    async with running(bench):
+        await clock.advance(5)
+    assert bench.statuses().count("desync") == 1
+    assert_answers_are_their_own(bench, far)
 
 
 async def test_a_refused_block_is_asked_in_parts_from_then_on():
