@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 from tests.bench.benches import daemon, rtu_bench
 from tests.bench.figures import median, percentile, spread
-from tests.bench.procs import VALUES, Counter, Place, compiled, said_first
+from tests.bench.loads import script
+from tests.bench.procs import VALUES, Counter, Place, compiled, eventually, said_first
 from tests.bench.report import Options, Result
 
 WORDS = 10
@@ -21,12 +24,15 @@ ANSWERS, TOO_EARLY, NOISE, LATE_NS, FIRST, RING = 0, 1, 2, 3, 16, 400
 def limit_per_s(baud: int, words: int) -> float:
     """Return how many exchanges a second a wire can carry: question, t3.5, answer, t3.5.
 
-    Source: MODBUS over Serial Line V1.02, 2.5.1.1: t3.5 is 3.5 characters of 11 bits, 1.75 ms above 19200 baud. Here a
-    character has ten bits, as 8n1 has.
+    A character has ten bits, as 8n1 has.
     """
-    silence_s = 0.00175 if baud > 19200 else 3.5 * 11 / baud
     bytes_ = 8 + 5 + 2 * words
-    return 1 / (bytes_ * CHARACTER_BITS / baud + 2 * silence_s)
+    return 1 / (bytes_ * CHARACTER_BITS / baud + 2 * silence_s(baud))
+
+
+def silence_s(baud: int) -> float:
+    """Return t3.5: 3.5 characters, 1.75 ms above 19200 baud (MODBUS over Serial Line V1.02, 2.5.1.1)."""
+    return 0.00175 if baud > 19200 else 3.5 * CHARACTER_BITS / baud
 
 
 @contextlib.contextmanager
@@ -43,10 +49,16 @@ def rtu(here: Place, options: Options) -> Result:
         f"Modbus RTU, {WORDS} registers, 9600 and 115200 baud", ">= 90 % of the wire's limit, t3.5 included"
     )
     for baud, every in ((9600, "40 ms"), (115200, "6 ms")):
-        turns = [_turn(here, baud, every, options) for _ in range(options.rounds)]
+        turns, bare = [], []
+        for _ in range(options.rounds):
+            turns.append(_turn(here, baud, partial(_daemon, here, baud, every), options))
+            bare.append(_turn(here, baud, partial(_loop, baud), options))
         shares = [turn.share for turn in turns]
         early, noise = (sum(getattr(turn, name) for turn in turns) for name in ("early", "noise"))
-        result.shows(f"{baud} baud: {spread(shares)} % of {limit_per_s(baud, WORDS):.1f} exchanges/s")
+        result.shows(
+            f"{baud} baud: {spread(shares)} % of {limit_per_s(baud, WORDS):.1f} exchanges/s, a bare loop "
+            f"{spread([turn.share for turn in bare])} %"
+        )
         result.says(
             f"{baud} baud: {spread([turn.heard for turn in turns])} % came to the broker; {early} questions before "
             f"t3.5 had passed, {noise} bytes that were no question"
@@ -79,18 +91,28 @@ class Turn:
     late_us: float
 
 
-def _turn(here: Place, baud: int, every: str, options: Options) -> Turn:
-    limit, before = limit_per_s(baud, WORDS), here.ear[VALUES]
-    with line(here, baud) as (device, wire), daemon(here, rtu_bench(WORDS, every, device, f"{baud}/8n1")):
-        here.values_beyond(before)
+def _daemon(here: Place, baud: int, every: str, device: str) -> AbstractContextManager[object]:
+    return daemon(here, rtu_bench(WORDS, every, device, f"{baud}/8n1"))
+
+
+QUESTION = "01030000000ac5cd"
+"""Unit 1, function 3, ten registers from 0; checksum C5CD (Modbus over Serial Line V1.02, appendix B)."""
+
+
+def _loop(baud: int, device: str) -> AbstractContextManager[object]:
+    return script("rtu_loop", device, QUESTION, 5 + 2 * WORDS, silence_s(baud))
+
+
+def _turn(here: Place, baud: int, start: Callable[[str], AbstractContextManager[object]], options: Options) -> Turn:
+    limit = limit_per_s(baud, WORDS)
+    with line(here, baud) as (device, wire), start(device):
+        eventually(lambda: wire[ANSWERS] > 0, "an answer on the wire")
         time.sleep(options.settle_s)
         begun, answers, late_ns, values = time.monotonic(), wire[ANSWERS], wire[LATE_NS], here.ear[VALUES]
         time.sleep(options.seconds)
         seconds, asked = time.monotonic() - begun, wire[ANSWERS] - answers
         heard, late_s = (here.ear[VALUES] - values) / WORDS, (wire[LATE_NS] - late_ns) / 1e9
         ring = [wire[FIRST + at] / 1e3 for at in range(min(RING, wire[ANSWERS]))]
-        shares = (
-            100 * count / span / limit
-            for count, span in ((asked, seconds), (heard, seconds), (asked, seconds - late_s))
-        )
+        told = ((asked, seconds), (heard, seconds), (asked, seconds - late_s))
+        shares = (100 * count / span / limit for count, span in told)
         return Turn(*shares, wire[TOO_EARLY], wire[NOISE], percentile(ring, 99))

@@ -51,8 +51,8 @@ def test_the_doubt_of_a_slope_is_three_standard_errors():
 
 
 def test_the_limit_of_a_wire_is_question_answer_and_twice_the_silence():
-    # 33 bytes of 10 bits at 9600 baud: 34.375 ms; t3.5 of 11-bit characters: 4.0104 ms
-    assert 1 / limit_per_s(9600, 10) == pytest.approx(34.375e-3 + 2 * 4.010417e-3)
+    # 33 bytes of 10 bits at 9600 baud: 34.375 ms; 3.5 of them: 3.6458 ms
+    assert 1 / limit_per_s(9600, 10) == pytest.approx(34.375e-3 + 2 * 3.645833e-3)
     assert 1 / limit_per_s(115200, 10) == pytest.approx(330 / 115200 + 3.5e-3)
 
 

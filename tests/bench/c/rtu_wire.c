@@ -5,8 +5,8 @@
  * Prints the device to open. A request occupies the wire from the instant at which it was written, CHARACTER_BITS a
  * byte; t3.5 of silence later the device knows that it was whole and answers at once: each byte of the answer is given
  * to the reader at the instant at which its last bit would have come. All these instants are reckoned from the request
- * (absolute deadlines), so that a late wake-up delays a byte and never the next. t3.5 is 3.5 characters of 11 bits, and
- * 1.75 ms above 19200 baud (MODBUS over Serial Line V1.02, 2.5.1.1). Answers function codes 3 and 4 with counting
+ * (absolute deadlines), so that a late wake-up delays a byte and never the next. t3.5 is 3.5 characters, and 1.75 ms
+ * above 19200 baud (MODBUS over Serial Line V1.02, 2.5.1.1). Answers function codes 3 and 4 with counting
  * registers.
  *
  * COUNTER is a file of 8-byte numbers: [0] answers, [1] requests that came before t3.5 had passed since the answer
@@ -91,7 +91,7 @@ int main(int argc, char **argv)
     volatile uint64_t *count = counters(argv[1]);
     long baud = atol(argv[2]);
     double character_ns = (double)SECOND * atol(argv[3]) / baud;
-    long silence_ns = baud > 19200 ? 1750000 : (long)(3.5 * 11 * SECOND / baud);
+    long silence_ns = baud > 19200 ? 1750000 : (long)(3.5 * character_ns);
     prctl(PR_SET_TIMERSLACK, 1UL);
     int line = posix_openpt(O_RDWR | O_NOCTTY);
     if (line < 0 || grantpt(line) || unlockpt(line))
