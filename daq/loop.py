@@ -14,13 +14,21 @@ without end and publish next to nothing.
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import select
 import selectors
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from daq.core.observation import Stamp
+
+log = logging.getLogger(__name__)
+
+QUIET_S = 60.0
+"""The same complaint is made once in this time."""
 
 AT_ONCE = 8
 """Tasks let on between two questions to the kernel: some milliseconds of work."""
@@ -69,11 +77,30 @@ class StationLoop(asyncio.SelectorEventLoop):
         self.admit = self._stamping.admit
         """Lets a task on, in this turn or one of the next."""
         super().__init__(self._stamping)
+        self.set_exception_handler(_Complaints())
 
     @property
     def woke(self) -> Stamp:
         """When the selector last returned; what a reader callback of this turn was called for had come by then."""
         return self._stamping.woke
+
+
+class _Complaints:
+    """Passes on what the loop complains of, but that nobody can be let in for want of descriptors once a minute.
+
+    asyncio says that a hundred times a second while it lasts, each with a trace.
+    """
+
+    def __init__(self) -> None:
+        self._said_s = -QUIET_S
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS):
+            loop.default_exception_handler(context)
+        elif loop.time() - self._said_s >= QUIET_S:
+            self._said_s = loop.time()
+            log.warning("%s (%s). What is connected goes on.", context["message"], error.strerror)
 
 
 def new_event_loop() -> StationLoop:

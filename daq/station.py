@@ -311,8 +311,10 @@ class Station:
             sink.retain(topic, payload)
 
     async def _stop_sink(self, deadline_ns: int) -> None:
-        """Let the sink deliver what is committed, and say good-bye."""
-        await self.journal.flush()
+        """Let the sink deliver what is committed, and say good-bye; a disk that hangs is not waited for any longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(JOURNAL_STOP_NS / NS):
+                await self.journal.flush()
         if self.sink is None or self._sink_task is None:
             return
         if not await self.sink.stop(deadline_ns):

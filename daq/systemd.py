@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from daq.core.observation import NS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Notifier:
-    """The way to the service manager.
+    """The way to the service manager, kept open: a station that has no descriptor to spare is alive all the same.
 
     Args:
         address: of its datagram socket, "" where there is none.
@@ -27,18 +27,26 @@ class Notifier:
 
     address: str
     watchdog_ns: int | None
+    _speaker: socket.socket | None = None
 
     def send(self, *lines: str) -> None:
         """Tell the service manager; a manager that is not there is no fault of the station's."""
         if not self.address:
             return
         name = "\0" + self.address[1:] if self.address.startswith("@") else self.address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as speaker:
-            speaker.setblocking(False)
-            try:
-                speaker.sendto("\n".join(lines).encode(), name)
-            except OSError:
-                return
+        try:
+            if self._speaker is None:
+                self._speaker = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+                self._speaker.setblocking(False)
+            self._speaker.sendto("\n".join(lines).encode(), name)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Have nothing more to say."""
+        if self._speaker is not None:
+            self._speaker.close()
+            self._speaker = None
 
     def ready(self, status: str) -> None:
         """Say that the station is up (or up again after a reload)."""

@@ -9,21 +9,29 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from daq.core.record import Record
+from daq.demo.audit import Audit, Witness
+from daq.demo.places import PLACES
 from daq.journal import open_idle
 from tests.machine.account import Account, compare
-from tests.system.house import House, eventually, house
+from tests.machine.shim import Shim
+from tests.system.house import BENCH, House, eventually
 
 SMALL = ("dmm1", "pressure1", "meter3")
 """Three wires of three kinds, where it is not about the wires."""
 
 SERVICE_LIMIT_S = 15.0
 """The service manager kills a station that has not ended so long after its signal (TimeoutStopSec of the unit)."""
+
+WIDE_S = 0.2
+"""No reading here has such a bound, unless the clock was set while it was taken."""
 
 TRUE_WITHIN_S = 5.0
 """What `daq status` and the retained status say may be so old."""
@@ -114,6 +122,26 @@ class Scene:
         intervals = self.house.intervals()
         return compare(self.kept(), heard, intervals, all_heard=all_heard, aside=self.aside)
 
+    def audit(self) -> Audit:
+        """Compare what was heard with what the stand-ins logged.
+
+        What was asked while the clock was set has a bound as wide as the step: when it was asked is not to be told
+        from it, and only that it was answered so is looked at.
+        """
+        places = {name: PLACES[entry["driver"]] for name, entry in BENCH["instruments"].items()}
+        messages = self.house.ear.obs()
+        witness = self.house.world.witness()
+        audit = Audit(Witness(witness), places)
+        said = {json.loads(line)["answer"] for line in witness}
+        for heard in messages:
+            told = heard.json
+            if (told["t_err"] or 0) < WIDE_S:
+                audit.take(heard.payload, heard.arrived_ns)
+            elif not all(each["got"].rstrip("\r\n") in said for each in told["exchanges"]):
+                audit.wrong += 1
+                audit.told.append(f"{told['id']}: {told['exchanges']} is no answer of anybody")
+        return audit
+
     def settle(self, event: str) -> Row:
         """End the daemon in peace, and look at everything."""
         daemon, ear = self.house.daemon, self.house.ear
@@ -124,7 +152,7 @@ class Scene:
         if self.all_heard:
             ear.until(lambda: known <= {heard.payload for heard in ear.obs()}, "all that was kept")
         account = self.account(all_heard=self.all_heard)
-        audit = self.house.audit()
+        audit = self.audit()
         return Row(
             event,
             self.times,
@@ -138,13 +166,65 @@ class Scene:
 
 
 Scenario = Callable[[Scene], None]
+Change = Callable[[dict[str, Any]], None]
 
 
-def play(scenario: Scenario, seed: int, only: tuple[str, ...] = SMALL, environ: Mapping[str, str] | None = None) -> Row:
-    """Let it happen to a house of its own; return what became of it. Raises AssertionError where it went wrong."""
-    with house() as built:
-        built.daemon.environ = dict(environ or {})
-        built.start(only=only)
-        scene = Scene(built, random.Random(seed))
+def as_it_is(_: dict[str, Any]) -> None:
+    """Change nothing."""
+
+
+@dataclass
+class Lab(House):
+    """A house whose bench file is changed before it is written."""
+
+    change: Change = as_it_is
+
+    def rewrite(self, bench: Mapping[str, Any]) -> None:
+        here = json.loads(json.dumps(bench))
+        self.change(here)
+        super().rewrite(here)
+
+
+@contextlib.contextmanager
+def staged(
+    only: tuple[str, ...] = SMALL,
+    *,
+    seed: int = 1,
+    shim: bool = False,
+    environ: Mapping[str, str] | None = None,
+    change: Change = as_it_is,
+    place: Callable[[House], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+) -> Iterator[Scene]:
+    """Give a scene in which everything runs.
+
+    Args:
+        only: the instruments.
+        seed: of the dice.
+        shim: the daemon runs with machine.c before it.
+        environ: it runs with this, too.
+        change: what is otherwise in its bench file.
+        place: what it runs in.
+    """
+    with tempfile.TemporaryDirectory(prefix="daq-") as folder:
+        lab = Lab.build(Path(folder))
+        assert isinstance(lab, Lab)
+        lab.change = change
+        here = Shim.build(lab.folder).environ if shim else {}
+        lab.daemon.environ = {**here, **(environ or {})}
+        try:
+            with place(lab):
+                lab.start(only=only)
+                yield Scene(lab, random.Random(seed))
+        finally:
+            lab.stop()
+
+
+def play(scenario: Scenario, only: tuple[str, ...] = SMALL, **stage: Any) -> Row:
+    """Let it happen on a stage of its own (see `staged`); return what became of it.
+
+    Raises:
+        AssertionError: it went otherwise than it must.
+    """
+    with staged(only, **stage) as scene:
         scenario(scene)
         return scene.settle(scenario.__name__.replace("_", " "))
