@@ -77,6 +77,7 @@ def new(
     """
     from daq.workshop.asking import asked  # noqa: PLC0415  only this verb needs it
     from daq.workshop.beginning import begin  # noqa: PLC0415
+    from daq.workshop.new import with_comma  # noqa: PLC0415
 
     given = {
         "title": title, "source": source, "speaks": speaks, "eol": eol, "line": line, "who": who, "poll": poll,
@@ -84,7 +85,11 @@ def new(
         "addressing": addressing, "address": address, "table": table, "type": kind, "words": words, "value": value,
     }  # fmt: skip
     question = _question if sys.stdin.isatty() else None
-    begin(file, asked({key: each for key, each in given.items() if each}, question, copy=similar is not None), similar)
+    wish = asked({key: each for key, each in given.items() if each}, question, copy=similar is not None)
+    begin(file, wish, similar)
+    if wish.decimal == ",":
+        assumed = f"{with_comma(wish.got or '', 0)[0]} is one number, with a decimal comma (link: decimal)"
+        typer.echo(f"{file}: assumed that {assumed}. If it is two, name both: --channel, twice.")
     typer.echo(f"{file}: begun. Fill in what says TODO, then: daq driver test {file}")
 
 

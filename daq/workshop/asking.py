@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from daq.core.units import QUANTITIES
-from daq.workshop.new import Wish, numbers_in
+from daq.workshop.new import Wish, numbers_in, with_comma
 
 _ENDINGS = {"LF": "\n", "CRLF": "\r\n", "CR": "\r"}
 
@@ -55,7 +55,9 @@ def asked(given: Mapping[str, Any], question: Question | None, *, copy: bool = F
             if answer:
                 known[key] = answer
         if not copy:
+            _ask_decimal(known, question)
             _ask_channels(known, question)
+    known.setdefault("decimal", "," if with_comma(known.get("got", ""), len(known.get("channels", ()))) else ".")
     known["eol"] = _ENDINGS.get(str(known.get("eol", "LF")).upper(), "\n")
     return Wish(**known)
 
@@ -70,9 +72,16 @@ def _questions(known: Mapping[str, Any], *, copy: bool) -> Iterator[tuple[str, s
     yield "age", "Longest age of an answer, such as 500 ms"
 
 
+def _ask_decimal(known: dict[str, Any], question: Question) -> None:
+    """Ask whether a comma in the reply is a decimal one, where it may be."""
+    found = with_comma(known.get("got", ""), len(known.get("channels", ())))
+    if found:
+        known["decimal"] = "." if question(f"{found[0]}: one number or two [one]").strip().lower() == "two" else ","
+
+
 def _ask_channels(known: dict[str, Any], question: Question) -> None:
     """Ask for name, quantity and unit of each number in the reply."""
-    printed = numbers_in(known.get("got", "")) or [known.get("value") or "the number"]
+    printed = numbers_in(known.get("got", ""), known.get("decimal", ".")) or [known.get("value") or "the number"]
     lists = {
         "channels": "A name for it",
         "quantities": "What it is, such as voltage.dc",

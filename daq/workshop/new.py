@@ -20,6 +20,7 @@ from daq.workshop.findings import TODO
 SCHEMA = "# yaml-language-server: $schema={schema}\n"
 
 _NUMBER = re.compile(r"(?<![\w.])[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?![\w.]*[A-Za-z_]))(?:[eE][+-]?[0-9]+)?")
+_WITH_COMMA = re.compile(r"(?<![\w.,])[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?(?![\w.,])")
 _SECTION = {
     "title": f"title: {TODO} maker and models, for people\n",
     "source": f"source: {TODO} manual, edition, pages\n",
@@ -40,6 +41,7 @@ class Wish:
         ask, got: its question, and its reply as printed.
         channels, quantities, units: of the numbers in the reply, in their order.
         age: longest age of an answer, such as 500 ms.
+        decimal: what stands before the decimals in the reply.
         addressing, address, table, type: registers: where the number stands and how it is written.
         words, value: registers: the manual's example, hexadecimal, and what it reads.
     """
@@ -57,6 +59,7 @@ class Wish:
     quantities: Sequence[str] = ()
     units: Sequence[str] = ()
     age: str | None = None
+    decimal: str = "."
     addressing: str = "pdu"
     address: str | None = None
     table: str = "input"
@@ -86,21 +89,37 @@ def skeleton(wish: Wish, schema: str) -> str:
     return SCHEMA.format(schema=schema) + "driver: 1 # version of this format\n" + _head(wish) + body
 
 
-def numbers_in(reply: str) -> list[str]:
+def numbers_in(reply: str, decimal: str = ".") -> list[str]:
     """Return the numbers of a reply, as printed."""
-    return _NUMBER.findall(reply)
+    return _numbers(decimal).findall(reply)
 
 
-def sample(reply: str, names: Sequence[str]) -> Sample:
+def _numbers(decimal: str) -> re.Pattern[str]:
+    return _NUMBER if decimal == "." else re.compile(f"{_WITH_COMMA.pattern}|{_NUMBER.pattern}")
+
+
+def with_comma(reply: str, names: int) -> list[str]:
+    """Return the numbers of a reply whose comma seems to be a decimal one; [] where it rather parts two numbers.
+
+    Args:
+        reply: as printed. 24,985 may be one number or two; 1,2,3 and 1.5,2.5 are several.
+        names: how many numbers the author knows of, 0 where that is open.
+    """
+    found = _WITH_COMMA.findall(reply)
+    return found if found and names <= len(numbers_in(reply, ",")) and not re.search(r"[0-9]\.[0-9]", reply) else []
+
+
+def sample(reply: str, names: Sequence[str], decimal: str = ".") -> Sample:
     """Take a reply apart: each number becomes a field of its kind, all else must come again as it is.
 
     Args:
         reply: as the manual prints it, without its ending.
         names: of the numbers, in order, at least one; where they are too few, the first is counted on: t1, t2.
+        decimal: what stands before its decimals.
     """
     values: dict[str, str] = {}
-    found = _NUMBER.findall(reply)
-    pieces = [piece.replace("{", "{{").replace("}", "}}") for piece in _NUMBER.split(reply)]
+    found = numbers_in(reply, decimal)
+    pieces = [piece.replace("{", "{{").replace("}", "}}") for piece in _numbers(decimal).split(reply)]
     if not found:
         return Sample(f"{{{names[0]}:text}}", {names[0]: reply}, word=True)
     template = pieces[0]
@@ -124,7 +143,7 @@ def identity(reply: str) -> tuple[str, str | None]:
 def _kind(number: str) -> str:
     if "e" in number.lower():
         return "nr3"
-    return "nr2" if "." in number else "nr1"
+    return "nr2" if "." in number or "," in number else "nr1"
 
 
 # The file -------------------------------------------------------------------------------------------------------------
@@ -151,12 +170,13 @@ def _quoted(text: str | None, otherwise: str) -> str:
 
 
 def _line(wish: Wish) -> str:
-    return "" if wish.line is None else f", line: {wish.line}"
+    decimal = "" if wish.decimal == "." else f', decimal: "{wish.decimal}"'
+    return decimal if wish.line is None else f"{decimal}, line: {wish.line}"
 
 
 def _text(wish: Wish) -> str:
     poll = wish.poll or TODO
-    shown = sample(wish.got or "", wish.channels or [poll]) if wish.got is not None else None
+    shown = sample(wish.got or "", wish.channels or [poll], wish.decimal) if wish.got is not None else None
     names = list(shown.values) if shown is not None else [*(wish.channels or [poll])]
     reply = (
         shown.template if shown is not None else f"{TODO} the reply as printed, with {{{names[0]}:nr}} for the number"
@@ -217,7 +237,7 @@ def _example(poll: str, wish: Wish, shown: Sample | None) -> str:
     if shown is None or wish.got is None:
         return f'  - {{poll: {poll}, got: ["{TODO} a reply as printed"], gives: {{{poll}: "{TODO} its number"}}}}\n'
     gives = ", ".join(
-        f"{name}: {json.dumps(value if shown.word else json_number(value), ensure_ascii=False)}"
+        f"{name}: {json.dumps(value if shown.word else json_number(value.replace(',', '.')), ensure_ascii=False)}"
         for name, value in shown.values.items()
     )
     what = "text" if shown.word else "gives"

@@ -12,7 +12,7 @@ import pytest
 
 from daq.load import load_driver
 from daq.workshop.asking import asked
-from daq.workshop.new import sample
+from daq.workshop.new import sample, with_comma
 from tests.workshop.conftest import LIMIT_S, ROOT
 
 TEXT = {
@@ -145,6 +145,48 @@ def test_the_schema_is_named_as_seen_from_the_file(daq):
 def test_a_reply_becomes_a_template(reply, names, template, values):
     found = sample(reply, names)
     assert (found.template, found.values) == (template, values)
+
+
+@pytest.mark.parametrize(
+    ("reply", "names", "found"),
+    [
+        ("24,985", 0, ["24,985"]),
+        ("24,985", 1, ["24,985"]),
+        ("24,985", 2, []),  # two were named
+        ("T= -1,5 C; 45,1 %", 1, ["-1,5", "45,1"]),
+        ("1,25E+03 Pa", 0, ["1,25E+03"]),
+        ("1,2,3", 0, []),
+        ("1.5,2.5", 0, []),
+        ("1,234.5", 0, []),
+        ("CH1,24", 0, []),
+        ("24, 985", 0, []),
+    ],
+)
+def test_a_comma_between_digits_is_a_decimal_one_where_nothing_speaks_against_it(reply, names, found):
+    assert with_comma(reply, names) == found
+
+
+def test_a_decimal_comma_is_taken_for_one_and_that_is_said(daq):
+    given = TEXT | {"--got": "T=  24,985 C", "--channel": "t"}
+    said = daq("driver", "new", "mine.yaml", *words(given))
+    assert "assumed that 24,985 is one number, with a decimal comma (link: decimal)." in said.out
+    assert "--channel, twice" in said.out
+    driver, _ = load_driver("mine.yaml")
+    assert (driver.link.decimal, driver.polls["probe"].reply) == (",", "T=  {t:nr2} C")
+    assert driver.examples[0].gives == {"t": "24.985"}
+
+
+def test_two_names_make_two_numbers_of_it(daq):
+    given = [*words(TEXT | {"--got": "24,985"}), "--channel", "a", "--channel", "b"]
+    said = daq("driver", "new", "mine.yaml", *given, "--quantity", "temperature", "--unit", "Cel")
+    assert "assumed" not in said.out
+    assert load_driver("mine.yaml")[0].examples[0].gives == {"a": "24", "b": "985"}
+
+
+@pytest.mark.parametrize(("answer", "decimal"), [("", ","), ("one", ","), ("two", ".")])
+def test_the_author_is_asked_whether_a_comma_is_a_decimal_one(answer, decimal):
+    wish = asked({"got": "24,985"}, lambda text: answer if "one number or two" in text else "")
+    assert wish.decimal == decimal
 
 
 def test_the_author_is_asked_for_what_was_not_said():
