@@ -257,6 +257,40 @@ def record(
 
 
 @app.command()
+def replay(
+    file: DriverFile,
+    record: Annotated[
+        Path,
+        typer.Argument(
+            help="Recorded dialogue: lines '> question' and '< answer', or JSON with ask and got; registers as "
+            "frames, in hexadecimal.",
+            exists=True,
+            dir_okay=False,
+            metavar="RECORD",
+        ),
+    ],
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Have the driver read a recorded dialogue, whoever recorded it: each answer's values and units, or why it is none.
+
+    Nothing is asked. Exit code 1 where an answer is refused, or is to no question of the driver.
+    """
+    from daq.workshop import place  # noqa: PLC0415  only this verb needs it
+    from daq.workshop.replay import pairs, replayed  # noqa: PLC0415
+    from daq.workshop.shown import reread_data, reread_lines  # noqa: PLC0415
+
+    driver = load_driver(file)[0]
+    try:
+        found = replayed(driver, pairs(record.read_text("utf-8")), place.settings(settings or []))
+    except ValueError as error:
+        raise typer.BadParameter(f"{record}: {error}") from None
+    typer.echo(orjson.dumps(reread_data(found)).decode() if as_json else "\n".join(reread_lines(found)))
+    if any(one.refused is not None for one in found) or not found:
+        raise typer.Exit(1)
+
+
+@app.command()
 def reference() -> None:
     """Print every key of a driver file with its meaning, as Markdown (docs/driver-reference.md)."""
     from daq.workshop.reference import reference as page  # noqa: PLC0415  only this verb needs it

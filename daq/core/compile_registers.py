@@ -186,7 +186,7 @@ class RegisterCompiler:
         registers: list[tuple[Register, Path]] = []
         for channel, where in channels.values():
             registers.append((channel, where))
-            registers.extend((scaling, (*where, key)) for key, scaling in _scalings(channel))
+            registers.extend((scaling, (*where, key)) for key, scaling in scalings(channel))
         blocks = self._blocks(registers)
         self.blocks.extend(blocks)
         readers = {
@@ -296,7 +296,7 @@ class RegisterCompiler:
         if channel.scale_from is not None and channel.decimals_from is not None:
             self.work.wrong_driver((*where, "decimals_from"), "write either scale_from or decimals_from, not both.")
         factors: list[Factor] = []
-        for key, register in _scalings(channel):
+        for key, register in scalings(channel):
             layout = self._layout(register, blocks)
             if layout is None:
                 return None
@@ -392,7 +392,7 @@ def _category(objects: Iterable[int]) -> Literal[1, 2, 3]:
     return 1 if highest <= 2 else 2 if highest <= 127 else 3
 
 
-def _scalings(channel: RegisterChannel) -> list[tuple[Scaling, ScaleRegister]]:
+def scalings(channel: RegisterChannel) -> list[tuple[Scaling, ScaleRegister]]:
     """Return (key, register) of what a channel is scaled by; what may round comes last."""
     powers: list[tuple[Scaling, ScaleRegister | None]] = [
         ("scale_from", channel.scale_from),

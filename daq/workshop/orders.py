@@ -120,12 +120,13 @@ def _readings(driver: RegisterDriver, poll: str, order: WordOrder, memory: Memor
     alone = driver.model_copy(update={"polls": {poll: written.model_copy(update={"channels": channels})}})
     plan = poll_plan(alone, poll)
     try:
-        return plan.readings([_content(step, memory) for step in plan.steps if isinstance(step, RegisterStep)])
+        return plan.readings([words_of(step, memory) for step in plan.steps if isinstance(step, RegisterStep)])
     except ReplyError:
         return {}
 
 
-def _content(step: RegisterStep, memory: Memory) -> bytes:
+def words_of(step: RegisterStep, memory: Memory) -> bytes:
+    """Answer one block out of what was read; what is not there is zero."""
     words: Sequence[int] = [memory.get((step.function, step.address + offset), 0) for offset in range(step.count)]
     return struct.pack(f">{len(words)}H", *words)
 

@@ -13,6 +13,7 @@ from daq.core.errors import quoted
 from daq.core.observation import Exchange, Reading, Status
 from daq.workshop.attempt import Attempt, Tried
 from daq.workshop.orders import ORDERS, Words, by_order, memory_of
+from daq.workshop.replay import Reread
 
 LONGEST = 400
 """Bytes of one reply that are shown."""
@@ -81,6 +82,31 @@ def order_table(driver: Driver, found: Attempt) -> list[str]:
     ]
 
 
+def reread_lines(found: Sequence[Reread]) -> Iterator[str]:
+    """Give what a driver read of a record, below each answer."""
+    for one in found:
+        yield f"{one.source or '?'}: {'ok' if one.refused is None else one.refused}"
+        said = ((">", one.pair.ask), ("<", one.pair.got))
+        yield from (f"  {sign} {quoted(words, LONGEST)}" for sign, words in said if words)
+        yield from (_reading(name, its) for name, its in one.readings.items())
+        yield from (f"  {name} {words}" for name, words in one.fields.items() if words)
+
+
+def reread_data(found: Sequence[Reread]) -> list[dict[str, Any]]:
+    """Return the same as plain data."""
+    return [
+        {
+            "ask": one.pair.ask,
+            "got": one.pair.got,
+            "poll": one.source,
+            "refused": one.refused,
+            "identity": dict(one.fields),
+            "readings": {name: _read(its) for name, its in one.readings.items()},
+        }
+        for one in found
+    ]
+
+
 def _values(row: Words) -> list[str]:
     """Return the four values; those of other orders short, since only their size matters."""
     return [
@@ -138,12 +164,13 @@ def _tried(one: Tried) -> dict[str, Any]:
     return {
         "status": one.status,
         "detail": one.detail,
-        "readings": {
-            name: {"value": its.value, "text": its.text, "unit": its.unit, "status": its.status, "flags": its.flags}
-            for name, its in one.readings.items()
-        },
+        "readings": {name: _read(its) for name, its in one.readings.items()},
         "exchanges": [_exchange(each) for each in one.exchanges],
     }
+
+
+def _read(its: Reading) -> dict[str, Any]:
+    return {"value": its.value, "text": its.text, "unit": its.unit, "status": its.status, "flags": its.flags}
 
 
 def _exchange(one: Exchange) -> dict[str, str]:
