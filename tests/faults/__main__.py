@@ -30,6 +30,7 @@ COLUMNS = (
     "apart**",
     "slots",
     "others late",
+    "less load",
     "same wire late",
     "recovery",
     "descriptors",
@@ -53,6 +54,7 @@ def _cells(row: Row) -> list[str]:
         row.fault,
         *map(str, counted),
         f"{1000 * row.others_s:.0f} ms",
+        f"{1000 * row.beyond_s:.0f} ms",
         "-" if row.same_wire_s is None else f"{1000 * row.same_wire_s:.0f} ms",
         recovery if not row.unhealed else f"{row.unhealed} never",
         held("descriptors"),
@@ -71,7 +73,7 @@ def show(verdict: Verdict, console: Console) -> None:
     console.print(table)
     console.print("* forged bytes that nothing on that wire shows, by the poll's declared integrity")
     console.print("** acknowledged by the broker and lost with it, or refused by it and announced")
-    console.print(f"held more than in the beginning, per thousand faults: {verdict.growth}")
+    console.print(f"held more at the end than in the middle, per thousand faults: {verdict.growth}")
     for told in verdict.told[:40]:
         console.print(told, markup=False, highlight=False)
     for broken in verdict.broken:
@@ -92,6 +94,7 @@ def figures(verdict: Verdict, plan: Plan) -> dict[str, object]:
         "lost": sum(row.lost for row in verdict.rows.values()),
         "unaccounted": sum(row.unaccounted for row in verdict.rows.values()),
         "others_delay_s": round(max(row.others_s for row in verdict.rows.values()), 3),
+        "others_beyond_s": round(max(row.beyond_s for row in verdict.rows.values()), 3),
         "longest_wait_for_a_processor_s": round(verdict.starved_s, 3),
         "same_wire_delay_s": round(max(row.same_wire_s or 0.0 for row in verdict.rows.values()), 3),
         "more_per_thousand_faults": verdict.growth,

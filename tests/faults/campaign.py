@@ -113,7 +113,7 @@ class Campaign:
             await self._delivered()
             kept = await asyncio.to_thread(self._journal)
             verdict = await self._judged(kept)
-            verdict.growth = growth(first, last, len(self.strikes))
+            verdict.growth = growth(self.samples, self.strikes)
             verdict.broken += leaked(first, last, GROWTH_KIB)
             verdict.broken += self._unannounced()
             return verdict
@@ -254,7 +254,7 @@ class Campaign:
         before = self.good[instrument]
         if await self.until(lambda: self.good[instrument] > before):
             strike.healed_ns = time.monotonic_ns()
-            await self.until(lambda: self.good[instrument] > before + 2)
+            await self.until(lambda: self.good[instrument] > before + 1)
 
     async def _strike_instrument(self, strike: Strike, fault: Fault, wire: Wire) -> None:
         assert fault.in_instrument is not None

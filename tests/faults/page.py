@@ -95,7 +95,19 @@ def table(figures: Mapping[str, Any]) -> str:
         f"{figures['unaccounted']} slots unaccounted for, {figures['hidden']} forgeries believed that nothing on their "
         f"wire shows, {figures['duplicates']} duplicates, all under the same id."
     )
-    return "\n".join([total, "", *lines])
+    return "\n".join([total, "", *_growth(figures), *lines])
+
+
+def _growth(figures: Mapping[str, Any]) -> list[str]:
+    """Say what the daemon came to hold more of; nothing where the campaign was too short to tell."""
+    held = figures["more_per_thousand_faults"]
+    if not held:
+        return []
+    said = (
+        f"For each thousand faults, from the middle to the end, the daemon and its children came to hold "
+        f"{held['descriptors']:g} descriptors, {held['threads']:g} threads and {held['rss_kib'] / 1024:.1f} MiB more."
+    )
+    return [said, ""]
 
 
 def _figure(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -106,11 +118,14 @@ def _figure(rows: Sequence[Mapping[str, Any]]) -> str:
     )
     late_ms = max(1000 * row["others_delay_s"] for row in rows)
     beside = [1000 * row["same_wire_delay_s"] for row in rows if row.get("same_wire_delay_s") is not None]
+    beyond_ms = max(1000 * row["others_beyond_s"] for row in rows)
     near = f" ({max(beside):.0f} ms on the same wire)" if beside else ""
     back_s = max((row["recovery_s"] for row in rows if row["recovery_s"] is not None), default=0.0)
     unseen = f", {hidden} unseen" if hidden else ""
     seen = f"{times} times: {wrong} wrong{unseen}, {lost} lost, {slots} slots missing"
-    return f"{seen}; others at most {late_ms:.0f} ms late{near}; back within {back_s:.1f} s"
+    return (
+        f"{seen}; others at most {late_ms:.0f} ms late, {beyond_ms:.0f} ms less load{near}; back within {back_s:.1f} s"
+    )
 
 
 def write(page: Path, figures: Mapping[str, Any]) -> None:

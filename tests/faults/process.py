@@ -24,7 +24,7 @@ def sample(daemon: Iterable[int], others: Iterable[int]) -> Sample:
 
     Who waits there is late by no fault of its own. Source: proc(5), schedstat: time spent waiting on a run queue, ns.
     """
-    descriptors = threads = rss_kib = waited_ns = 0
+    descriptors = threads = rss_kib = waited_ns = ran_ns = 0
     for pid in daemon:
         with contextlib.suppress(OSError):
             descriptors += len(list(Path(f"/proc/{pid}/fd").iterdir()))
@@ -35,5 +35,7 @@ def sample(daemon: Iterable[int], others: Iterable[int]) -> Sample:
                     rss_kib += int(line.split()[1])
     for pid in (*list(daemon)[:1], *others):  # children come and go, and would take their waiting with them
         with contextlib.suppress(OSError):
-            waited_ns += int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
-    return Sample(time.monotonic_ns(), descriptors, threads, rss_kib, waited_ns)
+            ran, waited, _ = map(int, Path(f"/proc/{pid}/schedstat").read_text().split())
+            waited_ns += waited
+            ran_ns = ran_ns or ran
+    return Sample(time.monotonic_ns(), descriptors, threads, rss_kib, waited_ns, ran_ns)

@@ -11,6 +11,7 @@ this very wire meanwhile, and the poll's declared integrity says that nothing sh
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +27,14 @@ NO_FAULT = "no fault"
 DELAY_S = 0.25
 """What an instrument on another wire may be late by, beside what the computer itself was late by meanwhile."""
 
+TOLD_S = 0.1
+"""Beyond what was waited for a processor: worth a line."""
+
 PANEL = "function changed at the front panel"
 """What a question shows only where it asks for the function as well; the driver says whether it does."""
+
+MANY = 1000
+"""Strikes below which a growth per thousand says nothing."""
 
 LONGEST_PERIOD_NS = NS
 """Every stand-in of the campaign measures twice a second or more, and answers with that."""
@@ -38,13 +45,18 @@ VOLTS = 1000
 
 @dataclass(frozen=True)
 class Sample:
-    """What the daemon and its children held at an instant; what they and the stand-ins had waited for a processor."""
+    """What the daemon and its children held at an instant; what they and the stand-ins had waited for a processor.
+
+    Args:
+        ran_ns: how long the daemon itself had had one.
+    """
 
     at_ns: int
     descriptors: int
     threads: int
     rss_kib: int
     waited_ns: int
+    ran_ns: int = 0
 
 
 @dataclass
@@ -58,6 +70,8 @@ class Row:
     lost: int = 0
     unaccounted: int = 0
     others_s: float = 0.0
+    beyond_s: float = 0.0
+    """The same, less what daemon and stand-ins waited for a processor meanwhile."""
     same_wire_s: float | None = None
     """What a neighbour on the struck wire was late by, at most; None where none stands there."""
     recovery_s: float | None = None
@@ -85,6 +99,7 @@ class Row:
             "kept_apart": self.kept_apart,
             "unaccounted": self.unaccounted,
             "others_delay_s": round(self.others_s, 3),
+            "others_beyond_s": round(self.beyond_s, 3),
             "same_wire_delay_s": None if self.same_wire_s is None else round(self.same_wire_s, 3),
             "recovery_s": None if self.recovery_s is None else round(self.recovery_s, 2),
             "unhealed": self.unhealed,
@@ -152,6 +167,7 @@ class Judge:
         for strike in evidence.strikes:
             self._by_instrument[strike.instrument].append(strike)
         self._utc_offset_ns = 0
+        self._sampled_ns = [sample.at_ns for sample in evidence.samples]
 
     def judge(self) -> Verdict:
         for strike in self.evidence.strikes:
@@ -294,6 +310,7 @@ class Judge:
         delays: list[tuple[int, float]] = []
         nearby: dict[str, list[tuple[int, float]]] = defaultdict(list)
         asked = self._asked()
+        beyond: list[tuple[int, float]] = []
         for name, payload in self.audit._payloads.items():
             instrument, poll = name.split(".")[2:4]
             every_s = self.evidence.every_s[f"{instrument}/{poll}"]
@@ -302,12 +319,16 @@ class Judge:
             found = [*self._delay(json.loads(payload), asked.get(name), every_s)]
             if instrument in self.evidence.calm:
                 delays += found
+                beyond += [(due_ns, self._beyond(due_ns, late_s)) for due_ns, late_s in found]
                 self._hold_to_account(name, found)
             elif instrument in self.evidence.neighbours:
                 nearby[instrument] += found
+        for each in (delays, beyond, *nearby.values()):
+            each.sort()
         for strike in self.evidence.strikes:
             row = self.verdict.row(strike.fault)
             row.others_s = max([row.others_s, *_meanwhile(strike, delays)])
+            row.beyond_s = max([row.beyond_s, *_meanwhile(strike, beyond)])
             neighbour = self.evidence.neighbours.get(strike.instrument)
             if neighbour is not None:
                 row.same_wire_s = max([row.same_wire_s or 0.0, *_meanwhile(strike, nearby[neighbour])])
@@ -324,6 +345,12 @@ class Judge:
         for due_ns, late_s in found:
             starved_s = self._starved_s(due_ns - NS, due_ns + round(late_s * NS) + NS)
             self.verdict.starved_s = max(self.verdict.starved_s, starved_s)
+            if self._beyond(due_ns, late_s) > TOLD_S:
+                ran_s = self._passed_s("ran_ns", due_ns - NS // 10, due_ns + round(late_s * NS) + NS // 10)
+                self.verdict.told.append(
+                    f"{name}: {late_s:.3f} s late; meanwhile all waited {starved_s:.3f} s for a processor, and the"
+                    f" daemon had one for {ran_s:.3f} s"
+                )
             if late_s > DELAY_S + starved_s:
                 self.verdict.broken.append(
                     f"{name}: nobody struck it, and it was {late_s:.3f} s late, while all waited {starved_s:.3f} s for"
@@ -341,11 +368,27 @@ class Judge:
             late_s = every_s * message.get("slots", {}).get("count", 1)
         yield due_ns, late_s
 
+    def _beyond(self, due_ns: int, late_s: float) -> float:
+        """Return what somebody was late by, less what was waited for a processor just then."""
+        return max(0.0, late_s - self._starved_s(due_ns - NS // 10, due_ns + round(late_s * NS) + NS // 10))
+
     def _starved_s(self, from_ns: int, until_ns: int) -> float:
         """How long daemon and stand-ins waited for a processor between two instants, together."""
-        before = [one.waited_ns for one in self.evidence.samples if one.at_ns <= from_ns][-1:]
-        after = [one.waited_ns for one in self.evidence.samples if one.at_ns >= until_ns][:1]
-        return max(0, after[0] - before[0]) / NS if before and after else float("inf")
+        return self._passed_s("waited_ns", from_ns, until_ns)
+
+    def _passed_s(self, what: str, from_ns: int, until_ns: int) -> float:
+        before, after = self._sample_before(from_ns), self._sample_after(until_ns)
+        if before is None or after is None:
+            return float("inf")
+        return max(0, int(getattr(after, what)) - int(getattr(before, what))) / NS
+
+    def _sample_before(self, at_ns: int) -> Sample | None:
+        found = bisect_right(self._sampled_ns, at_ns)
+        return self.evidence.samples[found - 1] if found else None
+
+    def _sample_after(self, at_ns: int) -> Sample | None:
+        found = bisect_left(self._sampled_ns, at_ns)
+        return self.evidence.samples[found] if found < len(self._sampled_ns) else None
 
     def _look_at_recovery(self) -> None:
         for strike in self.evidence.strikes:
@@ -360,10 +403,8 @@ class Judge:
     def _look_at_samples(self) -> None:
         for strike in self.evidence.strikes:
             row = self.verdict.row(strike.fault)
-            before = [sample for sample in self.evidence.samples if sample.at_ns <= strike.begun_ns][-1:]
-            after = [sample for sample in self.evidence.samples if sample.at_ns >= strike.healed_ns > 0][:1]
-            row.before = row.before or (before[0] if before else None)
-            row.after = after[0] if after else row.after
+            row.before = row.before or self._sample_before(strike.begun_ns)
+            row.after = (self._sample_after(strike.healed_ns) if strike.healed_ns else None) or row.after
 
     def _sum_up(self) -> None:
         for row in self.verdict.rows.values():
@@ -372,19 +413,31 @@ class Judge:
                     self.verdict.broken.append(f"{row.fault}: {what} {getattr(row, what)}")
 
 
-def _meanwhile(strike: Strike, delays: Iterable[tuple[int, float]]) -> Iterable[float]:
+def _meanwhile(strike: Strike, delays: Sequence[tuple[int, float]]) -> Iterable[float]:
+    """Return the delays, in order of time, that fell into a strike and the time it took to heal."""
     until_ns = (strike.healed_ns or strike.ended_ns) + NS // 2
-    return (late_s for at_ns, late_s in delays if strike.begun_ns <= at_ns <= until_ns)
+    begin, end = (bisect_left(delays, at_ns, key=lambda each: each[0]) for at_ns in (strike.begun_ns, until_ns))
+    return (late_s for _, late_s in delays[begin:end])
 
 
-def growth(first: Sample, last: Sample, strikes: int) -> dict[str, float]:
-    """Return what the daemon holds more of than in the beginning, per thousand faults."""
-    thousands = max(strikes, 1) / 1000
-    return {
-        "descriptors": round((last.descriptors - first.descriptors) / thousands, 3),
-        "threads": round((last.threads - first.threads) / thousands, 3),
-        "rss_kib": round((last.rss_kib - first.rss_kib) / thousands),
-    }
+def growth(samples: Sequence[Sample], strikes: Sequence[Strike]) -> dict[str, float]:
+    """Return what the daemon holds more of at the end than in the middle, per thousand faults.
+
+    Compared is the most it held in a tenth of the time: while it reconnects it holds less.
+    """
+    if len(strikes) < MANY:
+        return {}
+    begun_ns, lasted_ns = samples[0].at_ns, samples[-1].at_ns - samples[0].at_ns
+    middle_ns, end_ns = begun_ns + lasted_ns // 2, begun_ns + lasted_ns * 9 // 10
+    middle = [one for one in samples if middle_ns - lasted_ns // 10 <= one.at_ns <= middle_ns]
+    end = [one for one in samples if one.at_ns >= end_ns]
+    thousands = max(1, sum(middle_ns <= strike.begun_ns <= end_ns for strike in strikes)) / 1000
+
+    def more(what: str) -> float:
+        most_before, most_after = (max(int(getattr(one, what)) for one in each) for each in (middle, end))
+        return round((most_after - most_before) / thousands, 1)
+
+    return {"descriptors": more("descriptors"), "threads": more("threads"), "rss_kib": more("rss_kib")}
 
 
 def leaked(first: Sample, last: Sample, most_kib: int) -> Iterable[str]:
