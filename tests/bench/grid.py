@@ -34,7 +34,7 @@ def judge_lateness(
     result: Result, here: Place, bench: dict, wakes_per_s: int, options: Options, *, at_most: float, soak_s: float = 0
 ) -> None:
     """Compare p99 of start lateness with the C loop's at as many wake-ups, alone and in the same seconds."""
-    ours, alone, beside, lost = [], [], [], 0
+    ours, served, alone, beside, lost = [], [], [], [], 0
     seconds = max(options.seconds, soak_s / options.rounds)
     for _ in range(options.rounds):
         with sleeper(here, wakes_per_s, options.seconds) as quiet:
@@ -47,6 +47,7 @@ def judge_lateness(
                 time.sleep(seconds)
         found = Lateness.of(heard)
         ours.append(found.percentile_us(99))
+        served.append(percentile(found.late_us, 99) if found.late_us else float("inf"))
         alone.append(quiet[1])
         beside.append(busy[1])
         lost += found.missed
@@ -55,6 +56,7 @@ def judge_lateness(
         f"p99 start lateness {spread(ours, 0)} us, C loop alone {spread(alone, 0)} us: {ratio:.1f} times, "
         f"wanted at most {at_most:g}"
     )
+    result.says(f"of the slots that were served alone: p99 {spread(served, 0)} us")
     result.says(f"C loop beside the daemon, in the same seconds: p99 {spread(beside, 0)} us")
     watched_s = seconds * options.rounds
     result.shows(f"{lost} slots missed in {watched_s:.0f} s")
