@@ -248,6 +248,20 @@ class RowSet:
         return index < len(self._firsts) and self._firsts[index] <= row
 
 
+def runs(rows: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last of each run of rows that follow one another as they come; order does not matter."""
+    first = last = None
+    for row in rows:
+        if last is not None and row == last + 1:
+            last = row
+            continue
+        if first is not None and last is not None:
+            yield first, last
+        first = last = row
+    if first is not None and last is not None:
+        yield first, last
+
+
 def in_all(sets: Iterable[RowSet], last: int) -> Iterator[tuple[int, int]]:
     """Yield the ranges from 0 to `last` that every set holds; all of it where there is no set."""
     wanted = RowSet()

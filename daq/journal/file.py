@@ -23,13 +23,13 @@ from pathlib import Path
 
 from daq.core.errors import ConfigError
 from daq.core.message import Event
-from daq.core.numbering import Announce, Gap, Numbers, RowSet, Span, epoch_name, numbered
+from daq.core.numbering import Announce, Gap, Numbers, RowSet, Span, epoch_name, numbered, runs
 from daq.core.record import Entry, Record
 from daq.journal.reading import Page, describe, export_page, last_slots
 from daq.journal.schema import (
     BY_INFO,
     INFO,
-    KINDS,
+    NUMBER_OF,
     PAGE,
     RECORDS,
     SCHEMA,
@@ -41,7 +41,7 @@ from daq.journal.schema import (
     refuse_foreign,
 )
 from daq.journal.top import Top
-from daq.journal.trimming import Bounds, Room, Victim, named, undelivered, used_bytes, weight
+from daq.journal.trimming import Bounds, Room, Victim, named, sizes, undelivered, weight
 
 log = logging.getLogger(__name__)
 
@@ -280,10 +280,9 @@ class JournalFile:
 
     def mark_done(self, sink: str, rows: Iterable[int]) -> None:
         """Note what a sink need not get again; on disk with the next commit."""
-        done = self.done[sink]
-        for row in rows:
-            if row <= self.head:
-                done.add(row, row)
+        head = self.head
+        for first, last in runs(row for row in rows if row <= head):
+            self.done[sink].add(first, last)
 
     def backlog(self, sink: str) -> int:
         """Return how many records a sink has not done."""
@@ -371,13 +370,14 @@ class JournalFile:
     ) -> list[Record]:
         """Insert records and delete what is gone, or else what must go for them; tell what of that was waited for."""
         stream_ids = dict(self._stream_ids)
-        names = {number: key for key, number in stream_ids.items()}
         with self._transaction():
-            full, victims = self.full, list(gone)
+            full, victims, plenty = self.full, list(gone), False
             self._delete(victims)
             if not gone:
-                full, victims = self._make_way(sum(weight(len(record.payload)) for record in records))
-            gap = undelivered(why, victims, self.done.values(), names)
+                sizes_b = [len(record.payload) for record in records]
+                plenty = not full and self.room.has_plenty(sum(sizes_b), len(sizes_b))
+                full, victims = (False, []) if plenty else self._make_way(sum(map(weight, sizes_b)))
+            gap = self._gap(why, victims)
             records = records + [numbers.record(entry, self.room.bounds.largest) for entry in self._told(gap, full)]
             self._insert(numbers, records, stream_ids)
             self._store_done()
@@ -385,7 +385,8 @@ class JournalFile:
             self._db.execute("UPDATE journal SET next_row = ?, rows = ?", (numbers.next_row, rows))
         self._top.note(numbers.epoch, numbers.next_row)
         self.numbers, self._stream_ids, self.rows, self.full = numbers, stream_ids, rows, full
-        self.used = used_bytes(self._db)
+        if not plenty:
+            _, self.used = sizes(self._db)
         self._after_commit(gap, victims)
         return records
 
@@ -400,8 +401,13 @@ class JournalFile:
             victims += more
         return full, victims
 
+    def _gap(self, why: str, victims: Sequence[Victim]) -> Gap:
+        names = {number: key for key, number in self._stream_ids.items()} if victims else {}
+        return undelivered(why, victims, self.done.values(), names)
+
     def _delete(self, victims: Sequence[Victim]) -> None:
-        self._db.executemany("DELETE FROM record WHERE row = ?", [(victim.row,) for victim in victims])
+        if victims:
+            self._db.executemany("DELETE FROM record WHERE row = ?", [(victim.row,) for victim in victims])
 
     def _told(self, gap: Gap, full: bool) -> list[Entry]:
         told = [self._announce(Event.GAP, gap.details())] if gap.count else []
@@ -449,6 +455,8 @@ class JournalFile:
         if self.path.stat().st_ino != self._inode:
             raise FileNotFoundError(f"{self.path} is another file now")
         self.room.keep_ballast()
+        self.room.look_again()
+        _, self.used = sizes(self._db)
         self.oldest_t_ns = self._db.execute("SELECT min(t_ns) FROM record").fetchone()[0]
 
     def make_room(self) -> None:
@@ -472,6 +480,6 @@ class JournalFile:
 
 def _row(record: Record, stream: int) -> tuple[object, ...]:
     """Return what the table holds of a record; `stream` is its number in the file."""
-    kind = KINDS.index(record.kind)
+    kind = NUMBER_OF[record.kind]
     said = checksum(kind, record.epoch, record.stream, record.seq, record.t_ns, record.payload)
     return record.row, kind, stream, record.seq, record.t_ns, record.payload, said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -19,7 +20,8 @@ PAGE = 4096
 CHECK_S = 2.0  # quick_check of a large file takes minutes; what it finds in this time it finds
 
 KINDS: tuple[RecordKind, ...] = ("obs", "event", "info")
-INFO = KINDS.index("info")
+NUMBER_OF = {kind: number for number, kind in enumerate(KINDS)}
+INFO = NUMBER_OF["info"]
 
 SCHEMA = f"""
 BEGIN;
@@ -46,8 +48,8 @@ BY_INFO = RECORDS.replace("FROM record", "FROM record INDEXED BY record_info")
 """The same where kind is INFO: few rows among millions, found by their own index alone."""
 
 
-ROWS_AT_ONCE = (64, 16, 4, 1)
-"""Rows a statement inserts; few lengths, so that each is compiled once."""
+ROWS_AT_ONCE = 64
+"""Rows a statement inserts, at most. Each number of rows is a statement of its own, compiled once and kept."""
 
 
 def insert_many(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
@@ -61,15 +63,14 @@ def insert_many(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[obj
         statement: with {} where the rows go.
         rows: all of one length.
     """
-    done = 0
-    for size in ROWS_AT_ONCE:
-        if len(rows) - done < size:
-            continue
-        one = f"({', '.join('?' * len(rows[0]))})"
-        many = statement.format(", ".join([one] * size))
-        while len(rows) - done >= size:
-            db.execute(many, [value for row in rows[done : done + size] for value in row])
-            done += size
+    for begin in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[begin : begin + ROWS_AT_ONCE]
+        db.execute(_for_rows(statement, len(some), len(some[0])), [value for row in some for value in row])
+
+
+@cache
+def _for_rows(statement: str, rows: int, columns: int) -> str:
+    return statement.format(",".join([f"({','.join('?' * columns)})"] * rows))
 
 
 def is_corrupt(error: Exception) -> bool:

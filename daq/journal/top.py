@@ -10,11 +10,12 @@ a dying machine wrote is not believed anyway.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from daq.clock import boot_uuid
 
@@ -99,7 +100,7 @@ class Top:
     def _write(self, epoch: str, next_row: int, *, clean: bool) -> None:
         assert self._descriptor is not None
         known = {"epoch": epoch, "next_row": next_row, "inode": self._inode, "boot": self._boot, "clean": clean}
-        line = json.dumps({**known, "written_ns": time.time_ns()}).encode()
+        line = orjson.dumps({**known, "written_ns": time.time_ns()})
         os.pwrite(self._descriptor, line.ljust(LINE - 1) + b"\n", 0)
         self._noted = epoch, next_row
 
@@ -107,7 +108,7 @@ class Top:
 def _noted(path: Path) -> dict[str, Any] | None:
     """Return what a line says, None where there is none or not all of it."""
     try:
-        noted = json.loads(path.read_bytes())
+        noted = orjson.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
     whole = isinstance(noted, dict) and all(isinstance(noted.get(key), kind) for key, kind in NOTED.items())

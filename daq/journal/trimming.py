@@ -77,6 +77,7 @@ class Victim:
 
 
 _VICTIMS = "SELECT row, kind, stream, seq, t_ns, length(payload) FROM record"
+_PAGES = "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count"
 _NEWER = f"SELECT min(row) FROM record WHERE kind = {INFO} AND stream = ? AND row > ?"  # noqa: S608
 
 
@@ -113,14 +114,33 @@ class Room:
         self._path = path
         self._ballast = path.with_name(f"{path.name}.ballast")
         self._pressed = False
+        self._plenty = 0
 
-    def _limit(self, db: sqlite3.Connection) -> int:
+    def has_plenty(self, payloads: int, count: int) -> bool:
+        """Say whether so much more surely finds room, and count on it; False where that has to be looked at.
+
+        To ask the file and the disk before each transaction would cost as much as to write it.
+
+        Args:
+            payloads: bytes of them together.
+            count: of the rows.
+        """
+        need = 3 * payloads + 128 * count  # no row weighs more, see `weight`
+        if self._pressed or need > self._plenty:
+            return False
+        self._plenty -= need
+        return True
+
+    def look_again(self) -> None:
+        """Count on nothing any more: others write to the disk too."""
+        self._plenty = 0
+
+    def _limit(self, file_bytes: int) -> int:
         """Return the bytes the file may hold now: what the user allows, or less where the disk has less left.
 
         What is still in the log will need room in the file, and the log room to grow to its usual size.
         """
         allowed = self.bounds.max_bytes - self.bounds.slack
-        file_bytes: int = db.execute("PRAGMA page_count").fetchone()[0] * PAGE
         pending = max(file_bytes - _size(self._path), 0)
         log_growth = max(self.bounds.ballast_bytes - _size(self._path.with_name(f"{self._path.name}-wal")), 0)
         spare = _free_bytes(self._path) - pending - log_growth
@@ -159,9 +179,11 @@ class Room:
             full: whether the station was asked to stop; it goes on only when there is clearly room again.
         """
         reserve, chunk = self.bounds.reserve, self.bounds.chunk
-        limit = used_bytes(db) - chunk if self._pressed else self._limit(db)
+        file_bytes, used = sizes(db)
+        limit = used - chunk if self._pressed else self._limit(file_bytes)
         self._pressed = False
-        over = used_bytes(db) + need - limit + reserve
+        over = used + need - limit + reserve
+        self._plenty = -over
         enough = -chunk if full else 0
         victims: list[Victim] = []
         if over > enough:
@@ -180,11 +202,12 @@ def _weigh(victims: Iterable[Victim]) -> int:
     return sum(weight(victim.size) for victim in victims)
 
 
-def used_bytes(db: sqlite3.Connection) -> int:
-    """Return the bytes of the file that hold something."""
-    pages: int = db.execute("PRAGMA page_count").fetchone()[0]
-    free: int = db.execute("PRAGMA freelist_count").fetchone()[0]
-    return (pages - free) * PAGE
+def sizes(db: sqlite3.Connection) -> tuple[int, int]:
+    """Return the bytes of the file, and how many of them hold something."""
+    pages, free = db.execute(
+        "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count"
+    ).fetchone()
+    return pages * PAGE, (pages - free) * PAGE
 
 
 def named(db: sqlite3.Connection, rows: Iterable[int]) -> list[Victim]:

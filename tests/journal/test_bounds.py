@@ -7,8 +7,11 @@ import contextlib
 import sqlite3
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daq.journal import open_idle
+from daq.journal.trimming import weight
 
 LONG_S = 30.0
 MAX = 2 << 20
@@ -219,3 +222,8 @@ async def test_stop_polling_is_bounded_when_nobody_stops(bench):
         assert journal.health.state == "ok"
         assert bench.path.stat().st_size <= MAX
         assert journal.health.lost["journal full"] > 0
+
+
+@given(st.integers(0, 9 << 20))
+def test_no_row_weighs_more_than_what_is_counted_on(size):
+    assert weight(size) <= 3 * size + 128

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daq.core.numbering import Gap, RowSet, epoch_name, in_all
+from daq.core.numbering import Gap, RowSet, epoch_name, in_all, runs
 
 RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)).map(lambda pair: (pair[0], sum(pair))))
 
@@ -87,3 +89,10 @@ def test_a_gap_says_which_numbers_and_times_of_which_stream():
             },
         ],
     }
+
+
+@given(st.lists(st.integers(-5, 30)))
+def test_runs_are_the_same_rows(rows):
+    found = list(runs(rows))
+    assert [row for first, last in found for row in range(first, last + 1)] == rows
+    assert all(later[0] != earlier[1] + 1 for earlier, later in itertools.pairwise(found))
