@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import re
 import selectors
@@ -14,7 +15,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from lark.exceptions import UnexpectedInput
 from ruamel.yaml import YAML
+from ucumvert import get_ucum_parser
 
 from daq import build
 from daq.clock import SystemClock
@@ -174,6 +177,55 @@ def test_units_are_ucum_and_quantities_from_the_list(driver):
             assert channel.label
             for code in getattr(channel, "units", {}).values():
                 check_unit(code)
+
+
+def test_its_units_are_ucum_to_a_parser_by_other_hands(driver, ucum):
+    for poll in polls_of(driver).values():
+        for channel in poll.channels.values():
+            for code in (channel.unit, *getattr(channel, "units", {}).values()):
+                ucum.parse(code)  # raises where it is none
+
+
+@pytest.fixture(scope="module")
+def ucum():
+    return get_ucum_parser()
+
+
+def test_the_parser_by_other_hands_knows_what_is_none(ucum):
+    for wrong in ("ohm", "degC", "kWh", "mbara", "rpm", "V.A.reactive"):
+        with pytest.raises(UnexpectedInput):
+            ucum.parse(wrong)
+
+
+def test_what_a_channel_answers_beyond_its_range_has_an_example_or_it_is_told_that_nobody_knows(path, driver):
+    unknown = [line for line in examined(path).warnings if "beyond its range is not declared" in line]
+    told = " ".join([driver.notes or "", *_missing(name_of(path))])
+    words = "overload|beyond|out of range|over.range|no probe|without a (probe|sensor)|no signal|not connected"
+    said = re.search(words, told, re.IGNORECASE)
+    assert said or not unknown, unknown
+
+
+def _missing(name):
+    """Give what docs/instruments.md says that is missing of a driver."""
+    page = (ROOT / "docs" / "instruments.md").read_text("utf-8")
+    entries = re.findall(r"^- \*\*`(.*?)`\*\* (.*?)(?=^- |^$|\Z)", page, flags=re.MULTILINE | re.DOTALL)
+    return [text for names, text in entries if name in names.split(", ")]
+
+
+def test_the_page_says_of_every_driver_what_is_missing_or_names_it_in_the_table_alone(path, driver):
+    if driver.verified != "hardware":
+        complete = {"generic/modbus-register", "generic/line-talker", "generic/line-talker-lf", "generic/mt-sics"}
+        assert _missing(name_of(path)) or name_of(path) in complete
+
+
+def test_the_page_names_only_drivers_that_are_there():
+    page = (ROOT / "docs" / "instruments.md").read_text("utf-8")
+    there = {name_of(path) for path in FILES}
+    rows = [row.split("`")[1] for row in page.splitlines() if row.startswith("| ") and "`" in row]
+    assert sorted(rows) == sorted(there)
+    named = re.findall(r"^- \*\*`(.*?)`\*\*", page, flags=re.MULTILINE)
+    for name in itertools.chain.from_iterable(names.split(", ") for names in named):
+        assert name in there or name.endswith("(no driver)"), name
 
 
 def test_where_the_reply_decides_the_unit_an_example_shows_it(driver):
