@@ -22,6 +22,7 @@ from daq.load import judge_driver
 from daq.workshop.damage import Damage, Kind, damages
 from daq.workshop.entry import poll_plan, polls_of, streams_of
 from daq.workshop.register_findings import TOLD, Found, register_findings
+from daq.workshop.text_findings import text_findings
 
 TODO = "TODO"
 """Stands where a skeleton of `daq driver new` waits for its author."""
@@ -111,6 +112,8 @@ def _warnings(driver: Driver) -> Iterator[Found]:
     yield from _overload(driver)
     if isinstance(driver, RegisterDriver):
         yield from register_findings(driver)
+    else:
+        yield from text_findings(driver)
 
 
 def _avoidable(driver: Driver, struck: Mapping[str, Damage]) -> Iterator[Found]:

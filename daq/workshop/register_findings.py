@@ -34,7 +34,9 @@ def register_findings(driver: RegisterDriver) -> Iterator[Found]:
     yield from _bare_contents(driver)
     yield from _numbered_by_table(driver)
     yield from _overlaps(driver)
+    yield from _overlapping_identity(driver)
     yield from _unproven_order(driver)
+    yield from _half_given(driver)
 
 
 def measures(channel: RegisterChannel) -> bool:
@@ -110,6 +112,21 @@ def _overlaps(driver: RegisterDriver) -> Iterator[Found]:
             yield ("polls", poll, "channels", other_key), said
 
 
+def _overlapping_identity(driver: RegisterDriver) -> Iterator[Found]:
+    """Look for fields of the identity that share registers."""
+    spans: list[tuple[str, Register, Span]] = []
+    for name, register in (driver.identify.read if driver.identify is not None else {}).items():
+        try:
+            spans.append((name, register, span_of(register, driver.addressing)))
+        except AddressError:
+            continue  # named as a problem already
+    for (name, one, span), (other, another, beside) in combinations(spans, 2):
+        shared = span.function == beside.function and span.touches(beside.address, beside.end - 1)
+        if shared and span != beside:
+            said = f"{other} ({another.at}) and {name} ({one.at}) share registers. Check at and type of both."
+            yield ("identify", "read", other), said
+
+
 def _collide(one: RegisterChannel, other: RegisterChannel) -> bool:
     """Whether two values may not share registers: bits, words of status and the like are looked at in several ways."""
     return one.kind == other.kind == "number" and (one.at, one.type, one.scale) != (other.at, other.type, other.scale)
@@ -142,3 +159,18 @@ def _unproven_order(driver: RegisterDriver) -> Iterator[Found]:
     if not any(wanted <= memory.keys() for memory in held):
         cure = f"Put {verify.table} {verify.at}: its words into the registers of an example."
         yield ("verify",), f"no example holds it, so that its word order is not tried before it is asked. {cure}"
+
+
+def _half_given(driver: RegisterDriver) -> Iterator[Found]:
+    """Look for examples that hold a value only in part: what they leave open is taken for zero."""
+    for number, example in enumerate(driver.examples):
+        try:
+            memory = register_memory(driver, example)
+        except (ValueError, KeyError):
+            continue  # named as a problem already
+        for name, _, channel, span in _spans(driver, example.poll) if example.poll in driver.polls else ():
+            held = [(span.function, span.address + offset) in memory for offset in range(span.count)]
+            if any(held) and not all(held):
+                said = f"holds {sum(held)} of the {span.count} registers of {name} ({channel.table} {channel.at})"
+                yield ("examples", number), f"{said}; what is left open counts as zero. Write all of them."
+                break
