@@ -232,7 +232,7 @@ def _compiled(source: str, eol: str, given: tuple[tuple[str, tuple[str, ...]], .
     pattern = "".join(_patterns(parts, codes)) + re.escape(_latin1(eol))
     lengths = [len(part.text) if isinstance(part, Literal) else part.width for part in parts]
     fixed = all(length is not None for length in lengths) and not _has_loose_blank(parts)
-    return Template(
+    template = Template(
         source=source,
         parts=tuple(parts),
         types={field.name: field.type for field in fields if field.name is not None},
@@ -249,6 +249,12 @@ def _compiled(source: str, eol: str, given: tuple[tuple[str, tuple[str, ...]], .
         codes=codes,
         decimal=decimal,
     )
+    if template.fields(_latin1(template.sample(codes) + eol).encode("latin-1")) is None:
+        raise TemplateError(
+            f"{source!r} can match no reply: a field takes all it can, and so what stands behind it as well. Give the "
+            "field its width, such as {v:nr:8}, or another type."
+        )
+    return template
 
 
 def may_print(field: Field, text: str, codes: Sequence[str] = ()) -> bool:
@@ -476,8 +482,9 @@ def _sample(field: Field, codes: Sequence[str]) -> str:
         return text[-(field.width or 1) :]
     if field.width is None:
         return text
-    fitting = text if len(text) <= field.width else ("1," if field.comma else "1." if field.type == "nr2" else "1E1")
-    return fitting[: field.width].rjust(field.width)
+    if len(text) > field.width:
+        text = {"nr2": "1," if field.comma else "1.", "nr3": "1E1"}.get(field.type, "1" * field.width)
+    return text[: field.width].rjust(field.width)
 
 
 def _latin1(text: str) -> str:

@@ -205,3 +205,9 @@ def test_an_empty_reply_is_an_acknowledgement_and_nothing_else_is():
     template = parse("", "\r\n", {})
     assert template.fields(b"\r\n") == {}
     assert template.fields(b"E\r\n") is None
+
+
+@pytest.mark.parametrize("source", ["{v:nr}9:{u:unit}", "{v:nr2:1}", "{v:nr3:2}"])
+def test_a_template_that_no_reply_can_match_is_refused(source):
+    with pytest.raises(TemplateError, match="can match no reply"):
+        parse(source, "\n")

@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing: `make fuzz`. The targets are plain functions; `make test` runs them over what was found."""
