@@ -150,7 +150,8 @@ def are_frames(data: bytes) -> bool:
 
 
 def _from_mbap(asked: bytes, reply: bytes) -> tuple[bytes, bytes]:
-    if len(reply) < _MBAP.size + 2 or _cut_mbap(reply) != len(reply) or reply[2:4] != b"\0\0":
+    protocol, length = struct.unpack_from(">HH", reply.ljust(6, b"\0"), 2)
+    if protocol != 0 or length < 3 or length != len(reply) - 6:
         raise UnreadableReply(
             f"{_named(asked[6:])}: {reply[:16].hex(' ')} is no Modbus TCP frame of {len(reply)} bytes"
         )
