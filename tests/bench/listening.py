@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +37,9 @@ class Heard:
     topic: str
     payload: bytes
 
-    @cached_property
+    @property
     def message(self) -> dict[str, Any]:
-        """The observation."""
+        """The observation, decoded each time: of hundreds of thousands that are kept, none is to stay decoded."""
         return orjson.loads(self.payload)
 
     @property

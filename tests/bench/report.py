@@ -15,6 +15,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,8 +44,8 @@ class Options:
     """
 
     rounds: int = 3
-    seconds: float = 5.0
-    settle_s: float = 2.0
+    seconds: float = 4.0
+    settle_s: float = 1.5
     soak_s: float = 20.0
     drift_s: float = 60.0
     outage_s: float = 120.0
@@ -150,8 +151,15 @@ def machine() -> str:
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, version {version()}; {os.cpu_count()} x {model}, "
         f"{memory_gib:.0f} GiB; {platform.system()} {platform.release()}; Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}, {broker_version()}"
+        f"SQLite {sqlite3.sqlite_version}, {broker_version()}; journals on {filesystem(Path(tempfile.gettempdir()))}"
     )
+
+
+def filesystem(folder: Path) -> str:
+    """Say what kind of file system a folder is on: a commit costs little in memory (TMPDIR chooses another place)."""
+    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    above = [(len(at), kind) for at, kind in mounts if folder.resolve().is_relative_to(at)]
+    return max(above, default=(0, "?"))[1]
 
 
 def version() -> str:
