@@ -3,16 +3,18 @@
 due of each observation, instant before the question -> lateness -> percentiles, a slope
 """
 
+# ruff: noqa: T201  progress
 from __future__ import annotations
 
 import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from tests.bench.benches import daemon, modbus_bench
 from tests.bench.figures import Slope, median, percentile, slope, spread
-from tests.bench.listening import Heard, Lateness, good, kept, missed, utc_us
+from tests.bench.listening import Heard, Lateness, good, kept, utc_us
 from tests.bench.procs import Place, compiled, responder, running
 from tests.bench.report import Options, Result
 
@@ -73,6 +75,9 @@ def late(here: Place, options: Options) -> Result:
     return result
 
 
+TELL = 15
+"""Looks between two words about how it goes."""
+
 MOST_LOST = 100
 """One slot in so many may be missed, and those that were served still speak for all."""
 
@@ -88,42 +93,72 @@ def off_grid(heard: Sequence[Heard]) -> int:
     return sum(sum(found.values()) - max(found.values()) for found in phases.values())
 
 
+@dataclass
+class Looks:
+    """What was seen of the slots, a second at a time.
+
+    Args:
+        hours: when, since the first.
+        typical, tail: median and 99th percentile of lateness, us.
+        seen, off, lost: slots that were served, that lay off the grid, that were missed.
+    """
+
+    hours: list[float] = field(default_factory=list)
+    typical: list[float] = field(default_factory=list)
+    tail: list[float] = field(default_factory=list)
+    seen: int = 0
+    off: int = 0
+    lost: int = 0
+
+    def take(self, since_s: float, heard: Sequence[Heard]) -> None:
+        """Look once more."""
+        found = Lateness.of(heard)
+        self.seen += len(found.late_us)
+        self.off += off_grid(good(heard))
+        self.lost += found.missed
+        if found.late_us:
+            self.hours.append(since_s / HOUR_S)
+            self.typical.append(median(found.late_us))
+            self.tail.append(percentile(found.late_us, 99))
+            if len(self.hours) % TELL == 1:
+                print(f"    {since_s / 60:.1f} min: median lateness {self.typical[-1]:.0f} us", flush=True)
+
+
 def drift(here: Place, options: Options) -> Result:
     """500 polls x 10 Hz: lateness over time, looked at for a second now and then."""
     result = Result(
         "500 polls x 10 Hz, over time", "no drift over an hour: slope of lateness 0 within its doubt; grid exact"
     )
-    pause_s = max(1.0, options.drift_s / 60 - LOOK_S)
-    hours, typical, tail, wrong, seen, lost = [], [], [], 0, 0, 0
-    with responder(here, "modbus_responder", 500) as stand:
-        before = here.ear[2]
-        with daemon(here, modbus_bench(1, "100 ms", stand.ports)):
-            here.values_beyond(before)
-            time.sleep(options.settle_s + 3)
-            begun = time.monotonic()
-            while time.monotonic() - begun < options.drift_s:
-                with kept(here.hears) as heard:
-                    time.sleep(LOOK_S)
-                found = Lateness.of(heard)
-                if found.late_us:
-                    hours.append((time.monotonic() - begun) / HOUR_S)
-                    typical.append(median(found.late_us))
-                    tail.append(percentile(found.late_us, 99))
-                wrong += off_grid(good(heard))
-                seen += len(found.late_us)
-                lost += missed(heard)
-                time.sleep(pause_s)
-    if len(hours) < 3:
+    looks = _looked(here, options)
+    if len(looks.hours) < 3:
         result.shows("too little came to judge by")
         return result
-    _say_slope(result, slope(hours, typical), options.drift_s)
-    result.says(f"p99 of lateness, second by second: {spread(tail, 0)} us")
-    result.shows(f"{wrong} of {seen} slots off the grid; {lost} told as missed in {len(hours)} looks of a second")
-    result.judge(wrong == 0)
-    if lost * MOST_LOST > seen and result.met:
+    _say_slope(result, slope(looks.hours, looks.typical), options.drift_s)
+    result.says(f"p99 of lateness, second by second: {spread(looks.tail, 0)} us")
+    count = f"{looks.lost} told as missed in {len(looks.hours)} looks of a second"
+    result.shows(f"{looks.off} of {looks.seen} slots off the grid; {count}")
+    result.judge(looks.off == 0)
+    if looks.lost * MOST_LOST > looks.seen and result.met:
         result.met = None
         result.says("too many slots were missed for what is left to speak of drift")
     return result
+
+
+def _looked(here: Place, options: Options) -> Looks:
+    looks, before, pause_s = Looks(), here.ear[2], max(1.0, options.drift_s / 60 - LOOK_S)
+    with (
+        responder(here, "modbus_responder", 500) as stand,
+        daemon(here, modbus_bench(1, "100 ms", stand.ports)),
+    ):
+        here.values_beyond(before)
+        time.sleep(options.settle_s + 3)
+        begun = time.monotonic()
+        while (since_s := time.monotonic() - begun) < options.drift_s:
+            with kept(here.hears) as heard:
+                time.sleep(LOOK_S)
+            looks.take(since_s, heard)
+            time.sleep(pause_s)
+    return looks
 
 
 def _say_slope(result: Result, found: Slope, seconds: float) -> None:

@@ -9,6 +9,7 @@ little of the machine that is watched.
 from __future__ import annotations
 
 import contextlib
+import mmap
 import struct
 import time
 from collections.abc import Iterator, Sequence
@@ -48,7 +49,7 @@ class Heard:
         return self.arrived_ns / 1e6 - self.message["readings"]["v"]["value"] * 1e3
 
 
-def read_record(data: bytes) -> Iterator[Heard]:
+def read_record(data: bytes | mmap.mmap) -> Iterator[Heard]:
     """Read what an ear has kept; a message that is not whole yet is left out."""
     at = 0
     while at + HEAD.size <= len(data):

@@ -8,6 +8,7 @@ which the broker ends and in which the ear subscribes again: the ear is to have 
 from __future__ import annotations
 
 import contextlib
+import mmap
 import re
 import signal
 import sqlite3
@@ -21,7 +22,7 @@ from pathlib import Path
 from daq.control import ask
 from tests.bench.benches import daemon, scpi_bench
 from tests.bench.figures import slope
-from tests.bench.listening import DONE, ENDED, keep
+from tests.bench.listening import DONE, ENDED, keep, read_record
 from tests.bench.procs import PATIENCE_S, VALUES, Ear, Place, broker, ear, eventually, resident_mib, responder
 from tests.bench.report import Options, Result
 
@@ -32,7 +33,11 @@ WARM_S = 60.0
 FEWEST = 20
 """Looks that make a slope."""
 
-DRAIN_S = 900.0
+DRAIN_S = 300.0
+DRAIN_TIMES = 4
+"""How long the backlog may take: this and so many times the outage."""
+
+TELL_S = 30.0
 
 ID = re.compile(rb'"id":"([^"]+)\.([a-z0-9]+)\.(\d+)"')
 
@@ -66,7 +71,7 @@ def outage(here: Place, options: Options) -> Result:
         with still(process):
             last.enter_context(broker(folder, port))
             stack.enter_context(ear(folder, port))
-        took_s = _drained(state)
+        took_s = _drained(state, DRAIN_S + DRAIN_TIMES * options.outage_s)
         station.close()
         settled(hears)
         last.close()
@@ -106,12 +111,16 @@ def _watched(process: subprocess.Popen[str], seconds: float) -> tuple[list[float
     return hours, mibs
 
 
-def _drained(state: Path) -> float | None:
+def _drained(state: Path, within_s: float) -> float | None:
     """Wait until the daemon says that nothing is left to deliver; return how long, None where it takes too long."""
-    begun = time.monotonic()
-    while time.monotonic() - begun < DRAIN_S:
-        if owed(state) == 0:
-            return time.monotonic() - begun
+    begun = told = time.monotonic()
+    while (now := time.monotonic()) - begun < within_s:
+        left = owed(state)
+        if left == 0:
+            return now - begun
+        if now - told > TELL_S:
+            print(f"    the broker is back since {now - begun:.0f} s, {left} records are left", flush=True)
+            told = now
         time.sleep(0.5)
     return None
 
@@ -145,16 +154,17 @@ def _say_memory(result: Result, hours: list[float], mibs: list[float], before_mi
 
 def _say_arrival(result: Result, hears: Ear, state: Path, took_s: float | None) -> None:
     """Compare what has come with what the journal holds, id by id; what it has not called delivered it still owes."""
-    with hears.record.open("rb") as file:
-        found = ids(file.read())
+    with hears.record.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as record:
+        found = arrived(record)
+    count, never, lost = 0, 0, 0
     with contextlib.closing(sqlite3.connect(state / "journal.db")) as db:
-        told = db.execute(WRITTEN).fetchall()
-    never = [row for *row, _ in told if tuple(row) not in found]
-    lost = [row for *row, done in told if done and tuple(row) not in found]
+        for name, epoch, seq, done in db.execute(WRITTEN):
+            came = seq < len(found[name, epoch]) and found[name, epoch][seq]
+            count, never, lost = count + 1, never + (not came), lost + (done and not came)
     unknown = "" if took_s is None else f"; the backlog took {took_s:.0f} s after the broker's return"
-    result.shows(f"{len(told) - len(never)} of {len(told)} observations arrived{unknown}")
+    result.shows(f"{count - never} of {count} observations arrived{unknown}")
     if never:
-        result.shows(f"{len(never) - len(lost)} are owed to the next start; {len(lost)} called delivered never came")
+        result.shows(f"{never - lost} are owed to the next start; {lost} called delivered never came")
     result.judge(not lost and took_s is not None)
 
 
@@ -164,13 +174,13 @@ FROM record JOIN stream ON stream.id = record.stream WHERE kind = 0
 """
 
 
-def ids(record: bytes) -> set[tuple[str, str, int]]:
-    """Return stream, epoch and number of every observation that an ear has kept."""
-    found: dict[tuple[bytes, bytes], set[int]] = defaultdict(set)
-    for stream, epoch, seq in ID.findall(record):
-        found[stream, epoch].add(int(seq))
-    return {
-        ("/".join(stream.decode().split(".")[2:]), epoch.decode(), seq)
-        for (stream, epoch), seqs in found.items()
-        for seq in seqs
-    }
+def arrived(record: bytes | mmap.mmap) -> dict[tuple[str, str], bytearray]:
+    """Return for each stream and epoch which numbers an ear has kept: 1 at the place of each."""
+    found: dict[tuple[str, str], bytearray] = defaultdict(bytearray)
+    for heard in read_record(record):
+        if match := ID.search(heard.payload):
+            stream, epoch, seq = "/".join(match[1].decode().split(".")[2:]), match[2].decode(), int(match[3])
+            came = found[stream, epoch]
+            came.extend(bytes(max(0, seq + 1 - len(came))))
+            came[seq] = 1
+    return found

@@ -9,7 +9,7 @@ from tests.bench.chart import place, ticks
 from tests.bench.figures import percentile, slope, spread
 from tests.bench.grid import off_grid
 from tests.bench.listening import HEAD, Heard, Lateness, late_us, missed, read_record, utc_us
-from tests.bench.outage import ids
+from tests.bench.outage import arrived
 from tests.bench.report import END, MEASURED, Result, page, tell
 from tests.bench.rtu import limit_per_s
 from tests.bench.shapes import SHAPES
@@ -85,8 +85,10 @@ def test_a_slot_off_the_grid_is_found():
     assert off_grid([heard(OK % (number, due)) for number, due in enumerate(dues)]) == 1
 
 
-def test_ids_are_stream_epoch_and_number():
-    assert ids(b'...{"v":1,"id":"site.station.i7.read.t3k9.42","x":1}') == {("i7/read", "t3k9", 42)}
+def test_what_has_arrived_is_known_by_stream_epoch_and_number():
+    payloads = [b'{"v":1,"id":"site.station.i7.read.t3k9.%d","x":1}' % seq for seq in (3, 1)]
+    found = arrived(b"".join(HEAD.pack(0, 1, len(payload)) + b"t" + payload for payload in payloads))
+    assert found == {("i7/read", "t3k9"): b"\0\1\0\1"}
 
 
 def test_a_record_that_the_group_read_twice_or_never_is_found():
