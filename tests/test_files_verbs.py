@@ -158,6 +158,7 @@ def test_drivers_are_listed_and_found_by_words(daq):
     assert found["acme/dmm"] | {"source": ""} == {
         "title": "Acme multimeter, invented",
         "speaks": "text",
+        "interface": "text",
         "polls": ["dcv"],
         "quantities": ["voltage.dc"],
         "verified": "manual",

@@ -19,7 +19,9 @@ WIDE = 300
 
 
 def drivers(
-    words: Annotated[list[str] | None, typer.Argument(help="Only those with all these words in their row.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(help="Only those with all these words: maker, quantity, modbus, serial.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: drivers by name.")] = False,
 ) -> None:
     """List the drivers in ./drivers, in $BENCH_DAQ_DRIVERS and those that came with bench-daq."""
@@ -52,11 +54,18 @@ def _row(driver: Driver) -> dict[str, Any]:
     return {
         "title": driver.title,
         "speaks": driver.speaks,
+        "interface": _interface(driver),
         "polls": _polls(driver),
         "quantities": _quantities(driver),
         "verified": driver.verified,
         "source": driver.source,
     }
+
+
+def _interface(driver: Driver) -> str:
+    """Return how it is reached, as far as the driver says: one with serial settings has a serial port."""
+    language = "Modbus" if isinstance(driver, RegisterDriver) else "text"
+    return language if driver.link.line is None else f"{language}, serial {driver.link.line}"
 
 
 def _polls(driver: Driver) -> list[str]:
@@ -77,9 +86,9 @@ def _has(words: list[str], name: str, row: dict[str, Any]) -> bool:
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> Table:
-    table = Table("driver", "instrument", "speaks", "quantities", "verified", box=None, pad_edge=False)
+    table = Table("driver", "instrument", "interface", "quantities", "verified", box=None, pad_edge=False)
     for name, row in rows.items():
-        table.add_row(name, row["title"], row["speaks"], ", ".join(row["quantities"]), row["verified"])
+        table.add_row(name, row["title"], row["interface"], ", ".join(row["quantities"]), row["verified"])
     for column in table.columns:
         column.overflow = "fold"
     table.columns[0].no_wrap = True

@@ -23,6 +23,10 @@ def scan(
     modbus: Annotated[
         list[str] | None, typer.Option(help="HOST:PORT of Modbus TCP, or the device of a line; again for more.")
     ] = None,
+    rtu_over_tcp: Annotated[
+        list[str] | None,
+        typer.Option("--rtu-over-tcp", help="HOST:PORT of a serial-device server for Modbus RTU; again for more."),
+    ] = None,
     units: Annotated[str, typer.Option(help="Modbus units, such as 1-16,20; else 1 on TCP, 1-10 on a line.")] = "",
     line: Annotated[str | None, typer.Option(help="Serial settings; else all that drivers are delivered with.")] = None,
     backend: Annotated[str, typer.Option(help="VISA library.")] = "@py",
@@ -34,13 +38,16 @@ def scan(
     A station that runs has its wires for itself: stop it before its ports are scanned. Exit code 0 when somebody
     answered, else 1.
     """
-    if not (visa or serial or port or tcp or modbus):
-        raise typer.BadParameter("nothing is scanned unasked. Give --visa, --serial, --port, --tcp or --modbus.")
+    if not (visa or serial or port or tcp or modbus or rtu_over_tcp):
+        raise typer.BadParameter(
+            "nothing is scanned unasked. Give --visa, --serial, --port, --tcp, --modbus or --rtu-over-tcp."
+        )
     wanted = Wanted(
         visa=visa,
         ports=[*(serial_ports() if serial else []), *(port or [])],
         tcp=[_checked(each) for each in tcp or []],
         modbus=[each if each.startswith("/") else _checked(each) for each in modbus or []],
+        rtu_over_tcp=[_checked(each) for each in rtu_over_tcp or []],
         units=_units(units),
         line=None if line is None else _line(line),
         backend=backend,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from daq.clock import Clock
 from daq.core.bench import Address
@@ -36,6 +37,7 @@ class Wanted:
         ports: serial ports for text.
         tcp: host:port for text.
         modbus: host:port for Modbus TCP, or a device for RTU.
+        rtu_over_tcp: host:port of serial-device servers with Modbus RTU behind them.
         units: of Modbus; () for the usual: 1 on TCP, 1 to 10 on a line.
         line: serial settings; None for those that drivers are delivered with.
         backend: VISA library.
@@ -46,6 +48,7 @@ class Wanted:
     ports: Sequence[str] = ()
     tcp: Sequence[str] = ()
     modbus: Sequence[str] = ()
+    rtu_over_tcp: Sequence[str] = ()
     units: Sequence[int] = ()
     line: str | None = None
     backend: str = "@py"
@@ -92,8 +95,17 @@ async def scanned(wanted: Wanted, drivers: Mapping[str, Driver], clock: Clock, t
         lines = [wanted.line] if wanted.line else lines_of(drivers, TextDriver)
         await _text([Address(serial=port, line=line) for line in lines], wanted, drivers, clock, told, found)
     for where in wanted.modbus:
-        await _modbus(where, wanted, drivers, clock, told, found)
+        ways = _on_line(where, wanted, drivers) if where.startswith("/") else [Address(modbus_tcp=where, unit=1)]
+        await _modbus(ways, wanted, drivers, clock, told, found)
+    for where in wanted.rtu_over_tcp:
+        await _modbus([Address(modbus_rtu_over_tcp=where, unit=1)], wanted, drivers, clock, told, found)
     return found
+
+
+def _on_line(port: str, wanted: Wanted, drivers: Mapping[str, Driver]) -> list[Address]:
+    """Return the ways of opening a serial port for Modbus, one for each of its settings."""
+    lines = [wanted.line] if wanted.line else lines_of(drivers, RegisterDriver)
+    return [Address(serial=port, line=line, unit=1) for line in lines]
 
 
 async def _visa_places(wanted: Wanted, clock: Clock, found: Found) -> list[Address]:
@@ -134,14 +146,12 @@ async def _text(
 
 
 async def _modbus(
-    place: str, wanted: Wanted, drivers: Mapping[str, Driver], clock: Clock, told: Told, found: Found
+    ways: Sequence[Address], wanted: Wanted, drivers: Mapping[str, Driver], clock: Clock, told: Told, found: Found
 ) -> None:
-    on_line = place.startswith("/")
-    units = list(wanted.units) or (list(range(1, 11)) if on_line else [1])
-    lines = ([wanted.line] if wanted.line else lines_of(drivers, RegisterDriver)) if on_line else [None]
-    for line in lines:
-        at = Address(serial=place, line=line, unit=1) if on_line else Address(modbus_tcp=place, unit=1)
-        told(f"{place}{f' at {line}' if line else ''} ...")
+    """Scan one place, with one way of opening it after the other until somebody answers."""
+    for at in ways:
+        units = list(wanted.units) or ([1] if at.modbus_tcp is not None else list(range(1, 11)))
+        told(f"{_name(at)}{f' at {at.line}' if at.line else ''} ...")
         try:
             answered = await scan_registers(at, units, drivers, clock, wait_ns=wanted.wait_ns, told=told)
         except LinkError as error:
@@ -150,7 +160,7 @@ async def _modbus(
         found.answered.extend(answered)
         if answered:
             return
-    found.silent.append(place)
+    found.silent.append(_name(ways[0]))
 
 
 def _name(at: Address) -> str:
@@ -187,21 +197,28 @@ def lines_for(found: Found) -> str:
         name = _free(instrument_name(fit.name), taken)
         block = bench_lines(name, fit.name, _at(one, fit, wires), polls, serial_number=serial, configure=False)
         entries.append(block + (f"      # also: {', '.join(rest)}\n" if rest else ""))
-    return pasted(entries, {name: Address(serial=port, line=line) for port, (name, line) in wires.items()})
+    return pasted(entries, {name: _wire(way, place, line) for (way, place), (name, line) in wires.items()})
 
 
-def _shared(known: Sequence[tuple[Answered, Fits]]) -> dict[str, tuple[str, str | None]]:
-    """Return serial port -> name and settings of the wire, for ports with several instruments."""
-    ports = [one.at.serial for one, _ in known if one.at.serial is not None]
-    shared = [port for port in dict.fromkeys(ports) if ports.count(port) > 1]
-    lines = {one.at.serial: one.at.line for one, _ in known}
-    return {port: (f"line{number}", lines[port]) for number, port in enumerate(shared, 1)}
+def _wire(way: str, place: str, line: str | None) -> Address:
+    """Return the address of a wire: not validated, for it has no unit of its own."""
+    written: dict[str, Any] = {way: place, "line": line}
+    return Address.model_construct(**written)
 
 
-def _at(one: Answered, fit: Fits, wires: Mapping[str, tuple[str, str | None]]) -> Address:
+def _shared(known: Sequence[tuple[Answered, Fits]]) -> dict[tuple[str, str], tuple[str, str | None]]:
+    """Return (way, place) -> name and settings of the wire, for lines with several instruments."""
+    lines = [(one.at.way, _name(one.at)) for one, _ in known if one.at.way in {"serial", "modbus_rtu_over_tcp"}]
+    shared = [line for line in dict.fromkeys(lines) if lines.count(line) > 1]
+    settings = {(one.at.way, _name(one.at)): one.at.line for one, _ in known}
+    return {line: (f"line{number}", settings[line]) for number, line in enumerate(shared, 1)}
+
+
+def _at(one: Answered, fit: Fits, wires: Mapping[tuple[str, str], tuple[str, str | None]]) -> Address:
     """Return the address as a bench writes it: on a shared wire by its name, settings only where they are special."""
-    if one.at.serial in wires:
-        return Address(wire=wires[str(one.at.serial)][0], unit=one.at.unit)
+    line = (one.at.way, _name(one.at))
+    if line in wires:
+        return Address(wire=wires[line][0], unit=one.at.unit)
     usual = one.at.line == (fit.driver.link.line or DEFAULT_LINE)
     return one.at.model_copy(update={"line": None}) if usual else one.at
 

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 import pytest
 from pymodbus import ModbusDeviceIdentification
 from pymodbus.server import ModbusTcpServer as OtherHands
 from pymodbus.simulator import DataType, SimData, SimDevice
+from ruamel.yaml import YAML
 
 from daq.clock import SystemClock
 from daq.core.bench import Address
 from daq.core.driver import RegisterDriver
 from daq.core.observation import NS
 from daq.workshop.attempt import attempt
+from daq.workshop.places import Found, Wanted, lines_for, scanned
 from daq.workshop.scan import scan_registers
 from daq.workshop.serve import on_socket
 from daq.workshop.simulate import stand_in_for
@@ -74,11 +77,10 @@ class RtuSocket(Listener):
 
 
 @contextlib.asynccontextmanager
-async def simulated(way):
-    log = Log(None)
-    unit = Unit("dev", 3, Device(), Faults(), log)
-    bus = RtuBus({3: unit})
-    server = ModbusTcpServer(unit, 0) if way == "modbus_tcp" else RtuSocket(bus)
+async def simulated(way, *more):
+    units = {number: Unit("dev", number, Device(), Faults(), Log(None)) for number in (3, *more)}
+    bus = RtuBus(units)
+    server = ModbusTcpServer(units[3], 0) if way == "modbus_tcp" else RtuSocket(bus)
     await server.open()
     try:
         yield Address.model_validate({way: f"127.0.0.1:{server.port}", "unit": 3})
@@ -146,3 +148,30 @@ async def test_a_scan_finds_its_driver_and_lets_the_others_say_who_they_are(way)
         )
     assert [fit.name for fit in known.fits] == ["acme/dev"]
     assert (unknown.fits, unknown.said) == ((), b"Acme, DEV-1, 1.3")
+
+
+async def test_units_behind_a_serial_device_server_stand_on_a_wire_of_its_name(tmp_path):
+    known, wanted = {"acme/dev": driver(serial=0x81)}, Wanted(units=[2, 3, 4], wait_ns=NS)
+    async with simulated("modbus_rtu_over_tcp", 4) as at, asyncio.timeout(60):
+        place = at.modbus_rtu_over_tcp
+        found = await scanned(replace(wanted, rtu_over_tcp=[place]), known, SystemClock(), print)
+    assert [(one.at.unit, one.fits[0].fields["serial"]) for one in found.answered] == [(3, "SN 4711"), (4, "SN 4711")]
+    bench = YAML(typ="safe").load(lines_for(found))
+    assert bench["wires"] == {"line1": {"modbus_rtu_over_tcp": place}}
+    assert [one["at"] for one in bench["instruments"].values()] == [
+        {"wire": "line1", "unit": 3},
+        {"wire": "line1", "unit": 4},
+    ]
+
+
+def test_the_option_for_serial_device_servers(daq, monkeypatch):
+    asked = []
+
+    async def scanned(wanted, *_):
+        asked.append(wanted)
+        return Found(silent=["nobody"])
+
+    monkeypatch.setattr("daq.cli.scan.scanned", scanned)
+    monkeypatch.setattr("daq.cli.scan.all_drivers", dict)
+    assert daq("scan", "--rtu-over-tcp", "10.0.0.7:4001", "--units", "1-2").code == 1
+    assert (asked[0].rtu_over_tcp, asked[0].units) == (["10.0.0.7:4001"], [1, 2])
