@@ -21,7 +21,7 @@ from daq.core.observation import NS, Stamp
 from daq.transports.inbox import Inbox
 from daq.transports.seam import KEPT_PARTIAL, Now, Received
 from daq.transports.visa_frames import Head
-from daq.transports.visa_owner import GRACE_S, Answer, Owner, acquire, release
+from daq.transports.visa_owner import GRACE_S, Answer, Owner, acquire, leave, release
 
 _CLOSING_S: Final = 1.0
 _numbers = itertools.count(1)
@@ -73,6 +73,12 @@ class Visa:
         self._lost = ""
         try:
             answer = await self._ask("open", deadline_ns, facts=self._facts())
+        except LinkTimeout:
+            if self._owner is not None and self._owner.starting:
+                self._leave(self._owner)
+                raise LinkTimeout(f"{self._resource}: its VISA library is still being loaded") from None
+            await self.close()
+            raise
         except BaseException:
             await self.close()
             raise
@@ -90,6 +96,11 @@ class Visa:
             await asyncio.wait([closing], timeout=_CLOSING_S)
         finally:
             await release(owner)
+
+    def _leave(self, owner: Owner) -> None:
+        """Let a process go on starting: ended after each attempt, a slow one would never be there."""
+        self._owner, self._lost = None, "not open"
+        leave(owner)
 
     async def write(self, data: bytes, deadline_ns: int) -> Stamp:
         """Send all of `data` as one message.

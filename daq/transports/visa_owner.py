@@ -27,6 +27,7 @@ GRACE_S: Final = 1.0
 
 _START_S: Final = 60.0  # to start Python and load the VISA library, on a machine that is busy
 _STOP_S: Final = 1.0
+_LEFT_S: Final = 90.0  # a process left while it starts ends, should nobody come back: longer than any back-off
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,16 @@ class Owner:
     def alive(self) -> bool:
         """Whether it may still answer."""
         return self._gone is None and self._killed is None
+
+    @property
+    def starting(self) -> bool:
+        """Whether it still loads its library."""
+        return self.alive and 0 in self._questions
+
+    def end_unless_used(self) -> None:
+        """End the process, should nobody use it by then."""
+        if self.users == 0:
+            self._kill("nobody came back for it")
 
     def ask(self, head: Head, body: bytes, deadline_ns: int) -> asyncio.Future[Answer]:
         """Send a question; the answer fails with LinkTimeout or LinkClosed where the child had to be ended."""
@@ -216,6 +227,12 @@ def acquire(backend: str, resource: str) -> Owner:
         owner = _owners[key] = Owner(backend, key[2])
     owner.users += 1
     return owner
+
+
+def leave(owner: Owner) -> None:
+    """Say that one link needs the owner no more for now: a library that takes long to load is there the next time."""
+    owner.users -= 1
+    asyncio.get_running_loop().call_later(_LEFT_S, owner.end_unless_used)
 
 
 async def release(owner: Owner) -> None:

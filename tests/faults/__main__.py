@@ -110,12 +110,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=float(os.environ.get("FAULTS_MINUTES", "10")))
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", "1")))
     parser.add_argument("--danger", type=int, choices=(1, 2), default=2, help="1: the most dangerous faults alone")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WIRE", help="strike these alone; broker is one")
     parser.add_argument("--json", type=Path, help="where the figures go, else standard output")
     parser.add_argument("--keep", type=Path, help="an empty folder for everything that was written meanwhile")
     parser.add_argument("--page", type=Path, help="a page to put the figures into, such as docs/promises.md")
     arguments = parser.parse_args()
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of what the proxies send to clients that have left
-    plan = Plan(60 * arguments.minutes, arguments.danger, arguments.seed)
+    plan = Plan(60 * arguments.minutes, arguments.danger, arguments.seed, only=frozenset(arguments.only))
     with tempfile.TemporaryDirectory(prefix="daq-") as folder:
         verdict = asyncio.run(run(arguments.keep or Path(folder), plan))
     show(verdict, Console(stderr=True, width=190))

@@ -31,7 +31,7 @@ SMALL = 2500
 
 SMALL_ONLY = "broker takes small packets only"
 TEN_MINUTES_S = 600.0
-LONG_ENOUGH_S = 1800.0
+LONG_ENOUGH_S = 1200.0
 """A campaign of so long has ten minutes for one black hole; a shorter one makes do with a shorter hole, and says so."""
 
 PERSISTENT = ("persistence true", "autosave_interval 1")

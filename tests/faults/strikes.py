@@ -340,12 +340,13 @@ def _on(words: str) -> frozenset[str]:
 
 ANY = _on("text mbap rtu talker")
 ASKED = _on("text mbap rtu")
+LIBRARY = _on("raw")
 MODBUS = _on("mbap rtu")
 
 FAULTS = (
-    Fault("late, 1.1 time-outs", ASKED, late(1.1), danger=1, most=2),
-    Fault("late, 2 time-outs", ASKED, late(2), danger=1, most=2),
-    Fault("late, 5 time-outs", ASKED, late(5), danger=1),
+    Fault("late, 1.1 time-outs", ASKED | LIBRARY, late(1.1), danger=1, most=2),
+    Fault("late, 2 time-outs", ASKED | LIBRARY, late(2), danger=1, most=2),
+    Fault("late, 5 time-outs", ASKED | LIBRARY, late(5), danger=1),
     Fault("late, overtaken", ASKED, late_overtaken, hidden_by=UNNUMBERED, danger=1),
     Fault("late, after a reconnect", ASKED, late_after_reconnect, hidden_by=UNNUMBERED, danger=1, most=3),
     Fault("twice, at once", ASKED, twice_at_once, danger=1),
@@ -353,17 +354,17 @@ FAULTS = (
     Fault("twice, after the next ask", ASKED, twice_after_the_next_ask, hidden_by=UNNUMBERED, danger=1),
     Fault("stale", ANY, stale, hidden_by=UNNUMBERED, danger=1),
     Fault("foreign answer", _on("text talker"), foreign, danger=1, most=2),
-    Fault("silence", ANY, silence, danger=1, most=4),
+    Fault("silence", ANY | LIBRARY, silence, danger=1, most=4),
     Fault("garbage before", ANY, garbage_before, danger=1),
     Fault("garbage after", ANY, garbage_after, danger=1),
     Fault("garbage inside", ANY, garbage_inside, danger=1),
     Fault("bit flip", ANY, bit_flip, hidden_by=NUMBERED, danger=1, most=3),
-    Fault("cut short", ANY, cut_short, danger=1),
+    Fault("cut short", ANY | LIBRARY, cut_short, danger=1),
     Fault("cut short, end kept", ANY, digits_lost, hidden_by=UNTOLD, danger=1),
     Fault("NUL inside", ANY, nul),
     Fault("not UTF-8", ANY, not_utf8),
     Fault("drip, in time", ANY, drip, most=3),
-    Fault("drip, too slow", ANY, slow_drip, danger=1),
+    Fault("drip, too slow", ANY | LIBRARY, slow_drip, danger=1),
     Fault("endless line", ANY, endless),
     Fault("200 MB reply", _on("huge"), huge),
     Fault("echo before the answer", ASKED, echo, danger=1),
@@ -375,10 +376,10 @@ FAULTS = (
     Fault("long count", MODBUS, long_count, danger=1),
     Fault("bad checksum", _on("rtu"), bad_checksum, danger=1),
     *(Fault(f"exception {code}", MODBUS, exception(code), most=2) for code in range(1, 12)),
-    Fault("FIN for an answer", _on("socket"), ends("fin"), danger=1),
+    Fault("FIN for an answer", _on("socket raw"), ends("fin"), danger=1),
     Fault("RST for an answer", _on("socket"), ends("rst")),
     Fault("FIN in the answer", _on("socket"), ends("fin", half=True), danger=1),
-    Fault("RST in the answer", _on("socket"), ends("rst", half=True)),
+    Fault("RST in the answer", _on("socket raw"), ends("rst", half=True)),
     Fault("half-open", _on("socket raw"), on_wire=half_open),
     Fault("cut in idle", _on("socket raw"), on_wire=cut_in_idle),
     Fault("refused for a while", _on("socket raw"), on_wire=refused),

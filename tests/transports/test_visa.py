@@ -298,6 +298,27 @@ async def test_cancelled_open_leaves_no_process():
         await gone(owner._process.pid)
 
 
+async def test_a_library_that_loads_slowly_is_there_at_a_later_attempt(tmp_path, monkeypatch):
+    loads = tmp_path / "loads"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"""
+import pathlib, sys, time
+while "daq.transports.visa_child" in sys.orig_argv and not pathlib.Path({str(loads)!r}).exists():
+    time.sleep(0.01)
+"""
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    near = sim("GPIB0::22::INSTR")
+    with pytest.raises(LinkTimeout, match="still being loaded"):
+        await near.open(within(SHORT_S))
+    await near.close()
+    loads.touch()
+    await near.open(within(LONG_S))
+    pid = child(near)
+    await near.close()
+    await gone(pid)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "shared"),
     [
