@@ -18,8 +18,9 @@ bench: .venv/ready
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 # Strikes a running station with every fault there is, and ends with a table: FAULTS_MINUTES=10 SEED=1, needs mosquitto.
+# ARGS=--machine: with everything that happens to its process and its machine instead, 200 kills among it.
 faults: .venv/ready
-	$(BIN)/python -m tests.faults $(ARGS)
+	$(BIN)/python -m $(if $(findstring --machine,$(ARGS)),tests.machine,tests.faults) $(ARGS)
 
 check: .venv/ready
 	$(BIN)/ruff check .

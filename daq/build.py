@@ -16,6 +16,7 @@ import orjson
 from daq.clock import Clock
 from daq.core.bench import Mqtt
 from daq.core.line_settings import line_settings
+from daq.core.observation import Stamp
 from daq.core.schedule import spread
 from daq.core.wiring import Wiring, wirings
 from daq.line import Line, Outlets
@@ -79,6 +80,26 @@ def phases_of(loaded: Loaded, before: Phases | None = None) -> dict[tuple[str, s
         spread_ns = kept.get((name, poll), places[f"{name}/{poll}"])
         phases[name, poll] = plan.phase_ns if plan.phase_ns is not None else spread_ns % (plan.every_ns or 1)
     return phases
+
+
+def left_off(loaded: Loaded, last_ns: Mapping[str, int], now: Stamp) -> Phases:
+    """Return until when the slots of each poll are accounted for, monotonic ns.
+
+    What came due while the station was away, or was asked and not kept when it was killed, is told by the lines. Half a
+    period is added: the two clocks are read anew, and the last slot itself is not to come twice.
+
+    Args:
+        loaded: the bench.
+        last_ns: `instrument/poll` -> the last slot that the journal speaks for, UTC ns.
+        now: the station begins.
+    """
+    since = {}
+    for name, plan in loaded.plans.items():
+        for poll in plan.polls:
+            slot_ns = last_ns.get(f"{name}/{poll.name}")
+            if poll.every_ns is not None and slot_ns is not None:
+                since[name, poll.name] = now.mono_ns - max(now.utc_ns - slot_ns - poll.every_ns // 2, 0)
+    return since
 
 
 def line(

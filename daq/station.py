@@ -218,23 +218,12 @@ class Station:
     # ------------------------------------------------------------ lines
 
     async def _left_off(self) -> build.Phases:
-        """Return until when the slots of each poll are accounted for (mono ns): as the journal left them.
-
-        What came due while the station was away, or was asked and not kept when it was killed, is told by the lines.
-        Half a period is added: the two clocks are read anew, and the last slot itself is not to come twice.
-        """
-        polls = {(name, poll.name): poll for name, plan in self.loaded.plans.items() for poll in plan.polls}
-        periods_ns = {key: poll.every_ns for key, poll in polls.items() if poll.every_ns is not None}
-        last_ns: dict[str, int] = {}
+        """Return until when the slots of each poll are accounted for (mono ns), as the journal knows it."""
+        names, last_ns = [f"{name}/{poll}" for name, poll in self.phases], dict[str, int]()
         with contextlib.suppress(TimeoutError):  # no disk may keep a line from its start
             async with asyncio.timeout(2 * LOOK_BACK_NS / NS):
-                last_ns = await self.journal.last_slots({f"{name}/{poll}" for name, poll in periods_ns}, LOOK_BACK_NS)
-        now, since = self.clock.now(), {}
-        for (name, poll), every_ns in periods_ns.items():
-            if (slot_ns := last_ns.get(f"{name}/{poll}")) is not None:
-                away_ns = now.utc_ns - slot_ns - every_ns // 2
-                since[name, poll] = now.mono_ns - max(away_ns, 0)
-        return since
+                last_ns = await self.journal.last_slots(names, LOOK_BACK_NS)
+        return build.left_off(self.loaded, last_ns, self.clock.now())
 
     def _start_line(self, loaded: Loaded, phases: build.Phases, planned: build.Planned, since: build.Phases) -> None:
         """Make a line and let it run; `since`: until when the slots of its polls are accounted for already."""
@@ -410,6 +399,7 @@ class Station:
         """Compare the clocks, look at everybody's progress, feed the watchdog where there is some."""
         while True:
             self._look_at_clock()
+            self.journal.look_for_a_stall()
             self._tell_station()
             stuck = self._stuck()
             if stuck != self.stuck:

@@ -14,11 +14,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
 from daq.core.errors import DaqError
+from daq.core.message import Event
 from daq.core.numbering import Announce
+from daq.core.observation import NS
 from daq.core.record import Entry, Record
 from daq.journal.feed import Feed, Tail
 from daq.journal.file import JournalFile
@@ -34,6 +37,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MEMORY_BYTES = 16 << 20
+STALLED_NS = 4 * NS
+"""A thread that has not come round for so long is held by its disk; an idle one comes round each second."""
+
 END_OF_TIME_NS = 2**63 - 1
 
 
@@ -66,6 +72,9 @@ class Journal:
         ballast_bytes: int = 4 << 20,
     ) -> None:
         self._path = path
+        self._now_utc_ns = now_utc_ns
+        self._announce = announce
+        self._stalled_ns: int | None = None
         self._queue = Queue(memory_bytes)
         self._tail = Tail(memory_bytes)
         self._feeds: dict[str, Feed] = {}
@@ -159,8 +168,25 @@ class Journal:
 
     @property
     def health(self) -> Health:
-        """How the journal fares."""
-        return self._scribe.health
+        """How the journal fares; a thread that the disk holds cannot say it itself."""
+        health, held_ns = self._scribe.health, time.monotonic_ns() - self.progress_mono_ns
+        if held_ns < STALLED_NS:
+            return health
+        reason = f"the disk has held a commit for {held_ns // NS} s: what is observed waits in memory"
+        return replace(health, state="stalled", reason=reason, since_utc_ns=self._now_utc_ns() - held_ns)
+
+    def look_for_a_stall(self) -> None:
+        """Announce that the disk holds the journal, and that it let go; both are kept then. Call once a second."""
+        health = self.health
+        if health.state == "stalled" and self._stalled_ns is None:
+            self._stalled_ns = health.since_utc_ns
+            log.error("The journal is stalled: %s.", health.reason)
+            self.append(self._announce(Event.JOURNAL, {"state": "stalled", "reason": health.reason}))
+        elif health.state != "stalled" and self._stalled_ns is not None:
+            held_s = round((self._now_utc_ns() - self._stalled_ns) / NS, 3)
+            self._stalled_ns = None
+            log.warning("The journal goes on, after %.0f s.", held_s)
+            self.append(self._announce(Event.JOURNAL, {"state": "restored", "failed_s": held_s}))
 
     @property
     def queue_bytes(self) -> int:

@@ -47,7 +47,7 @@ class Health:
     """How the journal fares, as of the last commit or second.
 
     Args:
-        state: failing while the disk does not take records.
+        state: failing while the disk does not take records, stalled while it neither takes nor refuses them.
         reason: what the disk said, None while ok.
         since_utc_ns: since when, None while ok.
         full: the station should stop asking (`when_full: stop_polling`).
@@ -61,7 +61,7 @@ class Health:
         lost: why -> records dropped undelivered since the start.
     """
 
-    state: Literal["ok", "failing"] = "ok"
+    state: Literal["ok", "failing", "stalled"] = "ok"
     reason: str | None = None
     since_utc_ns: int | None = None
     full: bool = False

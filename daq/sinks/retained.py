@@ -14,11 +14,16 @@ class Retained:
     def __init__(self) -> None:
         self._payloads: dict[str, bytes | None] = {}
         self._untold: dict[str, None] = {}  # a set that keeps its order
+        self._gone: set[str] = set()  # whatever is still to be delivered of them
         self.changed = asyncio.Event()
 
     def put(self, topic: str, payload: bytes | None) -> None:
         """Set what the broker is to hold; None is nothing."""
         self._payloads[topic] = payload
+        if payload is None:
+            self._gone.add(topic)
+        else:
+            self._gone.discard(topic)
         self._tell(topic)
 
     def all_changed(self) -> None:
@@ -42,11 +47,12 @@ class Retained:
         """Whether this info is to be retained, and keep it if it came live.
 
         An info of before an outage is needed to read the late observations that cite it, but must not take the place
-        of the one that describes the instrument now.
+        of the one that describes the instrument now, nor stay behind an instrument that the bench file no longer names.
         """
         if late:
-            return topic not in self._payloads
+            return topic not in self._payloads and topic not in self._gone
         self._payloads[topic] = payload
+        self._gone.discard(topic)
         return True
 
     def _tell(self, topic: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -77,6 +77,8 @@ def compare(
     *,
     all_heard: bool = True,
     aside: Iterable[str] = (),
+    trimmed: bool = False,
+    parted: Iterable[str] = (),
 ) -> Account:
     """Hold journal and subscriber against each other.
 
@@ -86,6 +88,8 @@ def compare(
         every_s: interval of each poll, None for what has no slots.
         all_heard: everything kept must have come.
         aside: epochs of journals that stand aside or are gone: what they kept is not looked for.
+        trimmed: the journal had to let go of what it had delivered.
+        parted: polls that the bench file did not name for a while: nothing was due then.
     """
     account = Account()
     known = {(record.epoch, record.stream, record.seq): record.payload for record in kept if record.kind == "obs"}
@@ -96,14 +100,18 @@ def compare(
         by_number[number_of(payload)].add(payload)
     _look_at_contents(account, known, by_number)
     for number in by_number.keys() - known.keys() - gone:
-        if number[0] not in aside:
+        if number[0] not in aside and not trimmed:
             account.find("lost", 1, f"{number} was heard and is not in the journal")
     if all_heard:
         for number in known.keys() - by_number.keys():
             account.find("lost", 1, f"{number} was kept and never heard")
     _look_at_numbers(account, known.keys() | by_number.keys(), gone)
     account.duplicates = came.total() - len(came)
-    _look_at_slots(account, kept, every_s)
+    told = [(record.stream, json.loads(record.payload)) for record in kept if record.kind != "info"]
+    if trimmed:
+        told += [(number[1], json.loads(payload)) for payload in came if (number := number_of(payload)) not in known]
+        told = sorted(told, key=lambda one: utc_ns(one[1].get("due") or one[1]["t"]))
+    _look_at_slots(account, told, every_s, {*parted, *(stream for _, stream, _ in gone)})
     return account
 
 
@@ -124,31 +132,37 @@ def _look_at_numbers(account: Account, numbers: Iterable[Number], gone: set[Numb
             account.find("lost", len(missing), f"{stream} of {epoch}: {sorted(missing)[:5]} of {max(seqs)}")
 
 
-def _look_at_slots(account: Account, kept: Sequence[Record], every_s: Mapping[str, float | None]) -> None:
+def _look_at_slots(
+    account: Account,
+    messages: Iterable[tuple[str, Mapping[str, Any]]],
+    every_s: Mapping[str, float | None],
+    parted: Collection[str],
+) -> None:
     """Each slot follows the one before it by one period; only a step of the clock may part them, once a stream.
 
-    What a gap says is gone has no slots any more: streams with one are left out.
+    Args:
+        account: takes what is found.
+        messages: stream and content of observations and events, in their order.
+        every_s: interval of each poll.
+        parted: streams of which a gap says that something is gone: it has no slots any more.
     """
     steps, seen, jumped = 0, dict[str, int](), Counter[str]()
-    parted = {stream for _, stream, _ in gaps(kept)}
-    for record in kept:
-        told = json.loads(record.payload)
-        if record.kind == "event" and told["event"] == "clock_step":
-            steps += 1
-        interval_s = every_s.get(record.stream)
-        if record.kind != "obs" or interval_s is None or record.stream in parted:
+    for stream, told in messages:
+        steps += told.get("event") == "clock_step"
+        interval_s = every_s.get(stream)
+        if interval_s is None or stream in parted:
             continue
         every_ns = round(interval_s * 10**9)
         first, last, count = _span(told)
-        before = seen.get(record.stream)
+        before = seen.get(stream)
         if round((last - first) / every_ns) != count - 1:
             account.find("unaccounted", 1, f"{told['id']}: {count} slots from {first} to {last}")
         between = 0 if before is None else round((first - before) / every_ns) - 1
-        if between and jumped[record.stream] < steps:  # slots owed by the old clock are told behind the event
-            jumped[record.stream] += 1
+        if between and jumped[stream] < steps:  # slots owed by the old clock are told behind the event
+            jumped[stream] += 1
         elif between:
             account.find("unaccounted", abs(between), f"{told['id']}: {between} slots before it")
-        seen[record.stream] = last
+        seen[stream] = last
 
 
 def _span(told: Mapping[str, Any]) -> tuple[int, int, int]:

@@ -60,7 +60,7 @@ def _fill(folder: Path) -> None:
 def disk_full_and_back(scene: Scene) -> None:
     """Somebody takes the last byte, again and again, and gives all of it back."""
     folder = (scene.house.folder / "bench-daq").readlink().parent
-    ear = scene.house.ear
+    ear, scene.trimmed = scene.house.ear, True
 
     def full() -> bool:
         _fill(folder)
@@ -177,13 +177,13 @@ def journal_refused(scene: Scene) -> None:
     scene.drained()
     assert daemon.stop() == 0
     path = _database(scene)
-    _set_version(path, 2)
-    before = path.read_bytes()
-    assert "written by a newer version" in _refused(scene)
-    assert path.read_bytes() == before
     _set_version(path, 1)
-    command, daemon.command = daemon.command, (*_read_only(daemon.state), *daemon.command)
-    words = _refused(scene)
+    before = path.read_bytes()
+    assert "written by a newer version" in refused(scene)
+    assert path.read_bytes() == before
+    _set_version(path, -1)
+    command, daemon.command = daemon.command, (*read_only(daemon.state), *daemon.command)
+    words = refused(scene)
     assert "Read-only file system" in words, words
     daemon.command = command
     mark = scene.house.ear.mark()
@@ -192,18 +192,19 @@ def journal_refused(scene: Scene) -> None:
         scene.house.ear.next(name, mark, status="ok")
 
 
-def _set_version(path: Path, version: int) -> None:
+def _set_version(path: Path, more: int) -> None:
     with contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {version}")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        db.execute(f"PRAGMA user_version = {version + more}")
 
 
-def _read_only(*folders: Path) -> tuple[str, ...]:
+def read_only(*folders: Path) -> tuple[str, ...]:
     """Words before a command, to which these folders are then read-only."""
     one = 'mount --bind "{0}" "{0}" && mount -o remount,ro,bind "{0}"'
     return (*NAMESPACE, "sh", "-c", " && ".join([*(one.format(each) for each in folders), 'exec "$0" "$@"']))
 
 
-def _refused(scene: Scene) -> str:
+def refused(scene: Scene) -> str:
     """Try to run it; it ends by itself, with words and no trace."""
     run: Any = scene.house.daemon.verb("run", str(scene.house.daemon.bench))
     assert run.returncode == 1, run.stderr

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,8 +69,10 @@ class Scene:
     house: House
     rng: random.Random
     times: int = 1
-    aside: set[str] = field(default_factory=set)
+    aside: set[str] = field(default_factory=set)  # these four: see account.compare
     all_heard: bool = True
+    trimmed: bool = False
+    parted: set[str] = field(default_factory=set)
     longest_s: float = 0.0
 
     @contextlib.contextmanager
@@ -113,14 +116,27 @@ class Scene:
     # ------------------------------------------------------------ at the end
 
     def kept(self) -> list[Record]:
-        """The journal's records as they lie on disk, in the order of their rows; the daemon does not run."""
-        with open_idle(self.house.daemon.state / "journal.db") as idle:
-            return sorted(idle.export(limit=10**7).records, key=lambda record: record.row)
+        """The journal's records as they lie on disk, in the order of their rows; the daemon does not run.
 
-    def account(self, *, all_heard: bool = True) -> Account:
-        heard = [heard.payload for heard in self.house.ear.obs()]
-        intervals = self.house.intervals()
-        return compare(self.kept(), heard, intervals, all_heard=all_heard, aside=self.aside)
+        Of a copy: SQLite finds no file through the root of another namespace.
+        """
+        with tempfile.TemporaryDirectory(prefix="daq-") as folder:
+            for path in self.house.daemon.state.iterdir():
+                if path.is_file():
+                    shutil.copy(path, folder)
+            with open_idle(Path(folder) / "journal.db") as idle:
+                return sorted(idle.export(limit=10**7).records, key=lambda record: record.row)
+
+    def account(self) -> Account:
+        return compare(
+            self.kept(),
+            [heard.payload for heard in self.house.ear.obs()],
+            self.house.intervals(),
+            all_heard=self.all_heard,
+            aside=self.aside,
+            trimmed=self.trimmed,
+            parted=self.parted,
+        )
 
     def audit(self) -> Audit:
         """Compare what was heard with what the stand-ins logged.
@@ -151,7 +167,7 @@ class Scene:
         known = {record.payload for record in self.kept() if record.kind == "obs"}
         if self.all_heard:
             ear.until(lambda: known <= {heard.payload for heard in ear.obs()}, "all that was kept")
-        account = self.account(all_heard=self.all_heard)
+        account = self.account()
         audit = self.audit()
         return Row(
             event,
@@ -219,12 +235,13 @@ def staged(
             lab.stop()
 
 
-def play(scenario: Scenario, only: tuple[str, ...] = SMALL, **stage: Any) -> Row:
-    """Let it happen on a stage of its own (see `staged`); return what became of it.
+def play(*scenarios: Scenario, **stage: Any) -> Row:
+    """Let these happen on a stage of their own (see `staged`), one behind the other; return what became of it.
 
     Raises:
         AssertionError: it went otherwise than it must.
     """
-    with staged(only, **stage) as scene:
-        scenario(scene)
-        return scene.settle(scenario.__name__.replace("_", " "))
+    with staged(**stage) as scene:
+        for scenario in scenarios:
+            scenario(scene)
+        return scene.settle(", ".join(scenario.__name__.replace("_", " ") for scenario in scenarios))
