@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.bench.procs import place, wanting
-from tests.bench.report import LONG, QUICK, Options, Others, Result, Told, machine, page, tell
+from tests.bench.report import DISTURBED_CORES, LONG, QUICK, Options, Others, Result, Told, machine, page, tell
 from tests.bench.shapes import SHAPES
 
 
@@ -94,9 +94,11 @@ def _measured(name: str, folder: Path, chosen: Options, described: str) -> Told 
         return None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    took = f"{chosen.rounds} rounds of {chosen.seconds:g} s; other programs took {others.cores():.1f} cores meanwhile"
+    cores = others.cores()
+    if cores > DISTURBED_CORES:
+        print(f"  other programs took {cores:.1f} cores meanwhile: measure again on a quiet machine", flush=True)
     print(f"  {result.verdict}: {result.goal}", flush=True)
-    return tell(name, result, f"{described}. {took}.")
+    return tell(name, result, f"{described}. {chosen.rounds} rounds of {chosen.seconds:g} s", cores)
 
 
 if __name__ == "__main__":

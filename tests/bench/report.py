@@ -55,7 +55,7 @@ class Options:
     picture: Path | None = None
 
 
-QUICK = Options(1, 2.0, 1.0, 3.0, 12.0, 12.0, (1, 3), 100_000, 50_000)
+QUICK = Options(1, 2.0, 1.0, 2.0, 8.0, 6.0, (1, 3), 100_000, 50_000)
 LONG = {"soak_s": 600.0, "drift_s": 3600.0, "outage_s": 3600.0, "rows": 10_000_000}
 
 
@@ -106,10 +106,20 @@ class Told:
     section: str
 
 
-def tell(name: str, result: Result, circumstances: str) -> Told:
-    """Write a result down."""
+DISTURBED_CORES = 0.2
+"""More than this is named beside the verdict: such figures are to be measured again."""
+
+
+def tell(name: str, result: Result, circumstances: str, others_cores: float) -> Told:
+    """Write a result down.
+
+    Args:
+        others_cores: how many cores other programs kept busy meanwhile.
+    """
     shown = "; ".join(result.shown) or "; ".join(result.lines[:2])
-    row = f"| `{name}` | {result.goal} | {_cell(shown)} | {result.verdict} |"
+    disturbed = f" (others: {others_cores:.1f} cores)" if others_cores > DISTURBED_CORES else ""
+    row = f"| `{name}` | {result.goal} | {_cell(shown)} | {result.verdict}{disturbed} |"
+    circumstances += f"; other programs took {others_cores:.1f} cores meanwhile."
     body = [f"*{circumstances}*", "", *(f"- {line}" for line in result.lines)]
     body += ["", result.table] if result.table else []
     return Told(row, "\n".join([f"#### `{name}`: {result.title}", "", *body]))

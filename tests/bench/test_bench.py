@@ -115,10 +115,10 @@ def test_half_a_step_of_the_clock_is_taken_off_the_error():
     assert payload == b'{"t_err":0.012500,"x":1}'
 
 
-def told(name, words):
+def told(name, words, cores=0.0):
     result = Result("a title", "a goal", met=True)
     result.shows(words)
-    return tell(name, result, "a machine")
+    return tell(name, result, "a machine", cores)
 
 
 def test_the_page_keeps_its_prose_and_what_was_not_run():
@@ -133,6 +133,12 @@ def test_the_page_keeps_its_prose_and_what_was_not_run():
     assert second.count("1 / 2 us") == 1
     assert second.count("- 1 | 2 us") == 1
     assert page(second, {}, ["late", "rtu"]) == second
+
+
+def test_a_figure_says_that_others_disturbed_it():
+    assert told("rtu", "91 %").row.endswith("| met |")
+    assert told("rtu", "91 %", 1.63).row.endswith("| met (others: 1.6 cores) |")
+    assert "took 1.6 cores meanwhile" in told("rtu", "91 %", 1.63).section
 
 
 def test_a_page_without_marks_gets_them_at_its_end():
