@@ -18,6 +18,7 @@ SECONDS = 18.0
 
 
 @pytest.mark.mosquitto
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_nothing_wrong_nothing_lost_nobody_stalled_under_the_most_dangerous_faults():
     with tempfile.TemporaryDirectory(prefix="daq-") as folder:

@@ -231,8 +231,6 @@ class Judge:
 
     def _forger(self, instrument: str, message: Mapping[str, Any], arrived_ns: int) -> Strike | None:
         """The strike whose forged bytes it was read from, where such a forgery is declared to be unseen."""
-        if self._in_ohms(instrument, message):
-            return next((s for s in reversed(self._by_instrument[instrument]) if s.hidden and s.fault == PANEL), None)
         got = {
             bytes.fromhex(each["got"]) if each.get("hex") else each["got"].encode("latin-1").rstrip(b"\r\n")
             for each in message["exchanges"]
@@ -241,7 +239,9 @@ class Judge:
             forged = {each for one in strike.forged for each in (one, one.rstrip(b"\r\n"))}
             if strike.hidden and strike.begun_ns <= arrived_ns and forged & got:
                 return strike
-        return None
+        if not self._in_ohms(instrument, message):
+            return None
+        return next((s for s in reversed(self._by_instrument[instrument]) if s.hidden and s.fault == PANEL), None)
 
     # ------------------------------------------------------------ numbers
 
