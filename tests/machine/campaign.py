@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.machine import clocks, disks, kills, limits, places, stops
+from tests.machine import clocks, disks, kills, limits, places, stops, watchdog
 from tests.machine.scene import Row, Scenario, play
 from tests.machine.shim import COMPILER
 
@@ -71,6 +71,12 @@ EVENTS: Sequence[Event] = (
         "Polls go on, status says `stalled`, all of it is published behind it.",
         _always(disks.disk_stalled(30)),
         SHIM,
+    ),
+    Event(
+        "watchdog while the disk hangs, and while an instrument is lost",
+        "The first stops it, the second does not.",
+        _always(watchdog.watchdog_while_the_disk_hangs),
+        {**SHIM, "place": watchdog.watched},
     ),
     Event(
         "journal damaged in the middle, at the tail, truncated, emptied",

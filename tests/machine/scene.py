@@ -23,7 +23,7 @@ from daq.demo.places import PLACES
 from daq.journal import open_idle
 from tests.machine.account import Account, compare
 from tests.machine.shim import Shim
-from tests.system.house import BENCH, House, eventually
+from tests.system.house import BENCH, House, eventually, retained
 
 SMALL = ("dmm1", "pressure1", "meter3")
 """Three wires of three kinds, where it is not about the wires."""
@@ -73,6 +73,7 @@ class Scene:
     all_heard: bool = True
     trimmed: bool = False
     parted: set[str] = field(default_factory=set)
+    placed: Any = None
     longest_s: float = 0.0
 
     @contextlib.contextmanager
@@ -108,6 +109,17 @@ class Scene:
         """Wait until `daq status` says it; it may take TRUE_WITHIN_S, and what the machine is late by."""
         with self.timed():
             return eventually(lambda: question(self.status()), f"`daq status` saying {what}")
+
+    def agrees(self) -> None:
+        """Wait until `daq status` says of each instrument what the broker holds of it."""
+        topic = "bench/v1/lab/b1/{}/status"
+
+        def agree() -> bool:
+            held = retained(self.house.broker.port, "bench/v1/#")
+            told = self.status()["instruments"]
+            return all(held.get(topic.format(name), {}).get("status") == each["status"] for name, each in told.items())
+
+        eventually(agree, "`daq status` and the retained status saying the same")
 
     def drained(self) -> None:
         """Wait until all that is kept has been delivered."""
@@ -163,6 +175,7 @@ class Scene:
         daemon, ear = self.house.daemon, self.house.ear
         if daemon.process is not None:
             self.drained()
+            self.agrees()
             assert daemon.stop() == 0
         known = {record.payload for record in self.kept() if record.kind == "obs"}
         if self.all_heard:
@@ -219,7 +232,7 @@ def staged(
         shim: the daemon runs with machine.c before it.
         environ: it runs with this, too.
         change: what is otherwise in its bench file.
-        place: what it runs in.
+        place: what it runs in; what this gives is the scene's `placed`.
     """
     with tempfile.TemporaryDirectory(prefix="daq-") as folder:
         lab = Lab.build(Path(folder))
@@ -228,9 +241,9 @@ def staged(
         here = Shim.build(lab.folder).environ if shim else {}
         lab.daemon.environ = {**here, **(environ or {})}
         try:
-            with place(lab):
+            with place(lab) as placed:
                 lab.start(only=only)
-                yield Scene(lab, random.Random(seed))
+                yield Scene(lab, random.Random(seed), placed=placed)
         finally:
             lab.stop()
 
