@@ -16,7 +16,7 @@ from tests.machine.scene import Row, Scenario, play
 from tests.machine.shim import COMPILER
 
 BEGIN, END = "<!-- machine -->", "<!-- end of machine -->"
-MANY = ("dmm1", "cal1", "balance1", "pressure1", "meter1", "meter3")
+MANY = ("dmm1", "balance1", "pressure1", "meter1", "meter3")
 SHIM = {"shim": True}
 
 
