@@ -20,6 +20,7 @@ from daq.core.assembly import SIMULATED
 from daq.core.blocks import joined
 from daq.core.cut import Cut
 from daq.core.dialogue import (
+    MOST_DISCARDED,
     Again,
     Ask,
     Dialogue,
@@ -30,6 +31,7 @@ from daq.core.dialogue import (
     answered,
     ask,
     could_answer,
+    in_text,
     still_owed,
     tell,
 )
@@ -67,9 +69,6 @@ __all__ = ["Met", "Outcome", "Session", "failure"]
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-MOST_DISCARDED = 64
-"""Replies thrown away while waiting for the one to a barrier; an instrument owes far fewer."""
 
 RECHECK_NS = 10 * NS
 """The settings of a mode are read back again after so long: a hand at the front panel does not tell us."""
@@ -121,13 +120,14 @@ class Session:
             WrongInstrument, WrongState, UnreadableReply, ...: it answers, and must not be read.
         """
         self.forget()
+        yield from self._tell(self.plan.wake)
         fields = yield from self._identify()
-        if self.plan.configure:
-            for command in self.plan.setup:
-                yield from tell(Tell(command, self.plan.latency_ns))
+        yield from self._tell(self.plan.setup)
         settings = yield from self._read_back(self.plan.readbacks)
         errors = yield from self._drain_errors()
         yield from self._verify()
+        for stream in self.streams:
+            yield from self._tell(stream.start)
         known = {name: text.strip() or None for name, text in fields.items()}
         serial = known.get("serial")
         self.met = Met(
@@ -139,6 +139,18 @@ class Session:
             warnings=tuple(f"its error queue held {error}" for error in errors),
         )
         return self.met
+
+    def _tell(self, commands: Sequence[TextStep]) -> Dialogue[None]:
+        """Tell what changes the instrument; nothing with configure: never. Raises LinkError, UnexpectedAck."""
+        for command in commands if self.plan.configure else ():
+            yield from self._command(command)
+
+    def _command(self, command: TextStep) -> Dialogue[Stamp]:
+        """Tell one command, take its acknowledgement where it has one, and return when it was told."""
+        if command.reply is None:
+            return (yield from tell(Tell(command.ask, command.within_ns)))
+        _, replied = yield from self._text(command, tolerant=bool(self.streams))
+        return replied.asked
 
     def _identify(self) -> Dialogue[dict[str, str]]:
         """Ask who answers; refuse only after two mismatches with quiet between: the first may be a late answer."""
@@ -157,8 +169,9 @@ class Session:
         assert identify is not None
         answers: list[Answer] = []
         for step in identify.steps:
-            if isinstance(step, TextStep) and step.reply is None:
-                yield from tell(Tell(step.ask, step.within_ns))
+            if isinstance(step, TextStep) and step.told:
+                if self.plan.configure or not step.touches:
+                    yield from self._command(step)
                 continue
             answer, _ = yield from self._one(step, tolerant=bool(self.streams))
             answers.append(answer)
@@ -227,16 +240,17 @@ class Session:
             step = second
         if step is None:
             return
+        yield from self._tell(self.plan.wake)
         try:
             yield from self._one(step, tolerant=True)
         except RefusedBlock:
             return  # some devices give no part of a value; nothing else is owed, so this refusal answers this question
 
     def teardown(self) -> Dialogue[None]:
-        """Tell what the driver wants told before leaving; nothing with configure: never. Raises LinkError."""
-        if self.plan.configure:
-            for command in self.plan.teardown:
-                yield from tell(Tell(command, self.plan.latency_ns))
+        """Tell what the driver wants told before leaving; nothing with configure: never. Raises DaqError."""
+        for stream in self.streams:
+            yield from self._tell(stream.stop)
+        yield from self._tell(self.plan.teardown)
 
     # ------------------------------------------------------------ polls
 
@@ -247,6 +261,8 @@ class Session:
             poll: one of the plan's.
             now_ns: monotonic; says when a mode must be read back again.
         """
+        if poll.touches is not None and not self.plan.configure:
+            return Outcome(Status.SKIPPED, f"it says {quoted(poll.touches)}, which changes the instrument")
         try:
             yield from self._be_in_mode(poll, now_ns)
             answers, seen = yield from self._steps(poll)
@@ -314,8 +330,7 @@ class Session:
         self._mode = None
         if self.plan.configure and not entered:
             self._agreed_ns.pop(mode.name, None)
-            for command in mode.enter:
-                yield from tell(Tell(command, self.plan.latency_ns))
+            yield from self._tell(mode.enter)
             if mode.settle_ns:
                 yield Pause(mode.settle_ns)
             for _ in range(mode.discard):
@@ -337,8 +352,8 @@ class Session:
         answer: Answer
         begun: Stamp | None = None  # of a command that may have been the trigger
         for step in poll.steps:
-            if isinstance(step, TextStep) and step.reply is None:
-                told = yield from tell(Tell(step.ask, step.within_ns))
+            if isinstance(step, TextStep) and step.told:
+                told = yield from self._command(step)
                 begun = begun or told
                 continue
             if isinstance(step, RegisterStep):
@@ -358,22 +373,7 @@ class Session:
         return (yield from self._block(step, tolerant=tolerant))
 
     def _text(self, step: TextStep, *, tolerant: bool = False) -> Dialogue[tuple[Match, Replied]]:
-        """One exchange in text; `tolerant` throws away replies that are not of its form, until the deadline."""
-        assert step.reply is not None, "a command has no reply to be read"
-        form = step.reply
-        what = f"asked {quoted(step.ask.rstrip(self.plan.eol))}"
-        fits = partial(could_answer, form.match)
-        replied = yield from answered(Ask(step.ask, form.cut, step.within_ns, fits=fits), what, step.within_ns)
-        for _ in range(MOST_DISCARDED if tolerant else 0):
-            try:
-                found = form.match(replied.data)
-            except ReplyError:
-                replied = yield from answered(Again(form.cut), what, step.within_ns)
-                continue
-            if not replied.owed:
-                return found, replied
-            replied = yield from still_owed(Again(form.cut), what, step.within_ns, replied.owed)
-        return form.match(replied.data), replied
+        return (yield from in_text(step, self.plan.eol, tolerant=tolerant))
 
     def _registers(self, step: RegisterStep, poll: PollPlan) -> Dialogue[tuple[bytes, Replied]]:
         """Read a block; in smaller ones where the device refuses it as a whole, which is remembered."""

@@ -10,30 +10,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from daq.core import driver as files
 from daq.core.assembly import Assembly, Path, Wanted, identity_check
 from daq.core.driver import Setting, TextChannel, TextDriver, TextPoll
-from daq.core.errors import choices, nearest
+from daq.core.errors import choices
 from daq.core.plan import (
     Answer,
     ErrorQueuePlan,
     IdentifyPlan,
     InstrumentPlan,
     Match,
-    ModePlan,
     PollPlan,
-    ReadBack,
     TextStep,
 )
 from daq.core.reached import is_serial
-from daq.core.settings import agree, as_number, names_in, words_of
-from daq.core.template import NUMBERS
+from daq.core.settings import names_in
 from daq.core.text_channels import channel_readers
+from daq.core.text_commands import Commands
 from daq.core.text_exchanges import Asked, Exchanges, integrity, names_its_question, tells_something, to_bytes
 from daq.core.text_readings import WholeReply
-from daq.core.text_steps import expanded_channels, expanded_steps
+from daq.core.text_steps import expanded_channels, expanded_steps, touches
+
+Steps = tuple[TextStep, ...]
 
 
 @dataclass(slots=True)
@@ -42,13 +42,13 @@ class TextCompiler:
 
     Args:
         exchanges: all that is asked.
-        modes: (mode, its values) -> plan, so that the same state is the same plan.
+        commands: all that is told.
     """
 
     work: Assembly
     driver: TextDriver
     exchanges: Exchanges
-    modes: dict[tuple[str, tuple[tuple[str, str], ...]], ModePlan] = field(default_factory=dict)
+    commands: Commands
 
     # The whole --------------------------------------------------------------------------------------------------------
 
@@ -63,13 +63,8 @@ class TextCompiler:
         values = work.values(driver.settings, None, ("settings",))
         polls = tuple(self._poll(wanted) for wanted in work.wanted())
         identify = self._identify(values)
-        setup = self._commands(driver.setup, driver.settings, values, ("setup",))
-        teardown = self._commands(driver.teardown, driver.settings, values, ("teardown",))
-        if is_serial(work.entry):
-            there = driver.over_serial
-            setup = self._commands(there.setup, driver.settings, values, ("over_serial", "setup")) + setup
-            teardown += self._commands(there.teardown, driver.settings, values, ("over_serial", "teardown"))
-        readbacks = self._readbacks(driver.setup, driver.settings, values, ("settings",))
+        wake, setup, teardown = self._told(values)
+        readbacks = self.commands.readbacks(driver.setup, driver.settings, values, ("settings",))
         errors = self._errors()
         for reply in self.exchanges.replies:
             reply.others.extend(other for other in self.exchanges.replies if names_its_question(other))
@@ -95,6 +90,7 @@ class TextCompiler:
             identify=identify,
             barrier=barrier,
             verify=None,
+            wake=wake,
             setup=setup,
             readbacks=readbacks,
             errors=errors,
@@ -105,6 +101,30 @@ class TextCompiler:
             warnings=tuple(work.warnings),
             second_barrier=second_barrier,
         )
+
+    def _told(self, values: Mapping[str, str]) -> tuple[Steps, Steps, Steps]:
+        """Return what is told before it can answer, after it has, and before leaving."""
+        driver, there = self.driver, self.driver.over_serial
+
+        def told(written: Sequence[files.Command], *path: str) -> tuple[TextStep, ...]:
+            return self.commands.written(written, driver.settings, values, path)
+
+        setup, teardown = told(driver.setup, "setup"), told(driver.teardown, "teardown")
+        if not is_serial(self.work.entry):
+            return (), setup, teardown
+        wake = told(there.wake, "over_serial", "wake")
+        if wake:
+            self._unsaid(there.wake[0].tell, "it may not answer before it is in remote")
+        setup = told(there.setup, "over_serial", "setup") + setup
+        return wake, setup, teardown + told(there.teardown, "over_serial", "teardown")
+
+    def _unsaid(self, command: str, so: str) -> None:
+        """Warn of a command that `configure: never` leaves unsaid although the driver needs it."""
+        if self.work.entry.configure != "on_connect":
+            self.work.warnings.append(
+                f"configure: never leaves {command!r} unsaid, so {so}. Do by hand what it does, or write "
+                "configure: on_connect"
+            )
 
     def _check_address(self) -> None:
         at = self.work.entry.at
@@ -130,6 +150,7 @@ class TextCompiler:
         channels = self._channels(expanded_channels(poll.channels, for_each), values, path)
         steps = expanded_steps(self._steps(poll, path), for_each)
         self._check_effect(wanted, poll, mode, [step for step, _ in steps])
+        touches = self._touching(wanted, [step for step, _ in steps])
         within = poll.within or self.driver.link.max_latency
         asked = [self.exchanges.asked(step, values, channels, within, (*path, *where)) for step, where in steps]
         return PollPlan(
@@ -137,7 +158,8 @@ class TextCompiler:
             source=wanted.source,
             every_ns=wanted.every_ns,
             phase_ns=wanted.phase_ns,
-            mode=self._mode(poll.mode, known, values) if mode and poll.mode else None,
+            mode=self.commands.mode(poll.mode, known, values) if mode and poll.mode else None,
+            touches=touches,
             steps=tuple(one.plan for one in asked),
             readings=channel_readers(self.work, self.driver, channels, asked, path),
             time=self.work.time_model(poll.time, values, known, wanted, path),
@@ -148,11 +170,26 @@ class TextCompiler:
             ),
         )
 
+    def _touching(self, wanted: Wanted, steps: Sequence[files.TextStep]) -> str | None:
+        """Return what a poll says that changes the instrument; refuse it where nothing may be changed unasked."""
+        texts = (text for step in steps if (text := step.tell or step.ask) and touches(step))
+        command = next(texts, None)
+        if command is not None and self.work.entry.configure != "on_connect":
+            message = (
+                f"{wanted.source!r} says {command!r}, which changes the instrument, and configure: never leaves it "
+                "alone. Write configure: on_connect; or, where it changes nothing, touches: false in the driver."
+            )
+            self.work.wrong_bench(wanted.path, message)
+        return command
+
     def _stream(self, wanted: Wanted, stream: files.Stream) -> PollPlan:
         path: Path = ("streams", wanted.source)
         values = self.work.values(self.driver.settings, wanted, ("settings",))
         channels = self._channels(expanded_channels(stream.channels, {}), values, path)
         step = files.TextStep(reply=stream.reply, replies=stream.replies)
+        start = self.commands.written(stream.start, self.driver.settings, values, (*path, "start"))
+        if start:
+            self._unsaid(stream.start[0].tell, f"{wanted.source!r} may stay silent")
         asked = self.exchanges.asked(step, values, channels, stream.quiet, path, listen=True)
         return PollPlan(
             name=wanted.name,
@@ -169,6 +206,8 @@ class TextCompiler:
                 for name, (key, channel) in channels.items()
             ),
             quiet_ns=stream.quiet,
+            start=start,
+            stop=self.commands.written(stream.stop, self.driver.settings, values, (*path, "stop")),
         )
 
     def _steps(self, poll: TextPoll, path: Path) -> list[tuple[files.TextStep, Path]]:
@@ -216,8 +255,8 @@ class TextCompiler:
     ) -> None:
         """Refuse settings of a poll that change nothing: a setting that is ignored in silence is a wrong value."""
         written = [text for step in steps for text in (step.ask, step.tell) if text]
-        written += mode.enter if mode else []
-        used = {name for text in written for name in names_in(text)} | set(mode.enter if mode else [])
+        entering = [command.tell for command in mode.enter] if mode else []
+        used = {name for text in (*written, *entering) for name in names_in(text)} | set(entering)
         used |= {each for channel in poll.channels.values() for each in channel.set_by.values()}
         used |= self.work.names_in_time(poll.time) | {each for each in poll.for_each.values() if isinstance(each, str)}
         for key in wanted.settings:
@@ -226,76 +265,12 @@ class TextCompiler:
                 message = f"poll {wanted.source!r} does nothing with {key!r}. {advice}"
                 self.work.wrong_bench((*wanted.path, "settings", key), message)
 
-    # Modes and settings -----------------------------------------------------------------------------------------------
-
     def _mode_of(self, poll: TextPoll, path: Path) -> files.Mode | None:
         if poll.mode is None:
             return None
         if poll.mode not in self.driver.modes:
             self.work.wrong_driver((*path, "mode"), f"no mode {poll.mode!r}. {choices(poll.mode, self.driver.modes)}")
         return self.driver.modes.get(poll.mode)
-
-    def _mode(self, name: str, known: Mapping[str, Setting], values: Mapping[str, str]) -> ModePlan:
-        mode, path = self.driver.modes[name], ("modes", name)
-        used = _settings_in(mode.enter, known)
-        key = (name, tuple((each, values.get(each, "")) for each in used))
-        if key not in self.modes:
-            self.modes[key] = ModePlan(
-                name=name,
-                enter=self._commands(mode.enter, known, values, (*path, "enter")),
-                readbacks=self._readbacks(mode.enter, known, values, (*path, "settings")),
-                settle_ns=mode.settle,
-                discard=mode.discard,
-            )
-        return self.modes[key]
-
-    def _commands(
-        self, written: Sequence[str], known: Mapping[str, Setting], values: Mapping[str, str], path: Path
-    ) -> tuple[bytes, ...]:
-        """Write commands, and settings by their name, as bytes."""
-        commands = []
-        for number, item in enumerate(written):
-            where = (*path, number)
-            if item in known:
-                command = known[item].set_word.get(values.get(item, ""), known[item].set)
-                if command is None:
-                    self.work.wrong_driver(where, f"setting {item!r} has no command to set it: give it set.")
-                    continue
-                commands.append(self.exchanges.question(command, values, where))
-                continue
-            close = nearest(item, known)
-            if re.fullmatch("[a-z0-9_-]+", item) and close.startswith("Nearest"):
-                self.work.wrong_driver(where, f"{item!r} is neither a setting nor looks like a command. {close}")
-            commands.append(self.exchanges.question(item, values, where))
-        return tuple(commands)
-
-    def _readbacks(
-        self, written: Sequence[str], known: Mapping[str, Setting], values: Mapping[str, str], path: Path
-    ) -> tuple[ReadBack, ...]:
-        """Return the questions that read back what these commands set."""
-        found = []
-        for name in _settings_in(written, known):
-            setting = known[name]
-            if setting.get is None or name not in values:
-                continue
-            template = setting.reply or f"{{value:{'nr' if _is_number(setting, values[name]) else 'text'}}}"
-            step = files.TextStep(ask=setting.get, reply=template)
-            whole = self.exchanges.whole(setting.get, step, (*path, name), values=values)
-            if whole is None:
-                continue
-            if "value" not in whole.shapes[0].template.types:
-                self.work.wrong_driver((*path, name, "reply"), "the answer needs a field {value:...}.")
-            self.exchanges.replies.append(whole)
-            plan = self.exchanges.step(
-                self.exchanges.question(setting.get, values, (*path, name, "get")),
-                whole,
-                self.driver.link.max_latency,
-                (*path, name),
-            )
-            comma = self.driver.link.decimal == "," and whole.shapes[0].template.types.get("value") in NUMBERS
-            agrees = Agrees(values[name], tuple(words_of(setting)), comma=comma)
-            found.append(ReadBack(name, plan, values[name], agrees, _value))
-        return tuple(found)
 
     # Identity, errors, barrier ----------------------------------------------------------------------------------------
 
@@ -315,8 +290,10 @@ class TextCompiler:
         for step, where in written:
             here = (*path, *where)
             if step.tell is not None and step.ask is None:  # before it can answer, such as how messages are to end
-                told = self.exchanges.question(step.tell, values, here)
-                steps.append(self.exchanges.step(told, None, self.driver.link.max_latency, here))
+                if touches(step):
+                    self._unsaid(step.tell, "it may not say who it is")
+                command = self.exchanges.command(step.tell, step.ack, values, here)
+                steps.append(replace(command, touches=touches(step)))
                 continue
             question = self.exchanges.question(step.ask, values, here)
             whole = self.exchanges.whole(step.ask or "", step, here, values=values)
@@ -397,24 +374,11 @@ class TextCompiler:
 
 def compile_text(work: Assembly, driver: TextDriver, wire_gap_ns: int) -> InstrumentPlan:
     """Compile one instrument that speaks text; findings stand in work.problems."""
-    return TextCompiler(work, driver, Exchanges(work, driver)).instrument(wire_gap_ns)
+    exchanges = Exchanges(work, driver)
+    return TextCompiler(work, driver, exchanges, Commands(work, driver, exchanges)).instrument(wire_gap_ns)
 
 
 # What the plans call --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Agrees:
-    """Whether a setting read back is the one that was set."""
-
-    wanted: str
-    words: tuple[str, ...]
-    comma: bool = False
-
-    def __call__(self, answer: Match) -> bool:
-        """Return whether it is; a number may have a decimal comma."""
-        said = answer.fields["value"]
-        return agree(self.wanted, said.replace(",", ".") if self.comma else said, self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,10 +397,6 @@ def _samples(whole: WholeReply) -> list[bytes]:
     return [shape.template.sample().encode("latin-1") + whole.eol for shape in whole.shapes if not shape.outcome]
 
 
-def _value(answer: Match) -> str:
-    return answer.fields["value"]
-
-
 def _identity_fields(answers: Sequence[Answer]) -> dict[str, str]:
     """Put the fields of all answers together."""
     fields: dict[str, str] = {}
@@ -444,16 +404,3 @@ def _identity_fields(answers: Sequence[Answer]) -> dict[str, str]:
         assert isinstance(answer, Match), "text steps bring matches"
         fields |= answer.fields
     return fields
-
-
-def _settings_in(written: Sequence[str], known: Mapping[str, Setting]) -> list[str]:
-    """Return the settings that these commands set, in order: by name, or put into a command."""
-    names: list[str] = []
-    for item in written:
-        inside = [item] if item in known else names_in(item)
-        names.extend(name for name in inside if name in known and name not in names)
-    return names
-
-
-def _is_number(setting: Setting, value: str) -> bool:
-    return setting.unit is not None or as_number(value) is not None

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from daq.core.cut import Cut
-from daq.core.errors import ForeignReply, LinkDesync, LinkTimeout, ReplyError, UnreadableReply
+from daq.core.errors import ForeignReply, LinkDesync, LinkTimeout, ReplyError, UnreadableReply, quoted
 from daq.core.observation import NS, Stamp
+from daq.core.plan import Match, TextStep
 from daq.core.unchanging import unchanging
 
 
@@ -92,6 +94,9 @@ class Replied:
     owed: int = 0
 
 
+MOST_DISCARDED = 64
+"""Replies thrown away while waiting for the one to a barrier; an instrument owes far fewer."""
+
 T = TypeVar("T")
 
 Dialogue = Generator[Action, Replied | Stamp | None, T]
@@ -137,3 +142,26 @@ def could_answer(judge: Callable[[bytes], object], reply: bytes) -> bool:
     except ReplyError:
         return True
     return True
+
+
+def in_text(step: TextStep, eol: bytes, *, tolerant: bool = False) -> Dialogue[tuple[Match, Replied]]:
+    """One exchange in text; `tolerant` throws away replies that are not of its form, until the deadline.
+
+    Raises:
+        LinkError, ReplyError: no reply, or not of its form.
+    """
+    assert step.reply is not None, "a command without acknowledgement has no reply to be read"
+    form = step.reply
+    what = f"asked {quoted(step.ask.rstrip(eol))}"
+    fits = partial(could_answer, form.match)
+    replied = yield from answered(Ask(step.ask, form.cut, step.within_ns, fits=fits), what, step.within_ns)
+    for _ in range(MOST_DISCARDED if tolerant else 0):
+        try:
+            found = form.match(replied.data)
+        except ReplyError:
+            replied = yield from answered(Again(form.cut), what, step.within_ns)
+            continue
+        if not replied.owed:
+            return found, replied
+        replied = yield from still_owed(Again(form.cut), what, step.within_ns, replied.owed)
+    return form.match(replied.data), replied

@@ -13,8 +13,11 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from daq.core.driver_parts import (
+    Ack,
     Arrival,
     ChannelName,
+    Command,
+    Commands,
     Filtered,
     Latest,
     Link,
@@ -31,7 +34,7 @@ from daq.core.observation import Flag, ReadingStatus
 from daq.core.quantity import Duration
 from daq.core.register_map import Blocks, Factors, RawContents, Register, RegisterIdentify, ScaleRegister, Verify
 
-__all__ = ["Arrival", "Filtered", "Latest", "Scalar", "Setting", "TimeModel", "Triggered"]
+__all__ = ["Arrival", "Command", "Filtered", "Latest", "Scalar", "Setting", "TimeModel", "Triggered"]
 
 
 class Channel(Model):
@@ -74,7 +77,7 @@ class TextChannel(Channel):
 class Mode(Model):
     """A state of the instrument that polls need; entered when another poll changed it."""
 
-    enter: list[str] = Field(description="Commands, or names of settings to be set, in order.")
+    enter: Commands = Field(description="Commands, or names of settings to be set, in order.")
     settings: dict[str, Setting] = Field(
         default_factory=dict, description="Settings that mean something else in this mode, such as the range of ohms."
     )
@@ -105,7 +108,13 @@ class TextStep(Model):
     """One exchange of a poll."""
 
     ask: str | None = Field(default=None, description="Question, without its ending.")
-    tell: str | None = Field(default=None, description="Command that is not answered.")
+    tell: str | None = Field(default=None, description="Command; what it is answered with, if anything, is its ack.")
+    ack: Ack = Field(default=None, description="What acknowledges tell, where not link.ack; false where nothing does.")
+    touches: bool | None = Field(
+        default=None,
+        description="Whether it changes what the front panel shows or how the instrument measures: such a step is said "
+        "with configure: on_connect alone. Left out: tell does, ask does not. A trigger does not; MEAS:VOLT? does.",
+    )
     reply: str | None = Field(default=None, description="Template that must match the whole reply.")
     replies: list[ReplyShape] | None = Field(default=None, description="Several shapes; the first that matches.")
     each: str | None = Field(
@@ -165,6 +174,11 @@ class Stream(Model):
         min_length=1, description="What a line holds, by the field's name."
     )
     time: Arrival = Field(description="How a line is dated.")
+    start: Commands = Field(
+        default_factory=list,
+        description="Commands that make it send, told after every connect (configure: on_connect), behind setup.",
+    )
+    stop: Commands = Field(default_factory=list, description="Commands that make it silent, told before leaving.")
     quiet: Duration = Field(default=10_000_000_000, description="Silence longer than this is a time-out.")
 
 
@@ -231,7 +245,7 @@ class TextDriver(DriverHead):
 
     speaks: Literal["text"] = Field(description="Lines of text.")
     identify: Identify | None = Field(default=None, description="Asked on every connect.")
-    setup: list[str] = Field(
+    setup: Commands = Field(
         default_factory=list, description="Commands after connecting, where the bench file says configure: on_connect."
     )
     over_serial: OverSerial = Field(
@@ -246,7 +260,7 @@ class TextDriver(DriverHead):
     modes: dict[str, Mode] = Field(default_factory=dict, description="States that polls need.")
     polls: dict[Name, TextPoll] = Field(default_factory=dict, description="What can be asked.")
     streams: dict[Name, Stream] = Field(default_factory=dict, description="What comes unasked.")
-    teardown: list[str] = Field(default_factory=list, description="Commands before leaving (configure: on_connect).")
+    teardown: Commands = Field(default_factory=list, description="Commands before leaving (configure: on_connect).")
     examples: list[TextExample] = Field(default_factory=list, description="Dialogues run by the tests.")
 
 

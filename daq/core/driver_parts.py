@@ -119,6 +119,33 @@ def serial_line(text: str) -> str:
 SerialLine = Annotated[str, AfterValidator(serial_line)]
 
 
+def known_ack(value: object) -> object:
+    """Check an acknowledgement; the union of its types would complain twice."""
+    if value is None or value is False:
+        return value
+    if value is True or not isinstance(value, (str, int, float)):
+        raise ValueError("the acknowledgement belongs here as it is printed, such as OK; false where none comes.")
+    return str(value)
+
+
+Ack = Annotated[str | Literal[False] | None, BeforeValidator(known_ack)]
+
+
+class Command(Model):
+    """What is told; in short its text alone."""
+
+    tell: str = Field(description="Command, without its ending; or the name of a setting that is to be set.")
+    ack: Ack = Field(default=None, description="What acknowledges it, where not link.ack; false where nothing does.")
+
+
+def spelled_out(value: object) -> object:
+    """Write out a command that is its text alone."""
+    return {"tell": str(value)} if isinstance(value, (str, int, float)) and not isinstance(value, bool) else value
+
+
+Commands = list[Annotated[Command, BeforeValidator(spelled_out, json_schema_input_type=str | Command)]]
+
+
 class Link(Model):
     """How bytes travel to and from this model."""
 
@@ -138,6 +165,11 @@ class Link(Model):
         default=None,
         description="Serial settings as delivered, such as 9600/8n1, or 9600/8n1/rts=0/dtr=1 to hold lines.",
     )
+    ack: str | None = Field(
+        default=None,
+        description="Template of what it answers to every command (tell, set, setup, enter, teardown), such as OK, or "
+        "'' where that is an empty line; {command} stands for the command itself. Left out: commands are not answered.",
+    )
     banner: bool = Field(default=False, description="True where the instrument greets on connect; it is read away.")
 
 
@@ -146,10 +178,14 @@ class OverSerial(Model):
 
     eol: str | None = Field(default=None, description="Ending of every reply there, where it differs from link.eol.")
     ask_eol: str | None = Field(default=None, description="Ending of every question there, where it differs.")
-    setup: list[str] = Field(
+    wake: Commands = Field(
+        default_factory=list,
+        description="Commands without which it does not answer at all, before it is asked who it is (on_connect).",
+    )
+    setup: Commands = Field(
         default_factory=list, description="Commands before those of setup, such as the one that takes remote control."
     )
-    teardown: list[str] = Field(default_factory=list, description="Commands behind those of teardown.")
+    teardown: Commands = Field(default_factory=list, description="Commands behind those of teardown.")
 
 
 class Setting(Model):
@@ -165,5 +201,6 @@ class Setting(Model):
     set_word: dict[str, str] = Field(
         default_factory=dict, description="Word -> command that sets it, where it is another one: auto: 'RANG:AUTO ON'."
     )
+    ack: Ack = Field(default=None, description="What acknowledges set, where not link.ack; false where nothing does.")
     get: str | None = Field(default=None, description="Question that reads it back.")
     reply: str | None = Field(default=None, description="Template of the answer to get, with one field {value:...}.")

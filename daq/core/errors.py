@@ -12,6 +12,7 @@
     |   +-- ForeignReply        well formed, but the answer to another question (status `mismatch`)
     |   +-- BusyReply           the box asks to be asked later (status `busy`)
     |   +-- RefusedReply        the box reports an error of its own (status `instrument_error`)
+    |   |   +-- UnexpectedAck       a command was answered with something else than its acknowledgement
     |   +-- WrongInstrument     another model or serial number than the bench file names
     |   +-- WrongState          a setting read back is not what was set
     +-- SinkError           the broker or the consumer: the journal keeps what it could not take
@@ -125,6 +126,10 @@ class RefusedReply(ReplyError):
     """The instrument reports an error of its own (error queue, Modbus exception)."""
 
     status = Status.INSTRUMENT_ERROR
+
+
+class UnexpectedAck(RefusedReply):
+    """A command was answered with something else than its acknowledgement: an error, or what was owed to another."""
 
 
 class WrongInstrument(ReplyError):

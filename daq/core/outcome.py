@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from daq.core.errors import DaqError, ForeignReply, LinkError, ReplyError, UnreadableReply, quoted
+from daq.core.errors import DaqError, ForeignReply, LinkError, ReplyError, UnexpectedAck, UnreadableReply, quoted
 from daq.core.modbus import NotReached
 from daq.core.observation import Identity, Reading, Status, Timing
 from daq.core.plan import ReadBack
@@ -72,7 +72,7 @@ class Outcome:
 def failure(error: DaqError) -> Outcome:
     """Judge an error: its status, its words, and whether the wire is still to be trusted."""
     status = error.status if isinstance(error, LinkError | ReplyError) else Status.INTERNAL
-    lost_track = isinstance(error, LinkError | UnreadableReply | ForeignReply)
+    lost_track = isinstance(error, LinkError | UnreadableReply | ForeignReply | UnexpectedAck)
     return Outcome(status, str(error), lost_track=lost_track, not_reached=isinstance(error, NotReached))
 
 

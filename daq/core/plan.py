@@ -52,11 +52,20 @@ class ReplyForm:
 
 @dataclass(frozen=True, slots=True)
 class TextStep:
-    """One exchange in text: the question with its ending, b"" to listen only; reply None where none comes."""
+    """One exchange in text.
+
+    Args:
+        ask: with its ending; b"" to listen only.
+        reply: None where none comes.
+        told: it is a command: its reply, if there is one, acknowledges it and is no answer.
+        touches: it changes the instrument, and is not said without `configure`; only identities look at it.
+    """
 
     ask: bytes
     reply: ReplyForm | None
     within_ns: int
+    told: bool = False
+    touches: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,8 @@ class PollPlan:
         steps: exchanges in order.
         readings: answers of the steps that have a reply, in order -> channel -> Reading. Raises ReplyError.
         quiet_ns: streams: silence longer than this is a time-out.
+        start, stop: streams: commands that make it send, and silent.
+        touches: what it says that changes the instrument, so that it needs `configure`; None where nothing does.
         subdivide: registers: the blocks to try instead when the device refuses a merged one (RefusedBlock), once; ()
             where it is one value. core.blocks.joined makes the block's answer of theirs.
     """
@@ -134,6 +145,9 @@ class PollPlan:
     integrity: Integrity
     channels: tuple[ChannelPlan, ...]
     quiet_ns: int = 0
+    start: tuple[TextStep, ...] = ()
+    stop: tuple[TextStep, ...] = ()
+    touches: str | None = None
     subdivide: Callable[[RegisterStep], tuple[RegisterStep, ...]] | None = None
 
 
@@ -142,7 +156,7 @@ class ModePlan:
     """A state of the instrument, with settings put in: equal plans are the same state."""
 
     name: str
-    enter: tuple[bytes, ...]
+    enter: tuple[TextStep, ...]
     readbacks: tuple[ReadBack, ...]
     settle_ns: int
     discard: int
@@ -207,6 +221,7 @@ class InstrumentPlan:
         barrier: a question whose reply can be told from every poll's (RTU: another count); None where there is none.
         second_barrier: another such question, for when answers to the first are owed.
         latency_ns: longest time from a question to the end of its answer.
+        wake: commands without which it answers nothing.
         gap_ns: shortest pause between an answer and the next question (the larger of driver's and wire's).
     """
 
@@ -223,15 +238,16 @@ class InstrumentPlan:
     identify: IdentifyPlan | None
     barrier: Step | None
     verify: VerifyPlan | None
-    setup: tuple[bytes, ...]
+    setup: tuple[TextStep, ...]
     readbacks: tuple[ReadBack, ...]
     errors: ErrorQueuePlan | None
     polls: tuple[PollPlan, ...]
-    teardown: tuple[bytes, ...]
+    teardown: tuple[TextStep, ...]
     simulated: bool
     asset: str | None
     warnings: tuple[str, ...] = field(default=())
     second_barrier: Step | None = None
+    wake: tuple[TextStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

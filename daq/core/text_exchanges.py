@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal as Exactly
 
 from daq.core import driver as files
 from daq.core.assembly import Assembly, Path
@@ -43,13 +44,41 @@ class Exchanges:
 
     Args:
         replies: of every question, for telling foreign replies from unreadable ones.
-        poll_replies: of the polls and streams alone.
+        poll_replies: of the polls, streams and commands alone: what a barrier must not be taken for.
+        told: (command, its acknowledgement) -> step, so that the same command is the same step.
     """
 
     work: Assembly
     driver: TextDriver
     replies: list[WholeReply] = field(default_factory=list)
     poll_replies: list[WholeReply] = field(default_factory=list)
+    told: dict[tuple[bytes, str], TextStep] = field(default_factory=dict)
+
+    def command(self, text: str, ack: str | Exactly[False] | None, values: Mapping[str, str], path: Path) -> TextStep:
+        """Compile a command.
+
+        Args:
+            text: as the driver writes it.
+            ack: what acknowledges it; False where nothing does, None where link.ack says.
+            values: of the settings.
+            path: its keys in the driver file.
+        """
+        request = self.question(text, values, path)
+        expected = self.driver.link.ack if ack is None else ack
+        if expected is None or expected is False:
+            return TextStep(request, None, self.driver.link.max_latency, told=True)
+        said = request.decode("latin-1").removesuffix(self.ask_eol)
+        template = put_in(expected, {**values, "command": said.replace("{", "{{").replace("}", "}}")})
+        key = request, template
+        if key not in self.told:
+            step = files.TextStep(ask=said, reply=template)
+            whole = self.whole(said, step, path)
+            if whole is not None:
+                whole.acknowledges = True
+                self.replies.append(whole)
+                self.poll_replies.append(whole)
+            self.told[key] = replace(self.step(request, whole, self.driver.link.max_latency, path), told=True)
+        return self.told[key]
 
     def asked(
         self,
@@ -66,8 +95,10 @@ class Exchanges:
         question = b"" if listen else self.question(text, values, path)
         if step.tell is not None:
             if step.ask is not None or step.reply is not None or step.replies is not None:
-                self.work.wrong_driver(path, "tell is not answered: write tell alone, or ask and reply.")
-            return Asked(step, TextStep(question, None, within_ns), None, path)
+                self.work.wrong_driver(path, "tell has no reply: write tell, perhaps with ack, or ask and reply.")
+            return Asked(step, self.command(step.tell, step.ack, values, path), None, path)
+        if step.ack is not None:
+            self.work.wrong_driver((*path, "ack"), "ack goes with tell. Write reply for the answer to ask.")
         codes = {channel.field or name: self._words(channel) for name, (_, channel) in channels.items()}
         whole = self.whole(text or "", step, path, values=values, codes=codes)
         if whole is not None:
@@ -91,15 +122,20 @@ class Exchanges:
             self.work.wrong_driver(path, str(error))
             return TextStep(question, None, within_ns)
 
+    @property
+    def ask_eol(self) -> str:
+        """The ending of every question and command."""
+        link = self.driver.link
+        return link.eol if link.ask_eol is None else link.ask_eol
+
     def question(self, text: str | None, values: Mapping[str, str], path: Path) -> bytes:
         """Write a question or command with settings put in and its ending behind it."""
-        link = self.driver.link
         if text is None:
             self.work.wrong_driver(path, "a step asks or tells something: give ask and reply, or tell.")
             return b""
         try:
             asked = with_checksums(substitute(text, values))
-            return to_bytes(asked + (link.eol if link.ask_eol is None else link.ask_eol))
+            return to_bytes(asked + self.ask_eol)
         except ValueError as error:
             self.work.wrong_driver(path, str(error))
             return b""

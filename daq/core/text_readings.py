@@ -15,7 +15,15 @@ from decimal import Context, Decimal
 from typing import Literal
 
 from daq.core.cut import Cut, ends_with, exactly
-from daq.core.errors import BusyReply, ForeignReply, RefusedReply, UnreadableReply, quoted
+from daq.core.errors import (
+    BusyReply,
+    ForeignReply,
+    RefusedReply,
+    ReplyError,
+    UnexpectedAck,
+    UnreadableReply,
+    quoted,
+)
 from daq.core.near_miss import near_miss
 from daq.core.number import json_number
 from daq.core.observation import Flag, Kind, Reading, ReadingStatus
@@ -53,6 +61,7 @@ class WholeReply:
         eol: of the replies.
         others: the instrument's other questions, filled in when all are known; only looked at when nothing matches.
         strangers: questions whose replies this one must not be taken for; only barriers have them.
+        acknowledges: it is what a command is answered with.
     """
 
     asked: str
@@ -60,6 +69,7 @@ class WholeReply:
     eol: bytes
     others: list[WholeReply] = dataclasses.field(default_factory=list)
     strangers: list[WholeReply] = dataclasses.field(default_factory=list)
+    acknowledges: bool = False
 
     def __call__(self, reply: bytes) -> Match:
         """Return what the reply holds.
@@ -88,11 +98,14 @@ class WholeReply:
         """Return the reply without its ending."""
         return reply[: len(reply) - len(self.eol)].decode("latin-1")
 
-    def _refusal(self, reply: bytes) -> UnreadableReply | ForeignReply:
+    def _refusal(self, reply: bytes) -> ReplyError:
         got = f"asked {quoted(self.asked)}, got {quoted(reply)}"
         for other in (*self.others, *self.strangers):
             if other is not self and other.fits(reply):
                 return ForeignReply(f"{got}, which is how {quoted(other.asked)} is answered")
+        if self.acknowledges:
+            expected = self.shapes[0].template.source
+            return UnexpectedAck(f"told {quoted(self.asked)}, got {quoted(reply)}; its driver expects {expected!r}")
         nearly = next((why for shape in self.shapes if (why := near_miss(shape.template, reply))), None)
         if nearly is not None:
             return UnreadableReply(f"{got}: {nearly}")

@@ -15,6 +15,11 @@ from daq.core.driver import TextChannel
 from daq.core.settings import names_in, put_in
 
 
+def touches(step: files.TextStep) -> bool:
+    """Whether a step changes what the front panel shows or how the instrument measures."""
+    return step.touches if step.touches is not None else step.tell is not None
+
+
 def expanded_channels(
     channels: Mapping[str, TextChannel], for_each: Mapping[str, list[files.Scalar]]
 ) -> dict[str, tuple[str, TextChannel]]:
@@ -69,8 +74,8 @@ def _texts(step: files.TextStep) -> list[str]:
 
 def _filled(step: files.TextStep, values: Mapping[str, str]) -> files.TextStep:
     """Put the values of for_each into a step."""
-    texts = {key: getattr(step, key) for key in ("ask", "tell", "reply")}
-    update: dict[str, object] = {key: put_in(text, values) for key, text in texts.items() if text is not None}
+    texts = {key: getattr(step, key) for key in ("ask", "tell", "ack", "reply")}
+    update: dict[str, object] = {key: put_in(text, values) for key, text in texts.items() if isinstance(text, str)}
     if step.replies is not None:
         update["replies"] = [shape.model_copy(update={"match": put_in(shape.match, values)}) for shape in step.replies]
     update["status"] = {put_in(name, values): table for name, table in step.status.items()}

@@ -107,9 +107,8 @@ async def attempt(
     for poll in polls or ():
         if poll not in polls_of(driver):
             raise DaqError(f"no poll {poll!r}. {nearest(poll, polls_of(driver))}")
-    how = "on_connect" if configure else "never"
-    wanted = entry(driver, at, polls=polls, settings=settings, configure=how, named=name)
-    plan = compiled(driver, wanted)
+    wanted = entry(driver, at, polls=polls, settings=settings, named=name)
+    plan = replace(compiled(driver, wanted), configure=configure)
     wiring = wiring_of(driver, wanted)
     byte_ns = line_settings(wiring.wire.line).byte_ns if wiring.wire.line is not None else 0
     wire = OpenWire(OPENERS[wiring.wire.kind](wiring.wire, clock), clock, Bell(), byte_ns)

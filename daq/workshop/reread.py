@@ -14,7 +14,7 @@ from daq.core.plan import Match, PollPlan, TextStep
 
 def replies(plan: PollPlan) -> list[TextStep]:
     """Return the steps of a poll that are answered."""
-    return [step for step in plan.steps if isinstance(step, TextStep) and step.reply is not None]
+    return [step for step in plan.steps if isinstance(step, TextStep) and step.reply is not None and not step.told]
 
 
 def readings_of(plan: PollPlan, got: Sequence[str], ending: bytes) -> dict[str, Reading]:

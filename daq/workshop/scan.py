@@ -210,7 +210,7 @@ def _text_drivers(at: Address, drivers: Mapping[str, Driver]) -> Iterator[_Known
         except DaqError:
             continue
         steps = plan.identify.steps if plan.identify is not None else ()
-        asks = steps and all(isinstance(step, TextStep) and step.reply is not None for step in steps)
+        asks = steps and all(isinstance(step, TextStep) and step.reply is not None and not step.told for step in steps)
         if asks or streams_of(driver):
             yield _Known(name, driver, plan)
 
@@ -443,7 +443,7 @@ def _is_sure(known: _Known) -> bool:
     if plan.verify is not None or (driver.identify is not None and driver.identify.expect):
         return True
     steps = plan.identify.steps if plan.identify is not None else ()
-    shapes = [step.reply.shape for step in steps if isinstance(step, TextStep) and step.reply is not None]
+    shapes = [step.reply.shape for step in steps if isinstance(step, TextStep) and step.reply is not None and not step.told]
     return any(len(re.sub(r"\{[^}]*\}|\W", "", shape)) >= 2 for shape in shapes)
 
 

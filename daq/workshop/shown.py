@@ -26,7 +26,8 @@ def as_lines(found: Attempt) -> Iterator[str]:
     for one in found.tried:
         yield ""
         yield f"{one.poll}: {one.status}{f': {one.detail}' if one.detail else ''}"
-        if one.status is Status.WRONG_STATE and not found.plan.configure:
+        needs = one.status is Status.WRONG_STATE or one.plan.touches is not None
+        if needs and not found.plan.configure:
             yield "  (--configure lets the driver set it up)"
         yield from _dialogue(one.exchanges)
         yield from (_reading(name, its) for name, its in one.readings.items())

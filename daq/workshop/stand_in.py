@@ -23,7 +23,7 @@ from daq.core.modbus import COILS, payload_length
 from daq.core.observation import NS
 from daq.core.plan import Answer, InstrumentPlan, PollPlan, ReadBack, TextStep
 from daq.core.register_map import Register
-from daq.core.settings import as_number, names_in, words_of
+from daq.core.settings import as_number, names_in, put_in, words_of
 from daq.core.template import Template, parse
 from daq.core.text_readings import WholeReply
 from daq.core.timing import Triggered
@@ -66,6 +66,7 @@ class TextStandIn:
     _settings: dict[str, Mapping[str, files.Scalar]] = field(default_factory=dict)
     _plans: dict[str, PollPlan] = field(default_factory=dict)
     _set: dict[str, str] = field(default_factory=dict)
+    _acks: dict[str, str | None] = field(default_factory=dict)
     _plan: InstrumentPlan = field(init=False)
     _mode: str | None = None
 
@@ -74,6 +75,7 @@ class TextStandIn:
         self._plan = compiled(self.driver, entry(self.driver))
         self._identify()
         self._learn_settings()
+        self._learn_acknowledgements()
         if self.driver.errors is not None:
             self._fixed[self.driver.errors.ask] = self.driver.errors.none[0]
         for example in self.driver.examples:
@@ -95,7 +97,17 @@ class TextStandIn:
         said = self._read_back(line)
         if said is None:
             self._take_command(line)
+            said = self._acknowledgement(line)
         return said
+
+    def _acknowledgement(self, line: str) -> str | None:
+        """Acknowledge a command as the driver wants it; None where it wants nothing."""
+        if line in self._acks:
+            return self._acks[line]
+        said = self.driver.link.ack
+        if said is None:
+            return None
+        return rendered(parse(put_in(said, {"command": line.replace("{", "{{").replace("}", "}}")}), ""), {})
 
     def measuring_s(self, line: str) -> float:
         """Return how many seconds the answer to a question takes: what answers sooner has not measured."""
@@ -224,7 +236,7 @@ class TextStandIn:
         answers: list[Answer] = []
         try:
             for step in plan.steps:
-                if isinstance(step, TextStep) and step.reply is not None:
+                if isinstance(step, TextStep) and step.reply is not None and not step.told:
                     said = self._first_answer(self._text(step.ask)).encode("latin-1") + ending
                     answers.append(step.reply.match(said))
             wrong = plan.check(plan.fields(answers))
@@ -246,6 +258,16 @@ class TextStandIn:
                 self._gets.setdefault((self._mode_of(poll.source), self._text(readback.step.ask)), readback)
         for readback in self._plan.readbacks:
             self._gets.setdefault((None, self._text(readback.step.ask)), readback)
+
+    def _learn_acknowledgements(self) -> None:
+        """Remember what each command is answered with."""
+        told = [*self._plan.wake, *self._plan.setup, *self._plan.teardown]
+        for poll in self._plan.polls:
+            told += [*(poll.mode.enter if poll.mode is not None else ()), *poll.start, *poll.stop]
+            told += [step for step in poll.steps if isinstance(step, TextStep) and step.told]
+        for step in told:
+            template = _template(step)
+            self._acks.setdefault(self._text(step.ask), None if template is None else rendered(template, {}))
 
     def _read_back(self, line: str) -> str | None:
         for mode in (self._mode, None, *self.driver.modes):
@@ -269,11 +291,11 @@ class TextStandIn:
         """Remember what a command sets, and which mode it enters."""
         for name, mode in self.driver.modes.items():
             known = {**self.driver.settings, **mode.settings}
-            for command in mode.enter:
+            for command in (each.tell for each in mode.enter):
                 written = (known[command].set or "") if command in known else command
                 found = _matches(written, line)
                 if found is not None and all(_allowed(known.get(key), value) for key, value in found.items()):
-                    self._mode = name if command == mode.enter[0] else self._mode
+                    self._mode = name if command == mode.enter[0].tell else self._mode
                     self._set |= found
                     return
         for setting in self.driver.settings.values():

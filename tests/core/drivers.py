@@ -62,6 +62,10 @@ def with_poll(**poll):
     return text_driver(polls={"p": {**written, **poll}})
 
 
+def asks(steps):
+    return tuple(step.ask for step in steps)
+
+
 def readings(plan, *replies, poll=0):
     steps = [step for step in plan.polls[poll].steps if step.reply is not None]
     return plan.polls[poll].readings([s.reply.match(r) for s, r in zip(steps, replies, strict=True)])

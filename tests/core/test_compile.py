@@ -7,7 +7,7 @@ from daq.core.errors import ForeignReply, ReplyError, UnreadableReply
 from daq.core.examples import lint, run_examples
 from daq.core.observation import Integrity, ReadingStatus
 from daq.core.timing import Triggered
-from tests.core.drivers import DMM, METER, compiled, problems, readings, text_driver, with_poll
+from tests.core.drivers import DMM, METER, asks, compiled, problems, readings, text_driver, with_poll
 
 
 @pytest.mark.parametrize("driver", [DMM, METER], ids=["34465a", "sdm630"])
@@ -26,7 +26,7 @@ def test_settings_reach_the_instrument_in_its_own_unit():
             "auto": {"ask": "ohm2w", "every": "10 s"},
         },
     )
-    assert [poll.mode.enter for poll in plan.polls] == [
+    assert [asks(poll.mode.enter) for poll in plan.polls] == [
         (b"CONF:VOLT:DC 10\n", b"VOLT:DC:NPLC 10\n"),
         (b"CONF:VOLT:DC 0.100\n", b"VOLT:DC:NPLC 10\n"),
         (b"CONF:FRES 10000\n", b"FRES:NPLC 100\n"),
@@ -199,7 +199,7 @@ def test_what_is_wrong_in_the_bench_is_said_with_its_place(poll, path, words):
 )
 def test_ranges_that_the_multimeter_has_are_set(ask, given, told):
     plan = compiled(DMM, {"a": {"ask": ask, "every": "1 s", "settings": {"range": given}}})
-    assert plan.polls[0].mode.enter[0] == told
+    assert plan.polls[0].mode.enter[0].ask == told
 
 
 def test_everything_wrong_is_said_at_once():
@@ -244,7 +244,7 @@ def test_a_serial_number_nobody_can_read_and_a_probe_nobody_has_are_refused():
             "polls.p.time.period",
             "not a time",
         ),
-        ({"steps": [{"tell": "T", "reply": "{v:nr2}"}]}, "polls.p.steps.0", "tell is not answered"),
+        ({"steps": [{"tell": "T", "reply": "{v:nr2}"}]}, "polls.p.steps.0", "tell has no reply"),
         (
             {"steps": [{"ask": "V?", "reply": "{v:nr2}", "status": {"v": {"1": "invalid"}}}]},
             "polls.p.steps.0.status",

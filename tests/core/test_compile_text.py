@@ -4,7 +4,7 @@ from daq.core.driver import TextDriver
 from daq.core.errors import BusyReply, RefusedReply, UnreadableReply
 from daq.core.observation import Flag, Integrity, ReadingStatus
 from daq.core.timing import Arrival
-from tests.core.drivers import compiled, problems, readings, text_driver, with_poll
+from tests.core.drivers import asks, compiled, problems, readings, text_driver, with_poll
 
 WEIGHT = {
     "ask": "SI",
@@ -302,7 +302,7 @@ def test_a_word_may_be_set_by_another_command(given, told):
     }
     driver = text_driver(modes={"dcv": {"enter": ["range"], "settings": {"range": ranged}}}, polls={"p": poll})
     (asked,) = compiled(driver, {"p": {"ask": "p", "every": "1 s", "settings": {"range": given}}}).polls
-    assert asked.mode.enter == (told,)
+    assert asked.mode.enter[0].ask == told
     (readback,) = asked.mode.readbacks
     assert readback.agrees(readback.step.reply.match(b"+1.00000E-01\n"))
 
@@ -328,8 +328,8 @@ def test_lines_end_otherwise_on_a_serial_line(entry, serial):
     )
     plan = compiled(driver, {"p": "1 s"}, **entry)
     assert plan.eol == (b"\r\n" if serial else b"\n")
-    assert plan.setup == ((b"SYST:REM\r\n", b"*CLS\r\n") if serial else (b"*CLS\n",))
-    assert plan.teardown == ((b"*RST\r\n", b"SYST:LOC\r\n") if serial else (b"*RST\n",))
+    assert asks(plan.setup) == ((b"SYST:REM\r\n", b"*CLS\r\n") if serial else (b"*CLS\n",))
+    assert asks(plan.teardown) == ((b"*RST\r\n", b"SYST:LOC\r\n") if serial else (b"*RST\n",))
 
 
 # Units printed or not -------------------------------------------------------------------------------------------------

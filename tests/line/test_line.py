@@ -21,6 +21,7 @@ from tests.line.wires import (
     Room,
     addressed,
     assert_answers_are_their_own,
+    command,
     instrument,
     number_form,
     poll,
@@ -335,7 +336,7 @@ async def test_a_mode_that_somebody_changes_is_found_within_ten_seconds_told_and
 
     step = TextStep(b"RANGE?\n", number_form(), NS)
     readback = ReadBack("range", step, "10", lambda match: match.fields["n"] == "10", lambda match: match.fields["n"])
-    mode = ModePlan("dcv", (b"RANGE 10\n",), (readback,), 0, 0)
+    mode = ModePlan("dcv", (command(b"RANGE 10\n"),), (readback,), 0, 0)
     bench = room(FakeTransport(clock, answer), clock, instrument(poll(mode=mode)))
     async with running(bench):
         await clock.advance(30.5)
@@ -427,7 +428,7 @@ async def test_a_step_of_the_clock_neither_bursts_nor_stalls(step_s):
 
 async def test_the_stop_ends_the_exchange_in_flight_and_leaves_the_instrument_in_peace():
     clock, _, transport = counting(500 * MS)
-    bench = room(transport, clock, instrument(teardown=(b"LOCAL\n",)))
+    bench = room(transport, clock, instrument(teardown=(command(b"LOCAL\n"),)))
     task = asyncio.create_task(bench.line.run())
     await clock.advance(0.2)
     bench.line.stop()
@@ -457,7 +458,7 @@ async def test_a_line_that_is_cancelled_has_told_every_slot_once(after_s):
 
 async def test_configure_never_tells_nothing():
     clock, _, transport = counting()
-    plan = instrument(setup=(b"RST\n",), teardown=(b"LOCAL\n",), configure=False)
+    plan = instrument(setup=(command(b"RST\n"),), teardown=(command(b"LOCAL\n"),), configure=False)
     bench = room(transport, clock, plan)
     async with running(bench):
         await clock.advance(2)

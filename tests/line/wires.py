@@ -170,6 +170,11 @@ def identity_form() -> ReplyForm:
     return ReplyForm(ends_with(b"\n"), match, "COUNTER,{s}")
 
 
+def command(request: bytes) -> TextStep:
+    """A command that is not answered."""
+    return TextStep(request, None, NS, told=True)
+
+
 def poll(name: str = "n", every_ns: int = NS, *, ask: bytes = b"N?\n", within_ns: int = NS, **more: object) -> PollPlan:
     def readings(answers: object) -> dict[str, Reading]:
         return {"n": Reading(answers[-1].fields["n"], answers[-1].fields["n"], "1", "count")}

@@ -52,7 +52,7 @@ DRIVER = {
         },
         "ohm": {
             "mode": "ohm",
-            "steps": [{"tell": "INIT"}, {"ask": "FETC?", "reply": "{ohm:nr3}"}],
+            "steps": [{"tell": "INIT", "touches": False}, {"ask": "FETC?", "reply": "{ohm:nr3}"}],
             "channels": {"ohm": {"quantity": "resistance.2wire", "unit": "Ohm"}},
             "time": {"model": "triggered", "aperture": "0 s"},
         },
