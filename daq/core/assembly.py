@@ -32,6 +32,9 @@ Path = tuple[str | int, ...]
 
 AnyChannel = TypeVar("AnyChannel", bound=Channel)
 
+UNKNOWN = "unknown"
+"""Aperture of an instrument whose integration time nobody knows."""
+
 SIMULATED = "SIM-"
 """Serial numbers of stand-ins begin so."""
 
@@ -173,7 +176,8 @@ class Assembly:
 
         match model:
             case files.Triggered():
-                return timing.Triggered(span("aperture"), _autozero(model.autozero), model.delay)
+                aperture_ns = None if model.aperture == UNKNOWN else span("aperture")
+                return timing.Triggered(aperture_ns, _autozero(model.autozero), model.delay)
             case files.Filtered():
                 return timing.Filtered(span("window"))
             case files.Latest():
@@ -184,7 +188,7 @@ class Assembly:
     def _span(
         self, formula: str, values: Mapping[str, str], known: Mapping[str, Setting], wanted: Wanted, path: Path
     ) -> int:
-        units = {key: (value, known[key].unit) for key, value in values.items() if key in known}
+        units = {key: _counts_as(known[key], value) for key, value in values.items() if key in known}
         try:
             return span_ns(formula, units, int(self.station.line_frequency.split()[0]))
         except ValueError as error:
@@ -199,7 +203,7 @@ class Assembly:
         """Return the settings that a time model depends on."""
         formula = next(getattr(model, key) for key in _SPANS if hasattr(model, key))
         try:
-            return names(formula)
+            return names(formula) - {UNKNOWN}
         except ValueError:
             return set()
 
@@ -392,6 +396,12 @@ def _not_for(key: str, value: str) -> str | None:
     except UnitError as error:
         return str(error)
     return None
+
+
+def _counts_as(setting: Setting, value: str) -> tuple[str, str | None]:
+    """Return the number, and its unit, that a setting's value stands for in a time model."""
+    number, _, unit = setting.counts_as.get(value, value).partition(" ")
+    return (number, unit or None) if value in setting.counts_as else (value, setting.unit)
 
 
 def _autozero(written: bool | Literal["before", "after"]) -> timing.Autozero:

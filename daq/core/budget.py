@@ -115,7 +115,7 @@ def _measuring_ns(poll: PollPlan) -> int:
     """Time the instrument measures for while the wire waits."""
     if not isinstance(poll.time, Triggered):
         return 0
-    return poll.time.delay_ns + poll.time.aperture_ns * (1 if poll.time.autozero == "none" else 2)
+    return poll.time.delay_ns + (poll.time.aperture_ns or 0) * (1 if poll.time.autozero == "none" else 2)
 
 
 def _shown(step: Step) -> str:

@@ -185,8 +185,12 @@ class TextCompiler:
     def _stream(self, wanted: Wanted, stream: files.Stream) -> PollPlan:
         path: Path = ("streams", wanted.source)
         values = self.work.values(self.driver.settings, wanted, ("settings",))
-        channels = self._channels(expanded_channels(stream.channels, {}), values, path)
-        step = files.TextStep(reply=stream.reply, replies=stream.replies)
+        for_each = self._lists(wanted, stream, values, path)
+        channels = self._channels(expanded_channels(stream.channels, for_each), values, path)
+        line = files.TextStep(reply=stream.reply, replies=stream.replies, each=stream.each, join=stream.join)
+        (step, _), *more = expanded_steps([(line, ())], for_each)
+        if more:
+            self.work.wrong_driver(path, "a line is one: write each for what is repeated in it, and {each} in reply.")
         start = self.commands.written(stream.start, self.driver.settings, values, (*path, "start"))
         if start:
             self._unsaid(stream.start[0].tell, f"{wanted.source!r} may stay silent")
@@ -231,7 +235,7 @@ class TextCompiler:
         }
 
     def _lists(
-        self, wanted: Wanted, poll: TextPoll, values: Mapping[str, str], path: Path
+        self, wanted: Wanted, poll: TextPoll | files.Stream, values: Mapping[str, str], path: Path
     ) -> dict[str, list[files.Scalar]]:
         """Return for_each with the lists that settings give put in."""
         lists: dict[str, list[files.Scalar]] = {}

@@ -129,8 +129,17 @@ class TextStep(Model):
     )
     flags: dict[str, dict[str, Flag]] = Field(
         default_factory=dict,
-        description="Channel -> mask -> flag, where bits of this answer cast a doubt on the channel's value. A mask "
-        "counts when one of its bits is set, and with ! before it when one of them is not: '!4096': unstable.",
+        description="Channel -> code -> flag, where bits of this answer cast a doubt on the channel's value. A mask "
+        "counts when one of its bits is set, and with ! before it when one of them is not: '!4096': unstable. Where "
+        "the field holds a word, a word that it may be, or with ! before it ought to be: D: unstable, '!S': unstable.",
+    )
+    status_in: dict[str, str] = Field(
+        default_factory=dict,
+        description="Channel -> field that holds its code for status, where that is not the one field that is no "
+        "channel; it may be a channel.",
+    )
+    flags_in: dict[str, str] = Field(
+        default_factory=dict, description="Channel -> field that its flags look at, where there are several."
     )
 
 
@@ -173,6 +182,11 @@ class Stream(Model):
     channels: dict[ChannelName, TextChannel] = Field(
         min_length=1, description="What a line holds, by the field's name."
     )
+    for_each: dict[str, Values] = Field(
+        default_factory=dict, description="Repeats channels, and each within the line, as polls do."
+    )
+    each: str | None = Field(default=None, description="Template of one repetition, for {each} in reply.")
+    join: str = Field(default=",", description="What stands between the repetitions of each.")
     time: Arrival = Field(description="How a line is dated.")
     start: Commands = Field(
         default_factory=list,

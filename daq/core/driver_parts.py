@@ -76,7 +76,7 @@ class Triggered(Model):
     model: Literal["triggered"] = Field(description="The instrument measures on the question and then answers.")
     aperture: str = Field(
         description="Integration time of the signal: a duration, or settings and line_frequency joined by * and /, "
-        "such as 'nplc / line_frequency'."
+        "such as 'nplc / line_frequency'; or unknown: then it lies somewhere between question and answer."
     )
     autozero: Autozero = Field(
         default=False,
@@ -188,6 +188,16 @@ class OverSerial(Model):
     teardown: Commands = Field(default_factory=list, description="Commands behind those of teardown.")
 
 
+def counted(text: str) -> str:
+    """Check a number, or a time."""
+    if not re.fullmatch(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?( (ns|us|ms|s|min|h))?", text):
+        raise ValueError(f"{text!r} is neither a number nor a time. Write 16, or '200 ms'.")
+    return text
+
+
+CountsAs = Annotated[str, AfterValidator(counted)]
+
+
 class Setting(Model):
     """One thing that can be set, and read back."""
 
@@ -200,6 +210,10 @@ class Setting(Model):
     set: str | None = Field(default=None, description="Command that sets it; {name} is replaced by the value.")
     set_word: dict[str, str] = Field(
         default_factory=dict, description="Word -> command that sets it, where it is another one: auto: 'RANG:AUTO ON'."
+    )
+    counts_as: dict[str, CountsAs] = Field(
+        default_factory=dict,
+        description="Value -> what it counts as in a time model, where that is not its own number: FAST: 20 ms.",
     )
     ack: Ack = Field(default=None, description="What acknowledges set, where not link.ack; false where nothing does.")
     get: str | None = Field(default=None, description="Question that reads it back.")

@@ -100,7 +100,10 @@ def _term(text: str, settings: Mapping[str, tuple[str, str | None]], hertz: int,
     value, unit = settings[name]
     number = as_number(value)
     if number is None:
-        raise ValueError(f"{formula!r}: {name} is {value!r}, and no time can be reckoned from a word. Give a number.")
+        raise ValueError(
+            f"{formula!r}: {name} is {value!r}, and no time can be reckoned from a word. Give a number, "
+            f"or what it counts as: {name}: {{counts_as: {{{value}: 200 ms}}}}."
+        )
     if unit in _SECONDS:
         return Term(Fraction(number) * _SECONDS[unit], 1)
     return Term(Fraction(number), -1 if unit == "Hz" else 0)

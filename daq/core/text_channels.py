@@ -17,7 +17,7 @@ from daq.core.plan import Answer
 from daq.core.settings import as_number, is_word
 from daq.core.template import HEX, NUMBERS
 from daq.core.text_exchanges import Asked, types_in
-from daq.core.text_readings import FlagBits, StatusCode, TextChannelReader, plain_code
+from daq.core.text_readings import FlagBits, FlagWords, StatusCode, TextChannelReader, plain_code
 from daq.core.units import symbol
 
 _NO_NUMBER = frozenset({"text", "word", "quoted", "unit", "enum"})
@@ -206,20 +206,40 @@ class ChannelCompiler:
         """Return channel -> the fields that say how it is to be read."""
         codes: dict[str, list[StatusCode]] = {}
         for number, one in enumerate(self.asked):
-            if not one.step.status:
-                continue
-            free = [each for each in types_in(one) if (number, each) not in self.owned]
-            if len(free) != 1:
-                message = "status needs exactly one field in this reply that is no channel; it holds the code."
-                self.work.wrong_driver((*one.path, "status"), message)
-                continue
-            self.owned.add((number, free[0]))
+            free = self._free(number)
             for name, table in one.step.status.items():
-                if name not in channels:
-                    where = (*one.path, "status", name)
-                    self.work.wrong_driver(where, f"no channel {name!r}. {nearest(name, channels)}")
-                codes.setdefault(name, []).append(self._code(number, free[0], table, one))
+                self._check_channel(name, channels, (*one.path, "status", name))
+                code = self._code_field(one, name, "status", free)
+                if code is not None:
+                    self.owned.add((number, code))
+                    codes.setdefault(name, []).append(self._code(number, code, table, one))
         return codes
+
+    def _free(self, number: int) -> list[str]:
+        """Return the fields of a reply that are nobody's yet."""
+        one = self.asked[number]
+        named = {*one.step.status_in.values(), *one.step.flags_in.values()}
+        return [each for each in types_in(one) if (number, each) not in self.owned and each not in named]
+
+    def _check_channel(self, name: str, channels: Mapping[str, object], where: Path) -> None:
+        if name not in channels:
+            self.work.wrong_driver(where, f"no channel {name!r}. {nearest(name, channels)}")
+
+    def _code_field(self, one: Asked, name: str, key: str, candidates: Sequence[str]) -> str | None:
+        """Return the field that status or flags of a channel look at; None where it cannot be told, which is noted."""
+        named: str | None = getattr(one.step, f"{key}_in").get(name)
+        if named is not None:
+            if named in types_in(one):
+                return named
+            where = (*one.path, f"{key}_in", name)
+            self.work.wrong_driver(where, f"the reply has no field {named!r}. {nearest(named, types_in(one))}")
+            return None
+        if len(candidates) == 1:
+            return candidates[0]
+        many = f"{len(candidates)} fields ({', '.join(candidates)})" if candidates else "no field"
+        message = f"this reply has {many} that could hold the code. Name it: {key}_in: {{{name}: field}}."
+        self.work.wrong_driver((*one.path, key), message)
+        return None
 
     def _code(self, number: int, name: str, table: Mapping[str, ReadingStatus], one: Asked) -> StatusCode:
         kinds = types_in(one)[name]
@@ -229,25 +249,31 @@ class ChannelCompiler:
         masks = [(self._mask(text, (*one.path, "status")), status) for text, status in table.items()]
         return StatusCode(number, name, base, masks=tuple(mask for mask in masks if mask[0]))
 
-    def _doubts(self, channels: Mapping[str, object]) -> dict[str, list[FlagBits]]:
-        """Return channel -> the fields of bits that cast doubts on it; a channel may be such a field itself."""
-        doubts: dict[str, list[FlagBits]] = {}
+    def _doubts(self, channels: Mapping[str, object]) -> dict[str, list[FlagBits | FlagWords]]:
+        """Return channel -> the fields that cast doubts on it; a channel may be such a field itself."""
+        doubts: dict[str, list[FlagBits | FlagWords]] = {}
         for number, one in enumerate(self.asked):
-            if not one.step.flags:
-                continue
-            where = (*one.path, "flags")
-            fields = [name for name, kinds in types_in(one).items() if kinds <= {"bits", "hex"} and len(kinds) == 1]
-            if len(fields) != 1:
-                self.work.wrong_driver(where, "flags needs exactly one field of type bits or hex in this reply.")
-                continue
-            self.owned.add((number, fields[0]))
-            base = 16 if "hex" in types_in(one)[fields[0]] else 10
+            where, types = (*one.path, "flags"), types_in(one)
+            bits = [name for name, kinds in types.items() if kinds <= {"bits", "hex"} and len(kinds) == 1]
+            candidates = bits or self._free(number)
             for name, table in one.step.flags.items():
-                if name not in channels:
-                    self.work.wrong_driver((*where, name), f"no channel {name!r}. {nearest(name, channels)}")
-                marks = tuple(self._mark(text, flag, where) for text, flag in table.items())
-                doubts.setdefault(name, []).append(FlagBits(number, fields[0], base, marks))
+                self._check_channel(name, channels, (*where, name))
+                found = self._code_field(one, name, "flags", candidates)
+                if found is not None:
+                    self.owned.add((number, found))
+                    doubts.setdefault(name, []).append(self._doubt(number, found, table, one))
         return doubts
+
+    def _doubt(self, number: int, name: str, table: Mapping[str, Flag], one: Asked) -> FlagBits | FlagWords:
+        kinds, where = types_in(one)[name], (*one.path, "flags")
+        if kinds <= {"bits", "hex"} and len(kinds) == 1:
+            marks = tuple(self._mark(text, flag, where) for text, flag in table.items())
+            return FlagBits(number, name, 16 if "hex" in kinds else 10, marks)
+        return FlagWords(
+            number,
+            name,
+            tuple((plain_code(text.removeprefix("!")), text.startswith("!"), flag) for text, flag in table.items()),
+        )
 
     def _mark(self, text: str, flag: Flag, where: Path) -> tuple[int, bool, Flag]:
         return self._mask(text.removeprefix("!"), where), text.startswith("!"), flag

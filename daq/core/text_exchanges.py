@@ -100,6 +100,7 @@ class Exchanges:
         if step.ack is not None:
             self.work.wrong_driver((*path, "ack"), "ack goes with tell. Write reply for the answer to ask.")
         codes = {channel.field or name: self._words(channel) for name, (_, channel) in channels.items()}
+        codes = dict.fromkeys(_enums(step), _codes_of(step)) | codes
         whole = self.whole(text or "", step, path, values=values, codes=codes)
         if whole is not None:
             self.replies.append(whole)
@@ -166,6 +167,21 @@ class Exchanges:
                 continue
             shapes.append(Shape(template, tuple(shape.flags), shape.status, shape.outcome, shape.assume_unit))
         return WholeReply(asked, tuple(shapes), to_bytes(self.driver.link.eol)) if len(shapes) == len(written) else None
+
+
+def _enums(step: files.TextStep) -> list[str]:
+    """Return the fields of type enum."""
+    return [name for text in _templates(step) for name in re.findall(r"\{([A-Za-z0-9_-]+):enum", text)]
+
+
+def _codes_of(step: files.TextStep) -> list[str]:
+    """Return the codes that status and flags speak of: those of an enum that is no channel."""
+    tables: list[Mapping[str, object]] = [*step.status.values(), *step.flags.values()]
+    return [*dict.fromkeys(code.removeprefix("!") for table in tables for code in table)]
+
+
+def _templates(step: files.TextStep) -> list[str]:
+    return [step.reply] if step.reply is not None else [shape.match for shape in step.replies or []]
 
 
 def types_in(one: Asked) -> dict[str, set[str]]:

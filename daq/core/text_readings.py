@@ -193,6 +193,27 @@ class FlagBits:
 
 
 @dataclass(frozen=True, slots=True)
+class FlagWords:
+    """A field of a word, or a number, that casts doubts on a value.
+
+    Args:
+        step: index of the answer it stands in.
+        marks: (word, whether it ought to be this one, flag where it is not so).
+    """
+
+    step: int
+    field: str
+    marks: tuple[tuple[str, bool, Flag], ...]
+
+    def flags(self, answer: Match) -> list[Flag]:
+        """Return the doubts, in the driver's order; none where the answer has no such field."""
+        code = answer.fields.get(self.field)
+        return (
+            [] if code is None else [flag for word, wanted, flag in self.marks if (plain_code(code) == word) != wanted]
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TextChannelReader:
     """How one channel is read from the answers of a poll.
 
@@ -220,7 +241,7 @@ class TextChannelReader:
     specials: Mapping[Decimal, ReadingStatus] = dataclasses.field(default_factory=dict)
     words: Mapping[str, ReadingStatus] = dataclasses.field(default_factory=dict)
     codes: tuple[StatusCode, ...] = ()
-    doubts: tuple[FlagBits, ...] = ()
+    doubts: tuple[FlagBits | FlagWords, ...] = ()
     enum: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scale: Decimal | None = None
     plausible: tuple[Decimal, Decimal] | None = None

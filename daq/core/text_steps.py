@@ -69,7 +69,20 @@ def _with_each(step: files.TextStep, for_each: Mapping[str, list[files.Scalar]])
 
 def _texts(step: files.TextStep) -> list[str]:
     shapes = [shape.match for shape in step.replies or []]
-    return [text for text in (step.ask, step.tell, step.reply, *shapes, *step.status, *step.flags) if text]
+    return [
+        text
+        for text in (
+            step.ask,
+            step.tell,
+            step.reply,
+            *shapes,
+            *step.status,
+            *step.flags,
+            *step.status_in.values(),
+            *step.flags_in.values(),
+        )
+        if text
+    ]
 
 
 def _filled(step: files.TextStep, values: Mapping[str, str]) -> files.TextStep:
@@ -79,5 +92,8 @@ def _filled(step: files.TextStep, values: Mapping[str, str]) -> files.TextStep:
     if step.replies is not None:
         update["replies"] = [shape.model_copy(update={"match": put_in(shape.match, values)}) for shape in step.replies]
     update["status"] = {put_in(name, values): table for name, table in step.status.items()}
+    for key in ("status_in", "flags_in"):
+        named: Mapping[str, str] = getattr(step, key)
+        update[key] = {put_in(name, values): put_in(field, values) for name, field in named.items()}
     update["flags"] = {put_in(name, values): table for name, table in step.flags.items()}
     return step.model_copy(update=update)

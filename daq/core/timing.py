@@ -13,6 +13,7 @@ wire. The middle of the integration lies in
     triggered, autozero after       [asked + D + A/2,  first - 3A/2]    signal, then a zero as long again
     triggered, autozero before      [asked + D + 3A/2, first - A/2]     zero, then the signal
     triggered, autozero unknown     [asked + D + A/2,  first - A/2]     holds both orders
+    triggered, aperture unknown     [asked + D, first]
     filtered                        [asked - W, first]                  a running filter: any instant of its window
     latest                          [asked - P, first]                  renewed each P, whatever we ask
     arrival                         [not_before - L - B, first]         sent unasked; not_before: wire last seen silent
@@ -60,12 +61,12 @@ class Triggered:
     """The question starts a measurement, the answer brings its result.
 
     Args:
-        aperture_ns: how long the signal is integrated (NPLC / line frequency), 0 or more.
+        aperture_ns: how long the signal is integrated (NPLC / line frequency), 0 or more; None where nobody knows.
         autozero: order of signal and zero; `none` where no zero is measured with each reading.
         delay_ns: least time from the trigger to the start of the integration.
     """
 
-    aperture_ns: int
+    aperture_ns: int | None
     autozero: Autozero = "none"
     delay_ns: int = 0
 
@@ -140,6 +141,8 @@ def _interval(model: TimeModel, begin: Seen, end: Stamp) -> tuple[int, int, int 
     asked_ns, first_ns = begin.asked.mono_ns, end.mono_ns
     match model:
         case Triggered(aperture_ns, autozero, delay_ns):
+            if aperture_ns is None:
+                return asked_ns + delay_ns, first_ns, None, begin.asked
             half_ns, zero_ns = aperture_ns // 2, 3 * aperture_ns // 2
             early_ns = asked_ns + delay_ns + (zero_ns if autozero == "before" else half_ns)
             late_ns = first_ns - (zero_ns if autozero == "after" else half_ns)

@@ -121,7 +121,7 @@ class TextStandIn:
         except (DaqError, ValueError):
             plan = poll_plan(self.driver, owner)
         assert isinstance(plan.time, Triggered)
-        return (plan.time.delay_ns + plan.time.aperture_ns * (1 if plan.time.autozero == "none" else 2)) / NS
+        return (plan.time.delay_ns + (plan.time.aperture_ns or 0) * (1 if plan.time.autozero == "none" else 2)) / NS
 
     def talk(self) -> list[str]:
         """Return what it says unasked, a line each."""

@@ -150,3 +150,42 @@ def test_a_number_is_scaled_by_one_register_alone():
     written = channel(40001, kind="int16") | {"decimals_from": power, "scale_from": power}
     found = problems(register_driver({"x": written}, blocks={"max_gap": 3}), {"p": "1 s"}, at=AT)
     assert ["not both" in message for _, _, message in found] == [True]
+
+
+# What a word counts as in a time --------------------------------------------------------------------------------------
+
+
+def timed(aperture="speed / line_frequency", **speed):
+    poll = {
+        "ask": "READ? {speed}",
+        "reply": "{v:nr3}",
+        "channels": {"v": {"quantity": "voltage.dc", "unit": "V"}},
+        "time": {"model": "triggered", "aperture": aperture},
+    }
+    return text_driver(
+        settings={"speed": {"default": "SLOW", "one_of": ["FAST", "SLOW", 7], **speed}}, polls={"p": poll}
+    )
+
+
+@pytest.mark.parametrize(("given", "aperture_ms"), [("FAST", 20), ("SLOW", 200), (7, 320)])
+def test_a_word_or_a_number_of_digits_counts_as_cycles(given, aperture_ms):
+    driver = timed(counts_as={"FAST": 1, "SLOW": 10, "7": 16})
+    asked = {"p": {"ask": "p", "every": "1 s", "settings": {"speed": given}}}
+    assert compiled(driver, asked).polls[0].time.aperture_ns == aperture_ms * 1_000_000
+
+
+def test_a_word_counts_as_a_time():
+    driver = timed("speed", counts_as={"SLOW": "1.5 s"})
+    assert compiled(driver, {"p": "1 s"}).polls[0].time.aperture_ns == 1_500_000_000
+
+
+def test_a_word_that_counts_as_nothing_is_named_with_its_remedy():
+    ((_, path, message), *_) = problems(timed(), {"p": "1 s"})
+    assert path == "polls.p.time.aperture"
+    assert "speed: {counts_as: {SLOW: 200 ms}}" in message
+    with pytest.raises(ValueError, match="neither a number nor a time"):
+        timed(counts_as={"SLOW": "long"})
+
+
+def test_an_aperture_may_be_unknown():
+    assert compiled(timed("unknown"), {"p": "1 s"}).polls[0].time.aperture_ns is None

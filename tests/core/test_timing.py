@@ -34,6 +34,7 @@ BY_HAND = [
     (Triggered(200 * MS, "after"), 1100, 1120, 400 * MS),
     (Triggered(200 * MS, "before"), 1300, 1320, 400 * MS),
     (Triggered(200 * MS, delay_ns=50 * MS), 1150, 1320, 200 * MS),
+    (Triggered(None, "unknown", 50 * MS), 1050, 1420, None),
     (Filtered(3000 * MS), -2000, 1420, 3000 * MS),
     (Latest(500 * MS), 500, 1420, None),
 ]
