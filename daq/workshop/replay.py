@@ -162,7 +162,7 @@ class _Listener:
         """Follow which mode is entered: by the word that its first command begins with."""
         for poll in self._plan.polls:
             if poll.mode is not None and poll.mode.enter:
-                first = self._bare(poll.mode.enter[0].decode("latin-1"))
+                first = self._bare(poll.mode.enter[0].ask.decode("latin-1"))
                 if first.split(" ")[0].upper() == command.split(" ", maxsplit=1)[0].upper():
                     self._mode = poll.mode.name
 

@@ -443,7 +443,9 @@ def _is_sure(known: _Known) -> bool:
     if plan.verify is not None or (driver.identify is not None and driver.identify.expect):
         return True
     steps = plan.identify.steps if plan.identify is not None else ()
-    shapes = [step.reply.shape for step in steps if isinstance(step, TextStep) and step.reply is not None and not step.told]
+    shapes = [
+        step.reply.shape for step in steps if isinstance(step, TextStep) and step.reply is not None and not step.told
+    ]
     return any(len(re.sub(r"\{[^}]*\}|\W", "", shape)) >= 2 for shape in shapes)
 
 
