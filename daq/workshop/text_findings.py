@@ -127,7 +127,7 @@ def _alternating(driver: TextDriver) -> Iterator[Found]:
     """Look for polls whose question, or mode, says AC and whose quantity says DC, or the other way round."""
     for name, poll in driver.polls.items():
         said = [ask for path, ask in _asked(driver) if path[:2] == ("polls", name)]
-        said += driver.modes[poll.mode].enter if poll.mode in driver.modes else []
+        said += [each.tell for each in driver.modes[poll.mode].enter] if poll.mode in driver.modes else []
         kinds = {found.lower() for each in said for found in re.findall(r"(?:VOLT|CURR)\w*:(AC|DC)\b", each.upper())}
         for key, channel in poll.channels.items():
             kind = channel.quantity.rpartition(".")[2]
@@ -164,8 +164,10 @@ def _settings(driver: TextDriver) -> Iterator[Found]:
 
 def _used(driver: TextDriver) -> set[str]:
     """Return the settings that commands and questions name, or hold in braces."""
-    commands = [*driver.setup, *driver.over_serial.setup, *driver.teardown]
-    commands += [command for mode in driver.modes.values() for command in mode.enter]
+    told = [*driver.over_serial.wake, *driver.over_serial.setup, *driver.setup, *driver.teardown]
+    told += [command for stream in driver.streams.values() for command in (*stream.start, *stream.stop)]
+    told += [command for mode in driver.modes.values() for command in mode.enter]
+    commands = [each.tell for each in told]
     text = repr(driver.model_dump(include={"polls", "streams", "identify", "errors"}))
     channels = [channel for poll in driver.polls.values() for channel in poll.channels.values()]
     chosen = {name for channel in channels for name in channel.set_by.values()}
@@ -203,7 +205,8 @@ def _deaf_aperture(driver: TextDriver, name: str, poll: TextPoll) -> Iterator[Fo
     if not isinstance(poll.time, Triggered) or poll.mode not in driver.modes:
         return
     mode = driver.modes[poll.mode]
-    entered = {*mode.enter, *(each for command in mode.enter for each in names_in(command))}
+    entering = [command.tell for command in mode.enter]
+    entered = {*entering, *(each for command in entering for each in names_in(command))}
     for setting in sorted(entered & DURATIONS - names(poll.time.aperture)):
         said = f"{poll.time.aperture} does not depend on {setting}, which the mode sets. Write it as a formula of it."
         yield ("polls", name, "time", "aperture"), said
@@ -213,7 +216,7 @@ def _short_waits(plan: InstrumentPlan) -> Iterator[Found]:
     for poll in plan.polls:
         if not isinstance(poll.time, Measured) or poll.every_ns is None:
             continue
-        takes_ns = poll.time.delay_ns + poll.time.aperture_ns * (1 if poll.time.autozero == "none" else 2)
+        takes_ns = poll.time.delay_ns + (poll.time.aperture_ns or 0) * (1 if poll.time.autozero == "none" else 2)
         within_ns = max((step.within_ns for step in poll.steps), default=takes_ns)
         if within_ns < takes_ns:
             said = f"an answer is waited for {within_ns / NS:g} s, and measuring alone takes {takes_ns / NS:g} s"

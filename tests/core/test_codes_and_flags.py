@@ -138,6 +138,9 @@ CRYOSTAT = {
 }
 
 
+CRYOSTATS = compiled(with_poll(**CRYOSTAT), {"p": "1 s"})
+
+
 def test_dashes_for_an_absent_sensor_stand_in_place_of_its_number():
     found = readings(compiled(with_poll(**CRYOSTAT), {"p": "1 s"}), b" 295.120,  S.OVER,  ----- \n")
     assert [(found[name].value, found[name].status) for name in "abc"] == [
@@ -157,7 +160,7 @@ def test_dashes_for_an_absent_sensor_stand_in_place_of_its_number():
     cut=st.integers(1, 25),
 )
 def test_a_cryostat_is_read_whole_or_not_at_all(values, cut):
-    plan = compiled(with_poll(**CRYOSTAT), {"p": "1 s"})
+    plan = CRYOSTATS
     whole = ",".join(value.rjust(8) for value in values).encode()
     for name, value in zip("abc", values, strict=True):
         read = readings(plan, whole + b"\n")[name]

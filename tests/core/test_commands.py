@@ -93,10 +93,15 @@ def test_no_barrier_may_be_taken_for_an_acknowledgement():
     assert compiled(text_driver(**told, link={"ack": "{:word} {:word}"}), {"p": "1 s"}).barrier is None
 
 
+JUDGES = {
+    right: compiled(acknowledged(ack=ack), {"p": "1 s"}).setup[0].reply.match
+    for ack, right in (("OK", b"OK"), ("", b""), ("A{:nr1}", b"A12"), ("{command}", b"*CLS"))
+}
+
+
 @given(reply=st.binary(max_size=8).filter(lambda said: b"\n" not in said))
 def test_only_the_whole_acknowledgement_acknowledges(reply):
-    for ack, right in (("OK", b"OK"), ("", b""), ("A{:nr1}", b"A12"), ("{command}", b"*CLS")):
-        judge = compiled(acknowledged(ack=ack), {"p": "1 s"}).setup[0].reply.match
+    for right, judge in JUDGES.items():
         judge(right + b"\n")
         for wrong in (right[1:] + b"?", right + right + b"x", right + b" ", reply + b"!"):
             with pytest.raises(ReplyError):

@@ -1,6 +1,7 @@
 """Two's complement in hexadecimal digits, and numbers with a decimal comma: the whole reply is right, or nothing is."""
 
 from decimal import Decimal
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -31,12 +32,16 @@ BATH = {
 }
 
 
+@cache
 def stage():
     return compiled(text_driver(polls={"p": STAGE}), {"p": "1 s"})
 
 
 def bath(**link):
     return text_driver(link={"eol": "\r\n", "decimal": ",", **link}, polls={"p": BATH})
+
+
+BATHS = compiled(bath(), {"p": "1 s"})
 
 
 # Two's complement -----------------------------------------------------------------------------------------------------
@@ -163,7 +168,7 @@ def test_a_driver_is_told_where_its_comma_is_in_doubt():
     junk=st.binary(min_size=1, max_size=4),
 )
 def test_a_bath_is_read_exactly_or_not_at_all(whole, decimals, power, cut, junk):
-    plan = compiled(bath(), {"p": "1 s"})
+    plan = BATHS
     reply = f"T={whole},{decimals:03d} °C; {power:03d}".encode("latin-1")
     found = readings(plan, reply + b"\r\n")["t"]
     if found.status is ReadingStatus.OK:
