@@ -269,6 +269,11 @@ class ChannelCompiler:
         if kinds <= {"bits", "hex"} and len(kinds) == 1:
             marks = tuple(self._mark(text, flag, where) for text, flag in table.items())
             return FlagBits(number, name, 16 if "hex" in kinds else 10, marks)
+        if kinds & (NUMBERS | HEX):
+            message = (
+                f"field {name!r} is a number: are these bits, or codes? Write {{{name}:bits}}, or {{{name}:enum}}."
+            )
+            self.work.wrong_driver(where, message)
         return FlagWords(
             number,
             name,

@@ -46,11 +46,11 @@ def test_a_later_step_may_cast_the_doubt():
     plan = polled(
         steps=[
             {"ask": "T?", "reply": "{t:nr2}"},
-            {"ask": "STAB?", "reply": "{s:nr1}", "flags": {"t": {"!1": "unstable"}}},
+            {"ask": "STAB?", "reply": "{s:enum}", "flags": {"t": {"!1": "unstable", "0": "unstable"}}},
         ]
     )
     assert one(readings(plan, b"1.5\n", b"1\n")) == ("1.5", OK, ())
-    assert one(readings(plan, b"1.5\n", b"+0\n")) == ("1.5", OK, (Flag.UNSTABLE,))
+    assert one(readings(plan, b"1.5\n", b"0\n")) == ("1.5", OK, (Flag.UNSTABLE,))
 
 
 # Which field ----------------------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_bits_that_are_set_or_missing_cast_a_doubt_on_another_channel():
     [
         ("{s:bits}", {"v": {"!x": "suspect"}}, "'x' is no mask. Write bits as 32 or 0x20."),
         ("{s:bits}", {"w": {"1": "suspect"}}, "no channel 'w'. "),
-        ("{s:nr1}", {"v": {"1": "suspect"}}, "flags needs exactly one field of type bits or hex in this reply."),
+        ("{s:nr1}", {"v": {"1": "suspect"}}, "field 's' is a number: are these bits, or codes?"),
     ],
 )
 def test_flags_that_no_bits_can_tell_are_refused(reply, flags, message):
