@@ -1,8 +1,9 @@
-"""Any order of appending, delivering, acknowledging, filling, failing, restarting and crashing keeps the promises.
+"""Any order of appending, delivering, filling, failing, restarting, crashing, clocks set and damage keeps the promises.
 
-- No number (epoch, stream, seq) ever stands for two records.
+- No number (epoch, stream, seq) ever stands for two records, and none is shown that is not what was written.
 - Within an epoch and stream a sink sees growing numbers, unless it is given something again.
-- What was committed reaches the sink, or a gap names it, however often it is restarted.
+- What was committed reaches the sink, or a gap names it, however often it is restarted; after damage, which may take
+  records with it, the file is begun anew or goes on in another epoch, and says so.
 - What a sink was done with on a clean stop it does not get again.
 """
 
@@ -11,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import resource
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from daq.core.errors import ConfigError
 from daq.core.record import Entry, Record
 from daq.journal import Journal
 
@@ -46,7 +50,8 @@ class JournalMachine(RuleBasedStateMachine):
         self.unsettled: set[int] = set()  # appended since the last flush
         self.floor: dict[tuple[str, str], int] = {}
         self.hands: dict[int, Record] = {}  # row -> delivered, not done
-        self.crashed = False
+        self.ahead_ns = 0  # of the clock before the true time
+        self.damaged = False
         self.journal: Journal
         self.feed: Any
 
@@ -67,7 +72,7 @@ class JournalMachine(RuleBasedStateMachine):
             max_bytes=MAX,
             keep_ns=10**18,
             announce=self.announce,
-            now_utc_ns=time.time_ns,
+            now_utc_ns=self.now_ns,
             sinks=["mqtt"],
             ballast_bytes=64 << 10,
         )
@@ -90,7 +95,10 @@ class JournalMachine(RuleBasedStateMachine):
                 self.volatile.add(key)
             return json.dumps({"n": number, "told": json.loads(text)}).encode().ljust(size)
 
-        return Entry(kind, stream, time.time_ns(), encode, size)
+        return Entry(kind, stream, self.now_ns(), encode, size)
+
+    def now_ns(self) -> int:
+        return time.time_ns() + self.ahead_ns
 
     # What may happen ----------------------------------------------------------------------------------------------
 
@@ -184,6 +192,42 @@ class JournalMachine(RuleBasedStateMachine):
         self.done = set()  # acknowledgements may be lost
         self.open()
 
+    @rule(by_s=st.sampled_from([-86400, -3600, -0.5, 0.5, 3600, 86400]))
+    def set_clock(self, by_s: float) -> None:
+        self.ahead_ns += round(by_s * 10**9)
+
+    @rule(data=st.data())
+    def damage_a_byte(self, data: st.DataObject) -> None:
+        """A bit turns over anywhere in the file, while nobody looks."""
+
+        def turn(path: Path) -> None:
+            content = bytearray(path.read_bytes())
+            place = data.draw(st.integers(0, len(content) - 1))
+            content[place] ^= 1 << data.draw(st.integers(0, 7))
+            path.write_bytes(content)
+
+        self.damage(turn)
+
+    @rule(share=st.floats(0.3, 1.0))
+    def cut_the_tail_off(self, share: float) -> None:
+        def cut(path: Path) -> None:
+            os.truncate(path, int(path.stat().st_size * share))
+
+        self.damage(cut)
+
+    def damage(self, spoil: Callable[[Path], None]) -> None:
+        """Stop, spoil the file, start: what was not delivered by then may be gone, and is told of where it is known."""
+        self.recover()
+        self.flush()
+        assert self.wait(self.journal.close(LONG_S))
+        spoil(self.folder / "journal.db")
+        self.damaged, self.done = True, set()
+        try:
+            self.open()
+        except ConfigError:  # its head says that it is another program's, or another version's: for a person to see to
+            self.folder.joinpath("journal.db").unlink()
+            self.open()
+
     @rule(count=st.integers(1, 20))
     def fail_for_a_while(self, count: int) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -227,7 +271,7 @@ class JournalMachine(RuleBasedStateMachine):
         assert again.isdisjoint(done_before)
         told = {self.made[key] for key in self.shown.keys() | (self.named_lost & self.made.keys())}
         gaps_lost = any(key[1] == "event" for key in self.named_lost)
-        assert gaps_lost or self.committed <= told
+        assert gaps_lost or self.damaged or self.committed <= told
 
 
 JournalMachine.TestCase.settings = settings(
