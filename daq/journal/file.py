@@ -39,6 +39,7 @@ from daq.journal.schema import (
     is_corrupt,
     record_of,
     refuse_foreign,
+    tally,
 )
 from daq.journal.top import Top
 from daq.journal.trimming import Bounds, Room, Victim, named, sizes, undelivered, weight
@@ -186,7 +187,7 @@ class JournalFile:
         if self.numbers is not None and self.numbers.epoch == epoch:
             self._forget_ghosts()
             return
-        doubt = self._top.doubt(epoch, next_row) if not fresh else self._top.missed() if self.numbers is None else None
+        doubt = self._doubt(epoch, next_row) if not fresh else self._top.missed() if self.numbers is None else None
         if doubt is not None and not fresh:
             epoch = self._begin_epoch(epoch, doubt)
         first = max(next_row, self.head + 1)  # a file that came while we ran may know of fewer rows than feeds do
@@ -200,6 +201,13 @@ class JournalFile:
             self.register(sink)
             if first > next_row:
                 self.done[sink].add(next_row, first - 1)
+
+    def _doubt(self, epoch: str, next_row: int) -> str | None:
+        """Say why the file's numbers may have been used already; None where there is no reason to think so."""
+        streams = self._db.execute("SELECT id, epoch, name, next_seq, sum FROM stream")
+        if any(tally(*counted) != written for *counted, written in streams):
+            return "the numbers of a stream are not what was written"
+        return self._top.doubt(epoch, next_row)
 
     def _create(self) -> None:
         with self._transaction(begin=False):
@@ -234,15 +242,17 @@ class JournalFile:
         newest = self._db.execute("SELECT max(row) FROM record").fetchone()[0] or 0
         if newest < self.numbers.next_row:
             return
+        epoch = self.numbers.epoch
         streams = [
-            (self.numbers.next_seq.get(name, 1), name) for (name,) in self._db.execute("SELECT name FROM stream")
+            (number, epoch, name, self.numbers.next_seq.get(name, 1))
+            for number, name in self._db.execute("SELECT id, name FROM stream WHERE epoch = ?", (epoch,))
         ]
         with self._transaction():
             self._db.execute("DELETE FROM record WHERE row >= ?", (self.numbers.next_row,))
             self._db.execute("UPDATE journal SET next_row = ?, rows = ?", (self.numbers.next_row, self.rows))
             self._db.executemany(
-                "UPDATE stream SET next_seq = ? WHERE name = ? AND epoch = ?",
-                [(seq, name, self.numbers.epoch) for seq, name in streams],
+                "UPDATE stream SET next_seq = ?, sum = ? WHERE id = ?",
+                [(seq, tally(number, *key, seq), number) for number, *key, seq in streams],
             )
         self._stream_ids = self._streams()
 
@@ -271,10 +281,12 @@ class JournalFile:
             return
         if sink in self.done and self.done[sink].ranges():
             return
-        rows = RowSet(self._db.execute("SELECT first, last FROM done WHERE sink = ? ORDER BY first", (sink,)))
+        found = list(self._db.execute("SELECT sink, first, last, sum FROM done ORDER BY first"))
+        whole = [counted for *counted, written in found if tally(*counted) == written]
+        rows = RowSet((first, last) for name, first, last in whole if name == sink)
         rows.changed.clear()
         oldest: int | None = self._db.execute("SELECT min(row) FROM record").fetchone()[0]
-        fresh = not rows.ranges()
+        fresh = not rows.ranges() and len(whole) == len(found)  # of a damaged one nobody knows whose it was: send again
         rows.add(0, self.head if fresh or oldest is None else oldest - 1)
         self.done[sink] = rows
 
@@ -324,7 +336,8 @@ class JournalFile:
                 if last is None:
                     self._db.execute("DELETE FROM done WHERE sink = ? AND first = ?", (sink, first))
                 else:
-                    self._db.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?)", (sink, first, last))
+                    said = sink, first, last
+                    self._db.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)", (*said, tally(*said)))
 
     # Writing ----------------------------------------------------------------------------------------------------------
 
@@ -434,8 +447,9 @@ class JournalFile:
                 next_seq[epoch, name] = numbers.next_seq[name]
         insert_many(
             self._db,
-            "INSERT INTO stream VALUES {} ON CONFLICT (id) DO UPDATE SET next_seq = excluded.next_seq",
-            [(stream_ids[key], *key, seq) for key, seq in next_seq.items()],
+            "INSERT INTO stream VALUES {} "
+            "ON CONFLICT (id) DO UPDATE SET next_seq = excluded.next_seq, sum = excluded.sum",
+            [(stream_ids[key], *key, seq, tally(stream_ids[key], *key, seq)) for key, seq in next_seq.items()],
         )
         insert_many(
             self._db,

@@ -13,7 +13,7 @@ from zlib import crc32
 from daq.core.errors import ConfigError
 from daq.core.record import Record, RecordKind
 
-VERSION = 2  # 2: every record has a checksum
+VERSION = 2  # 2: what counts has a checksum
 APPLICATION_ID = 0x62444151  # "bDAQ", so that no other program's file is taken for ours
 
 PAGE = 4096
@@ -28,18 +28,18 @@ BEGIN;
 CREATE TABLE journal (epoch TEXT NOT NULL, created_ns INTEGER NOT NULL, next_row INTEGER NOT NULL,
                       rows INTEGER NOT NULL);
 CREATE TABLE stream (id INTEGER PRIMARY KEY, epoch TEXT NOT NULL, name TEXT NOT NULL, next_seq INTEGER NOT NULL,
-                     UNIQUE (epoch, name));
+                     sum INTEGER NOT NULL, UNIQUE (epoch, name));
 CREATE TABLE record (row INTEGER PRIMARY KEY, kind INTEGER NOT NULL, stream INTEGER NOT NULL, seq INTEGER NOT NULL,
                      t_ns INTEGER NOT NULL, payload BLOB NOT NULL, sum INTEGER NOT NULL);
 CREATE INDEX record_t ON record (t_ns);
 CREATE INDEX record_info ON record (stream) WHERE kind = {INFO};
-CREATE TABLE done (sink TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+CREATE TABLE done (sink TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, sum INTEGER NOT NULL,
                    PRIMARY KEY (sink, first)) WITHOUT ROWID;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
 
-COLUMNS = "row, kind, epoch, name, seq, t_ns, payload, sum"
+COLUMNS = "row, kind, epoch, name, seq, t_ns, payload, record.sum"
 RECORDS = f"SELECT {COLUMNS} FROM record LEFT JOIN stream ON stream.id = record.stream"  # noqa: S608
 Row = Sequence[Any]
 """COLUMNS, of whatever types a damaged file gives them."""
@@ -90,6 +90,11 @@ def _code(error: Exception) -> int:
 def checksum(kind: int, epoch: str, stream: str, seq: int, t_ns: int, payload: bytes) -> int:
     """Return the CRC-32 of all that a record says: SQLite looks after its pages' order, not after what is in them."""
     return crc32(payload, crc32(f"{kind} {epoch} {stream} {seq} {t_ns}".encode()))
+
+
+def tally(*counted: object) -> int:
+    """Return the CRC-32 of a row of counters: one that the disk changed would number twice, or deliver never."""
+    return crc32(repr(counted).encode())
 
 
 def record_of(row: Row) -> Record | None:

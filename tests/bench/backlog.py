@@ -11,10 +11,12 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from daq.core.record import Entry
 from daq.journal import Journal
+from daq.journal.schema import checksum, tally
 from tests.bench.benches import scpi_bench
 from tests.bench.figures import percentile
 from tests.bench.listening import good, listened
@@ -29,8 +31,8 @@ PAYLOAD = (
 
 INSERT = """
 WITH RECURSIVE n(i) AS (SELECT :first UNION ALL SELECT i + 1 FROM n WHERE i < :last)
-INSERT INTO record SELECT i, 0, :stream, i, :now_ns - (:last - i) * 1000000,
-  CAST(printf(:payload, :epoch, i, :epoch, i) AS BLOB) FROM n
+INSERT INTO record SELECT i, 0, :stream, i, t_ns, payload, sum_of(i, t_ns, payload) FROM (SELECT i,
+  :now_ns - (:last - i) * 1000000 AS t_ns, CAST(printf(:payload, :epoch, i, :epoch, i) AS BLOB) AS payload FROM n)
 """
 
 
@@ -45,14 +47,16 @@ def fill(folder: Path, count: int, *, delivered: bool = False) -> None:
         epoch, stream = db.execute("SELECT epoch, id FROM stream WHERE name = 'old/read'").fetchone()
         first = db.execute("SELECT next_row FROM journal").fetchone()[0]
         last = first + count - 1
+        db.create_function("sum_of", 3, partial(checksum, 0, epoch, "old/read"), deterministic=True)
         words = {"first": first, "last": last, "stream": stream, "now_ns": time.time_ns(), "epoch": epoch}
         db.execute("BEGIN")
         db.execute(INSERT, {**words, "payload": PAYLOAD})
         db.execute("UPDATE journal SET next_row = ?, rows = rows + ?", (last + 1, count))
-        db.execute("UPDATE stream SET next_seq = ? WHERE id = ?", (last + 1, stream))
+        counted = stream, epoch, "old/read", last + 1
+        db.execute("UPDATE stream SET next_seq = ?, sum = ? WHERE id = ?", (last + 1, tally(*counted), stream))
         if delivered:
             db.execute("DELETE FROM done")
-            db.execute("INSERT INTO done VALUES ('mqtt', 0, ?)", (last,))
+            db.execute("INSERT INTO done VALUES ('mqtt', 0, ?, ?)", (last, tally("mqtt", 0, last)))
         db.execute("COMMIT")
 
 

@@ -167,6 +167,37 @@ async def test_an_export_leaves_out_what_was_damaged_and_says_so(bench, read, ca
     assert f"record {row} is not what was written" in caplog.text
 
 
+def alter(path, statement):
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        assert db.execute(statement).rowcount
+
+
+async def test_a_stream_whose_next_number_was_damaged_begins_a_new_epoch(bench, events):
+    epoch = await written(bench)
+    alter(bench.path, "UPDATE stream SET next_seq = next_seq - 256")
+    async with bench.running() as journal:
+        assert journal.health.epoch != epoch
+        add(journal, bench, 20)
+        await journal.flush()
+    records = stored(bench.path)
+    assert len({(record.epoch, record.stream, record.seq) for record in records}) == len(records) == 321
+    (told,) = events(records)
+    assert told["why"] == "the numbers of a stream are not what was written"
+
+
+@pytest.mark.parametrize("change", ["last = last + 16", "sink = 'mqtu'", "first = 5", "sum = 0"])
+async def test_what_is_said_to_be_delivered_and_was_damaged_is_delivered_again(bench, read, change):
+    async with bench.running() as journal:
+        feed = await journal.feed("mqtt")
+        add(journal, bench, 20)
+        await feed.done([record.row for record in await feed.live(5)])
+        await journal.flush()
+    alter(bench.path, f"UPDATE done SET {change}")
+    async with bench.running() as journal:
+        owed = await (await journal.feed("mqtt")).backlog(0, 100)
+    assert {read(record)["n"] for record in owed} >= set(range(6, 21))
+
+
 async def test_a_database_of_another_program_is_refused(bench):
     bench.path.parent.mkdir()
     with contextlib.closing(sqlite3.connect(bench.path)) as db:
