@@ -78,6 +78,10 @@ class Feed(Protocol):
         """Remember that these rows need not be delivered again. Rows may come in any order."""
         ...
 
+    def close(self) -> None:
+        """Take no more from it: nothing is kept at hand for it, what comes is backlog of the next."""
+        ...
+
 
 class Opener(Protocol):
     """Opens a feed for a sink by name: `live` starts at the newest committed row, all before it is backlog.

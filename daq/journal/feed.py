@@ -104,6 +104,15 @@ class Feed:
         self._ended = why
         self.arrived.set()
 
+    def close(self) -> None:
+        """Keep nothing at hand for it any more."""
+        self.end("this feed was closed")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody may still take records."""
+        return self._ended is None
+
     async def live(self, limit: int) -> list[Record]:
         """Wait for records committed since the feed was opened; at least one, at most `limit`, oldest first.
 

@@ -162,7 +162,8 @@ class Journal:
         return self._feeds[sink]
 
     def _shown(self, records: list[Record]) -> None:
-        self._tail.extend(records, min((feed.position for feed in self._feeds.values()), default=self._tail.end))
+        open_feeds = [feed.position for feed in self._feeds.values() if feed.is_open]
+        self._tail.extend(records, min(open_feeds, default=self._tail.end))
         for feed in self._feeds.values():
             feed.arrived.set()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from daq.sinks.delivery import Figures
+from daq.sinks.carried import Figures
 from daq.sinks.mqtt import MqttSink
 
 

@@ -5,7 +5,8 @@ set aside and announced; what it was sent and did not acknowledge is sent again 
 Knows no client library and no journal: it is handed a Publisher and a Feed.
 
 The rule of the window: at most min(Receive Maximum, 20) messages are in flight. Live records may take all of it. The
-backlog takes at most half, only while no live record waits, and at most `late_per_s` a second.
+backlog takes at most half, only while no live record waits, at most `late_per_s` a second, and less where the event
+loop comes late: live records and polls feel that first.
 
     Feed -> [delivery] -> Publisher -> acknowledged -> Feed.done
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from daq.clock import Clock
@@ -23,6 +24,8 @@ from daq.core.message import Topics
 from daq.core.observation import NS
 from daq.core.observation_message import without_exchanges
 from daq.core.record import Feed, Record
+from daq.sinks.carried import Carried, Suspect
+from daq.sinks.pace import BURST_NS, Pace
 from daq.sinks.publisher import (
     PACKET_ID_IN_USE,
     PACKET_TOO_LARGE,
@@ -32,8 +35,8 @@ from daq.sinks.publisher import (
     ConnectionLost,
     MqttSettings,
     Publisher,
+    packet_size,
 )
-from daq.sinks.retained import Retained
 
 WINDOW = 20
 """Messages in flight, at most: what brokers take by default (mosquitto's max_inflight_messages)."""
@@ -44,8 +47,9 @@ BEFORE_ALL = -(1 << 63)
 PAGE = 100
 """Records fetched at once."""
 
-BURST_NS = NS // 50
-"""Records of the backlog that fall within so long may go together: timers are dear."""
+LATE_PAGE = 250
+LATE_PAGE_BYTES = 1 << 18
+"""Of the backlog, fetched at once; the next when half of it has gone. The last page foretells how large it will be."""
 
 QUIET_NS = NS // 5
 """So long without a new record, and the journal is taken to have no more when stopping."""
@@ -61,6 +65,9 @@ ONCE_A_MINUTE_NS = 60 * NS
 LEFT_OUT_NS = 600 * NS
 """Retained state on whose refusal the broker hung up is not offered again for so long."""
 
+SETTLE_EVERY_NS = NS // 50
+"""Between two words to the journal of what was acknowledged; it is on disk with a commit, or within a second."""
+
 RETAINED_EVERY_NS = NS
 """Between two rounds of changed retained state: what changes faster is told as it then is."""
 
@@ -71,53 +78,6 @@ class Announce(Protocol):
     def __call__(self, event: str, **details: object) -> None:
         """Make an event of it."""
         ...
-
-
-@dataclass(slots=True)
-class Figures:
-    """How the deliveries go, over all connections since the start.
-
-    Args:
-        protocol: MQTT version spoken now, None while away.
-        since_ns: UTC, since when connected or away.
-        window: messages that may be in flight.
-        retries: messages sent again.
-        backlog: records of before this connection still to be delivered; None while away.
-        why: what was seen when it was lost.
-    """
-
-    connected: bool = False
-    protocol: str | None = None
-    since_ns: int | None = None
-    window: int = 0
-    in_flight: int = 0
-    published: int = 0
-    acknowledged: int = 0
-    refused: int = 0
-    retries: int = 0
-    backlog: int | None = None
-    why: str | None = None
-
-
-@dataclass(slots=True)
-class Suspect:
-    """A record that was under way when a connection was lost, and how often it was so alone."""
-
-    record: Record
-    drops: int = 0
-
-
-@dataclass(slots=True)
-class Carried:
-    """What outlives a connection."""
-
-    retained: Retained
-    figures: Figures = field(default_factory=Figures)
-    suspects: dict[int, Suspect] = field(default_factory=dict)
-    refusals: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
-    """(topic, code) -> when last announced (monotonic ns), refused since"""
-    hung_up: dict[str, int] = field(default_factory=dict)
-    """retained topic -> when the broker last refused it and closed the connection (monotonic ns)"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,6 +125,11 @@ class Delivery:
         self._settled: list[int] = []
         self._to_settle = asyncio.Event()
         self._live_waiting: deque[Record] = deque()
+        self._live_low = asyncio.Event()
+        self._late_waiting: deque[Record] = deque()
+        self._late_low = asyncio.Event()
+        self._pace = Pace(settings.late_per_s)
+        self._late_share = max(1, self._window // 2)
         self._claims = 0
         self._fetching = False
         self._delivered_late: set[int] = set()
@@ -212,6 +177,7 @@ class Delivery:
             ]
             await stopping.wait()
             late.cancel()
+            self._late_waiting.clear()
             await self._post_changed()
             await self._drained()
             await self._post(self._topics.status(), offline())
@@ -229,15 +195,24 @@ class Delivery:
             records = await self._feed.live(PAGE)
             self._fetching = False
             self._live_waiting.extend(records)
-            self._send_live()
+            self._send_waiting()
             while len(self._live_waiting) >= PAGE:
-                self._room.clear()
-                await self._room.wait()
+                self._live_low.clear()
+                await self._live_low.wait()
 
-    def _send_live(self) -> None:
-        """Send what waits, as far as there is room that nobody has claimed."""
-        while self._live_waiting and not self._claims and not self._again and self._has_room():
-            self._send(self._live_waiting.popleft(), late=False)
+    def _send_waiting(self) -> None:
+        """Send what waits, where there is room that nobody has claimed: live records, the backlog behind them."""
+        if self._claims or self._again:
+            return
+        live, late = self._live_waiting, self._late_waiting
+        while live and self._has_room():
+            self._send(live.popleft(), late=False)
+        if len(live) < PAGE:
+            self._live_low.set()
+        while late and not live and self._late_flying < self._late_share and self._has_room() and self._pace.lets_go():
+            self._send(late.popleft(), late=True)
+        if len(late) <= LATE_PAGE // 2:
+            self._late_low.set()
 
     async def _room_first(self) -> None:
         """Wait for room before live records get any: what they cite, and retained state, comes before them."""
@@ -262,27 +237,37 @@ class Delivery:
 
     async def _late(self) -> None:
         """Deliver the backlog, oldest first, behind the live records."""
-        share = max(1, self._window // 2)
-        after, due_ns = BEFORE_ALL, self._clock.now().mono_ns
-        while records := await self._feed.backlog(after, PAGE):
-            for record in records:
-                after = record.row
-                if record.row in self._delivered_late:
-                    continue
-                now_ns = self._clock.now().mono_ns
-                due_ns = max(due_ns, now_ns - BURST_NS) + NS // self._settings.late_per_s
-                if due_ns - now_ns > BURST_NS:
-                    await self._clock.wait(due_ns)
-                while self._again or self._live_waits() or self._late_flying >= share or not self._has_room():
-                    self._room.clear()
-                    await self._room.wait()
-                self._send(record, late=True)
+        async with asyncio.TaskGroup() as group:
+            pace = group.create_task(self._keep_pace(), name="mqtt[pace]")
+            await self._fetch_late()
+            pace.cancel()
+
+    async def _fetch_late(self) -> None:
+        """Keep records of the backlog at hand until it is done; they are sent by the pace and by acknowledgements."""
+        after, limit = BEFORE_ALL, LATE_PAGE // 16
+        while records := await self._feed.backlog(after, limit):
+            after = records[-1].row
+            size = sum(len(record.payload) for record in records)
+            limit = max(1, min(LATE_PAGE, LATE_PAGE_BYTES * len(records) // max(size, 1)))
+            self._late_waiting.extend(record for record in records if record.row not in self._delivered_late)
+            self._send_waiting()
+            while len(self._late_waiting) > LATE_PAGE // 2:
+                self._late_low.clear()
+                await self._late_low.wait()
+        while self._late_waiting:
+            self._late_low.clear()
+            await self._late_low.wait()
+
+    async def _keep_pace(self) -> None:
+        while True:
+            self._pace.begin_burst()
+            self._send_waiting()
+            due_ns = self._clock.now().mono_ns + BURST_NS
+            await self._clock.wait(due_ns)
+            self._pace.end_burst(self._clock.now().mono_ns - due_ns)
 
     def _has_room(self) -> bool:
         return len(self._flying) < self._window
-
-    def _live_waits(self) -> bool:
-        return bool(self._live_waiting) or self._claims > 0
 
     async def _clear_suspects(self) -> None:
         """Send what was under way when the last connection was lost, one at a time: one of them may be why.
@@ -342,7 +327,7 @@ class Delivery:
             return
         await self._room_first()
         self._fly(Flight(topic, payload or b"", True, False, None, self._clock.now().mono_ns, forgets=payload is None))
-        self._send_live()
+        self._send_waiting()
 
     # In flight
 
@@ -380,7 +365,7 @@ class Delivery:
             self._refused_last = flight.topic if flight.record is None else None
             self._set_aside(flight, code)
         if not self._publisher.lost.done():
-            self._send_live()
+            self._send_waiting()
         self._room.set()
 
     def _taken(self, flight: Flight) -> None:
@@ -429,7 +414,7 @@ class Delivery:
                 await self._landed()
             if not self._again:
                 pause_ns = QUOTA_FIRST_NS
-                self._send_live()
+                self._send_waiting()
                 self._room.set()
 
     # Watching
@@ -452,6 +437,7 @@ class Delivery:
         while True:
             await self._to_settle.wait()
             await self._settle_now()
+            await self._clock.wait(self._clock.now().mono_ns + SETTLE_EVERY_NS)
 
     async def _settle_now(self) -> None:
         self._to_settle.clear()
@@ -477,13 +463,6 @@ class Delivery:
             at_rest = self._fetching and not self._live_waiting and not self._flying and not self._again
             if self._count == sent and at_rest:
                 return
-
-
-def packet_size(topic: str, payload: bytes) -> int:
-    """Bytes of the PUBLISH packet that carries this at QoS 1 on MQTT 5 (5.0, 3.3): topic, identifier, no properties."""
-    remaining = 2 + len(topic) + 2 + 1 + len(payload)
-    length_bytes = 1 + sum(remaining >= limit for limit in (128, 16_384, 2_097_152))
-    return 1 + length_bytes + remaining
 
 
 def _first(group: BaseExceptionGroup[ConnectionLost]) -> ConnectionLost:

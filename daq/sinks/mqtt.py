@@ -18,8 +18,9 @@ from daq.core.errors import SinkError
 from daq.core.message import Topics, station_status_payload
 from daq.core.observation import NS
 from daq.core.record import Opener
+from daq.sinks.carried import Carried, Figures
 from daq.sinks.connection import Connection
-from daq.sinks.delivery import Announce, Carried, Delivery, Figures
+from daq.sinks.delivery import Announce, Delivery
 from daq.sinks.publisher import (
     TAKEN_OVER,
     ConnectionLost,
@@ -132,7 +133,7 @@ class MqttSink:
 
     async def _connection(self) -> None:
         """Connect once and deliver until the connection is lost, or the station stops. Raises SinkError."""
-        publisher = self._publisher()
+        publisher, feed = self._publisher(), None
         try:
             if not await self._opened(publisher):
                 return
@@ -154,6 +155,8 @@ class MqttSink:
             self._dropped += lost.code is None and not lost.silent
             raise
         finally:
+            if feed is not None:
+                feed.close()
             await publisher.abort()
             self._carried.figures.connected = False
             self._carried.figures.in_flight = 0

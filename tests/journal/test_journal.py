@@ -300,3 +300,21 @@ async def test_information_of_the_backlog_can_be_asked_for_alone(bench):
         await feed.done([101])
         assert [record.row for record in await feed.backlog(51, 3, infos=True)] == [151]
         assert [record.row for record in await feed.backlog(0, 2)] == [1, 2]
+
+
+async def test_nothing_is_kept_at_hand_for_a_feed_that_is_closed(bench):
+    async with bench.running() as journal:
+        feed = await journal.feed("mqtt")
+        journal.append(bench.entry())
+        assert len(await feed.live(10)) == 1
+        feed.close()
+        for _ in range(3):
+            journal.append(bench.entry())
+            await journal.flush()
+        assert len(journal._tail.page(0, 100)) <= 1
+        with pytest.raises(SinkError, match="closed"):
+            await feed.live(10)
+        again = await journal.feed("mqtt")
+        assert [record.seq for record in await again.backlog(0, 10)] == [1, 2, 3, 4]
+        journal.append(bench.entry())
+        assert [record.seq for record in await again.live(10)] == [5]

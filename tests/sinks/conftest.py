@@ -83,6 +83,9 @@ class MemoryFeed:
     async def backlog_size(self) -> int:
         return sum(row.row not in self.journal.done for row in self.journal.rows[: self.start])
 
+    def close(self) -> None:
+        self.next = len(self.journal.rows)
+
     async def done(self, rows: Sequence[int]) -> None:
         assert all(0 <= row < len(self.journal.rows) for row in rows)
         self.journal.done.update(rows)

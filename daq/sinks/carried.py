@@ -1,0 +1,58 @@
+"""What outlives a connection: figures, what was under way when it was lost, what the broker refused.
+
+delivery (of one connection) -> Carried -> delivery (of the next); Figures -> station
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from daq.core.record import Record
+from daq.sinks.retained import Retained
+
+
+@dataclass(slots=True)
+class Figures:
+    """How the deliveries go, over all connections since the start.
+
+    Args:
+        protocol: MQTT version spoken now, None while away.
+        since_ns: UTC, since when connected or away.
+        window: messages that may be in flight.
+        retries: messages sent again.
+        backlog: records of before this connection still to be delivered; None while away.
+        why: what was seen when it was lost.
+    """
+
+    connected: bool = False
+    protocol: str | None = None
+    since_ns: int | None = None
+    window: int = 0
+    in_flight: int = 0
+    published: int = 0
+    acknowledged: int = 0
+    refused: int = 0
+    retries: int = 0
+    backlog: int | None = None
+    why: str | None = None
+
+
+@dataclass(slots=True)
+class Suspect:
+    """A record that was under way when a connection was lost, and how often it was so alone."""
+
+    record: Record
+    drops: int = 0
+
+
+@dataclass(slots=True)
+class Carried:
+    """What outlives a connection."""
+
+    retained: Retained
+    figures: Figures = field(default_factory=Figures)
+    suspects: dict[int, Suspect] = field(default_factory=dict)
+    refusals: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    """(topic, code) -> when last announced (monotonic ns), refused since"""
+    hung_up: dict[str, int] = field(default_factory=dict)
+    """retained topic -> when the broker last refused it and closed the connection (monotonic ns)"""
