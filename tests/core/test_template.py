@@ -42,6 +42,8 @@ def fields(template, reply, eol=EOL, codes=None):
         ("{s:bits},{h:hex}", "32,0xFF", {"s": "32", "h": "0xFF"}),
         ("{k:word} ok", "OL ok", {"k": "OL"}),
         ("{a:text}", "", {"a": ""}),
+        ("#15{v:nr2:5}", "#1523.45", {"v": "23.45"}),  # IEEE 488.2-1992, 8.7.9: a block of five characters
+        ("#15{v:nr2:5}", "#15 3.45", {"v": "3.45"}),
         ("{name:text} m", "N 12 m", None),  # text ends at the first blank here, since a blank follows it
     ],
 )
@@ -75,6 +77,8 @@ def test_a_reply_is_read_as_a_whole(template, reply, found):
         ("{t:quoted}", '"open'),
         ("{t:text}", "bell\x07"),
         ("{v:nr2}{u:unit}", "12.3E5V-"),
+        ("#15{v:nr2:5}", "#1523.4"),
+        ("#15{v:nr2:5}", "#1623.456"),
     ],
 )
 def test_what_is_not_exactly_the_reply_is_no_reply(template, reply):
