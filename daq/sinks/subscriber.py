@@ -10,11 +10,9 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from mqttium import MQTTError, MQTTProtocolVersion
-from mqttium.api import AsyncClient
+import aiomqtt
 
 from daq.core.errors import SinkError
-from daq.sinks.connection import trust
 from daq.sinks.publisher import MqttSettings
 
 
@@ -40,19 +38,21 @@ async def messages(
     Raises:
         SinkError: the broker cannot be reached, refuses, or is lost.
     """
-    where = f"mqtt://{settings.host}:{settings.port}"
-    version = MQTTProtocolVersion.MQTTv311 if settings.version == "3.1.1" else MQTTProtocolVersion.MQTTv5
+    tls = settings.tls
     try:
-        context = None if settings.tls is None else trust(settings.tls)
-        password = None if settings.password is None else settings.password()
-        async with AsyncClient(protocol=version, username=settings.username, password=password) as client:
-            await client.connect(settings.host, settings.port, ssl=context)
-            heard = client.messages()
+        async with aiomqtt.Client(
+            settings.host,
+            settings.port,
+            username=settings.username,
+            password=None if settings.password is None else settings.password(),
+            protocol=aiomqtt.ProtocolVersion.V311 if settings.version == "3.1.1" else aiomqtt.ProtocolVersion.V5,
+            tls_params=None if tls is None else aiomqtt.TLSParameters(tls.ca, tls.certificate, tls.key),
+        ) as client:
             await client.subscribe(topic, qos=1)
             if listening is not None:
                 listening.set()
-            async for message in heard:
-                yield Message(message.topic, message.payload, time.monotonic_ns())
-    except (MQTTError, OSError, ValueError) as error:  # ValueError: certificates
-        raise SinkError(f"{where}: {error}") from error
-    raise SinkError(f"{where}: the connection is lost")
+            async for message in client.messages:
+                assert isinstance(message.payload, bytes)
+                yield Message(str(message.topic), message.payload, time.monotonic_ns())
+    except aiomqtt.MqttError as error:
+        raise SinkError(f"mqtt://{settings.host}:{settings.port}: {error}") from error
