@@ -45,7 +45,7 @@ def latency(here: Place, options: Options) -> Result:
     with responder(here, "scpi_responder", 1, "0") as stand:
         for _ in range(options.rounds):
             with _syncing(here) as took_ms:
-                heard = listened(here, scpi_bench("50 ms", stand.ports), options.settle_s, 2 * options.seconds)
+                heard = listened(here, scpi_bench("20 ms", stand.ports), options.settle_s, 2 * options.seconds)
             delays = [one.delay_ms for one in good(heard)]
             found.append((median(delays), percentile(delays, 99)))
             syncs.append((median(took_ms), percentile(took_ms, 99)))

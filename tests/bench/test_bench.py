@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from tests.bench import report
+from tests.bench.__main__ import options, parser
 from tests.bench.chart import place, ticks
 from tests.bench.figures import percentile, slope, spread
 from tests.bench.grid import off_grid
@@ -110,6 +111,26 @@ def test_half_a_step_of_the_clock_is_taken_off_the_error():
     message, payload = by_the_monotonic_clock(b'{"t_err":1800.0125,"x":1}')
     assert message["t_err"] == pytest.approx(0.0125)
     assert payload == b'{"t_err":0.012500,"x":1}'
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds", "drift_s", "outage_s", "rows"),
+    [
+        ([], 4.0, 60.0, 120.0, 1_000_000),
+        (["--quick", "--seconds", "3"], 3.0, 8.0, 6.0, 100_000),
+        (["--hour"], 4.0, 3600.0, 3600.0, 10_000_000),
+        (["--hour", "--outage-minutes", "2", "--rows", "1000"], 4.0, 3600.0, 120.0, 1000),
+    ],
+)
+def test_what_is_said_counts_before_what_is_quick_or_long(words, seconds, drift_s, outage_s, rows):
+    found = options(parser().parse_args(words))
+    assert (found.seconds, found.drift_s, found.outage_s, found.rows) == (seconds, drift_s, outage_s, rows)
+    assert found.picture is None
+
+
+def test_the_picture_stands_beside_the_page():
+    found = options(parser().parse_args(["--write", "docs/performance.md"]))
+    assert str(found.picture) == "docs/growth.svg"
 
 
 def told(name, words, cores=0.0):
