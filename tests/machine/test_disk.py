@@ -9,7 +9,11 @@ import pytest
 from tests.machine import disks
 from tests.machine.scene import play
 
-pytestmark = [pytest.mark.mosquitto, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
+pytestmark = [
+    pytest.mark.mosquitto,
+    pytest.mark.timeout(400),  # many starts of processes: seconds on an idle machine, minutes on a crowded one
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
+]
 
 
 @pytest.mark.skipif(not disks.HAS_NAMESPACES, reason="this user may not mount a file system of its own")

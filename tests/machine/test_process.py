@@ -10,7 +10,11 @@ from tests.machine import clocks, disks, stops
 from tests.machine.scene import play
 from tests.machine.shim import COMPILER
 
-pytestmark = [pytest.mark.mosquitto, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
+pytestmark = [
+    pytest.mark.mosquitto,
+    pytest.mark.timeout(400),  # many starts of processes: seconds on an idle machine, minutes on a crowded one
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
+]
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no C compiler to build another clock and a slow disk with")
