@@ -264,7 +264,8 @@ class Session:
         if poll.touches is not None and not self.plan.configure:
             return Outcome(Status.SKIPPED, f"it says {quoted(poll.touches)}, which changes the instrument")
         try:
-            yield from self._be_in_mode(poll, now_ns)
+            if poll.mode is not None:
+                yield from self._be_in_mode(poll, now_ns)
             answers, seen = yield from self._steps(poll)
             return self._judged(poll, answers, seen)
         except (RefusedReply, UnreadableReply) as error:
@@ -377,7 +378,7 @@ class Session:
 
     def _registers(self, step: RegisterStep, poll: PollPlan) -> Dialogue[tuple[bytes, Replied]]:
         """Read a block; in smaller ones where the device refuses it as a whole, which is remembered."""
-        parts = self._split.get(step)
+        parts = self._split.get(step) if self._split else None
         if parts is None:
             try:
                 return (yield from self._block(step))

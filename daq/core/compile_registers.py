@@ -17,7 +17,7 @@ from daq.core.modbus import COILS
 from daq.core.observation import Integrity, Kind, Reading, ReadingStatus
 from daq.core.plan import Answer, DeviceStep, IdentifyPlan, InstrumentPlan, PollPlan, RegisterStep, VerifyPlan
 from daq.core.register_map import Register, ScaleRegister, Verify
-from daq.core.registers import WORDS, Factor, Layout, RegisterReader, Scaling, decoded
+from daq.core.registers import WORDS, Factor, IntegerReader, Layout, RegisterReader, Scaling, decoded, quickest
 from daq.core.settings import as_number, names_in, put_in
 
 FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
@@ -202,7 +202,7 @@ class RegisterCompiler:
             phase_ns=wanted.phase_ns,
             mode=None,
             steps=tuple(self._step(block.span, within_ns) for block in blocks),
-            readings=RegisterReadings(readers),
+            readings=RegisterReadings({name: quickest(reader) for name, reader in readers.items()}),
             time=self.work.time_model(poll.time, values, self.driver.settings, wanted, path),
             integrity=Integrity.TRANSACTION if tcp else Integrity.CHECKSUM,
             channels=tuple(self.work.channel_plan(name, channel, where) for name, (channel, where) in channels.items()),
@@ -412,7 +412,7 @@ def scalings(channel: RegisterChannel) -> list[tuple[Scaling, ScaleRegister]]:
 class RegisterReadings:
     """Answers of a poll's blocks -> channel -> Reading."""
 
-    readers: Mapping[str, RegisterReader]
+    readers: Mapping[str, RegisterReader | IntegerReader]
 
     def __call__(self, answers: Sequence[Answer]) -> dict[str, Reading]:
         """Return the readings."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from daq.core.cut import Cut
@@ -119,9 +119,11 @@ def tell(command: Tell) -> Dialogue[Stamp]:
 def answered(question: Ask | Again, what: str, within_ns: int) -> Dialogue[Replied]:
     """Put a question; a time-out says who, or what, was asked, and how long the answer was waited for."""
     try:
-        return (yield from ask(question))
+        replied = yield question
     except LinkTimeout as late:
         raise LinkTimeout(f"{what} at {late} ({within_ns / NS:g} s)", late.partial) from None
+    assert isinstance(replied, Replied), "the wire answers questions with replies"
+    return replied
 
 
 def still_owed(again: Again, what: str, within_ns: int, owed: int) -> Dialogue[Replied]:
@@ -144,6 +146,12 @@ def could_answer(judge: Callable[[bytes], object], reply: bytes) -> bool:
     return True
 
 
+@lru_cache(4096)
+def _asked(question: bytes, eol: bytes) -> str:
+    """Name a question, for what is said where its answer does not come."""
+    return f"asked {quoted(question.rstrip(eol))}"
+
+
 def in_text(step: TextStep, eol: bytes, *, tolerant: bool = False) -> Dialogue[tuple[Match, Replied]]:
     """One exchange in text; `tolerant` throws away replies that are not of its form, until the deadline.
 
@@ -152,7 +160,7 @@ def in_text(step: TextStep, eol: bytes, *, tolerant: bool = False) -> Dialogue[t
     """
     assert step.reply is not None, "a command without acknowledgement has no reply to be read"
     form = step.reply
-    what = f"asked {quoted(step.ask.rstrip(eol))}"
+    what = _asked(step.ask, eol)
     fits = partial(could_answer, form.match)
     replied = yield from answered(Ask(step.ask, form.cut, step.within_ns, fits=fits), what, step.within_ns)
     for _ in range(MOST_DISCARDED if tolerant else 0):

@@ -268,7 +268,8 @@ class InstrumentHealth:
 
     lost: not reachable, another instrument, or PATIENCE polls in a row without an answer. degraded: it answers, and
     the last outcome of some poll was a failure. ok: the last outcome of every poll was good, and has been for a
-    little while. Slots that were skipped on purpose say nothing about the instrument.
+    little while; until then a missed slot stays the reason. Slots that were skipped on purpose say nothing about the
+    instrument.
     """
 
     def __init__(self, utc_ns: int) -> None:
@@ -278,6 +279,7 @@ class InstrumentHealth:
         self._silent = 0  # polls in a row without an answer
         self._good = CALM_COUNT  # good polls in a row; the first answer of all needs no calm before it
         self._bad_mono_ns = 0
+        self._calming = ANSWERS_AGAIN  # why it is degraded while nothing fails
 
     def outcome(self, poll: str, status: Status, detail: str | None, now: Stamp) -> Verdict | None:
         """Take the outcome of one poll; return the new verdict where it changed."""
@@ -293,6 +295,8 @@ class InstrumentHealth:
         else:
             self._note_failure(poll, status, detail)
             self._good, self._bad_mono_ns = 0, now.mono_ns
+            # A wire that is asked too much misses every other slot: one why all the time, not two in turn.
+            self._calming = self._failing[poll][1] if status is Status.MISSED else ANSWERS_AGAIN
         self._note_presence(status)
         return self._change(now)
 
@@ -328,7 +332,7 @@ class InstrumentHealth:
             return State.DEGRADED, next(iter(self._failing.values()))[1]
         if self._good >= CALM_COUNT or mono_ns - self._bad_mono_ns >= CALM_NS:
             return State.OK, None
-        return State.DEGRADED, ANSWERS_AGAIN
+        return State.DEGRADED, self._calming
 
 
 def _tells_little(failure: tuple[Status, str]) -> int:

@@ -21,6 +21,12 @@ MAX_DIGITS = 400
 """Characters: no instrument prints a longer number, and none can make us count its digits for long."""
 
 
+_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+
+MAX_PLAIN = 300
+"""Characters: so short and without an exponent, a number is what JSON writes, and a double holds it."""
+
+
 def json_number(text: str) -> str:
     """Write a decimal as JSON does, keeping every digit of it.
 
@@ -32,6 +38,8 @@ def json_number(text: str) -> str:
         UnreadableReply: text is not an NR1, NR2 or NR3 as a whole, or a double cannot hold it (readers of JSON would
             see infinity, or zero).
     """
+    if len(text) <= MAX_PLAIN and _PLAIN.fullmatch(text):
+        return text
     found = _DECIMAL.fullmatch(text) if len(text) <= MAX_DIGITS else None
     if found is None:
         raise UnreadableReply(f"{quoted(text)} is not a decimal number (NR1, NR2 or NR3)")
@@ -48,4 +56,4 @@ def json_number(text: str) -> str:
 def _fits_double(text: str) -> bool:
     """Whether the number neither overflows to infinity nor vanishes to zero when read as a double."""
     number = float(text)
-    return number != 0 and math.isfinite(number) if _NOT_ZERO.match(text) else True
+    return math.isfinite(number) if number != 0 else not _NOT_ZERO.match(text)

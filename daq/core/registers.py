@@ -79,6 +79,8 @@ class Layout:
 def ordered(content: bytes, order: WordOrder) -> bytes:
     """Put bytes as they arrived into the order of their worth, the highest first."""
     backwards, swapped = _ORDERS[order]
+    if not backwards and not swapped:
+        return content
     words = [content[at : at + 2] for at in range(0, len(content), 2)]
     if swapped:
         words = [word[::-1] for word in words]
@@ -200,6 +202,46 @@ class RegisterReader:
         for factor in self.factors:
             found = None if found is None else factor.scaled(found, answers)
         return found
+
+
+_INTEGERS = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q"}
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerReader:
+    """How a channel is read that is a whole number and nothing else: most channels of most devices.
+
+    Args:
+        step: index of the answer.
+        offset: of its first byte.
+    """
+
+    step: int
+    offset: int
+    packed: struct.Struct
+    quantity: str
+    unit: str
+    role: str | None
+
+    def read(self, answers: Sequence[Answer]) -> Reading:
+        """Return the reading, as RegisterReader would."""
+        answer = answers[self.step]
+        assert isinstance(answer, bytes), "register steps bring bytes"
+        text = str(self.packed.unpack_from(answer, self.offset)[0])
+        return Reading(text, text, self.unit, self.quantity, role=self.role)
+
+
+def quickest(reader: RegisterReader) -> RegisterReader | IntegerReader:
+    """Choose, once, what reads a channel: where its register says it all, there is nothing to look for."""
+    layout = reader.layout
+    says_more = reader.codes or reader.factors or reader.scale is not None or reader.plausible is not None
+    if says_more or reader.kind is not Kind.NUMBER or layout.coils or layout.type not in _INTEGERS:
+        return reader
+    backwards, swapped = _ORDERS[layout.order]
+    if WORDS[layout.type] > 1 and backwards != swapped:
+        return reader
+    packed = struct.Struct(("<" if swapped else ">") + _INTEGERS[layout.type])
+    return IntegerReader(layout.step, layout.offset, packed, reader.quantity, reader.unit, reader.role)
 
 
 # Decimals -------------------------------------------------------------------------------------------------------------

@@ -165,7 +165,8 @@ class Exchanges:
             except TemplateError as error:
                 self.work.wrong_driver(where, str(error))
                 continue
-            shapes.append(Shape(template, tuple(shape.flags), shape.status, shape.outcome, shape.assume_unit))
+            flags = tuple(dict.fromkeys(shape.flags))
+            shapes.append(Shape(template, flags, shape.status, shape.outcome, shape.assume_unit))
         return WholeReply(asked, tuple(shapes), to_bytes(self.driver.link.eol)) if len(shapes) == len(written) else None
 
 

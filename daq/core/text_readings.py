@@ -259,17 +259,19 @@ class TextChannelReader:
         text = answer.fields.get(self.field)
         if text is None:
             return self._reading(None, answer.text, self.unit, answer.status or ReadingStatus.ABSENT, answer.flags)
-        unit = self._unit(answers)
-        status = self._coded(answers)
-        flags = self._doubted(answers, answer.flags)
+        unit = self.unit if self.unit_field is None else self._unit(answers)
+        status = self._coded(answers) if self.codes else ReadingStatus.OK
+        flags = self._doubted(answers, answer.flags) if self.doubts else answer.flags
         if self.kind is not Kind.NUMBER:
             return self._reading(None, self._meaning(text), unit, status, flags)
-        special = self._special(text)
+        special = self._special(text) if self.words or self.specials else ReadingStatus.OK
         status = status if status is not ReadingStatus.OK else special
         if status is not ReadingStatus.OK:
             return self._reading(None, text, unit, status, flags)
         value = self._value(text)
-        return self._reading(value, text, unit, status, self._flags(value, unit, flags))
+        if self.plausible is not None:
+            flags = self._flags(value, unit, flags, *self.plausible)
+        return self._reading(value, text, unit, status, flags)
 
     def _reading(
         self, value: str | None, text: str, unit: str, status: ReadingStatus, flags: tuple[Flag, ...]
@@ -342,8 +344,8 @@ class TextChannelReader:
         json_number(decimal)
         return json_number(str(EXACT.multiply(Decimal(decimal), self.scale)))
 
-    def _flags(self, value: str, unit: str, flags: tuple[Flag, ...]) -> tuple[Flag, ...]:
-        if self.plausible is None or unit != self.unit or self.plausible[0] <= Decimal(value) <= self.plausible[1]:
+    def _flags(self, value: str, unit: str, flags: tuple[Flag, ...], low: Decimal, high: Decimal) -> tuple[Flag, ...]:
+        if unit != self.unit or low <= Decimal(value) <= high:
             return flags
         return flags if Flag.IMPLAUSIBLE in flags else (*flags, Flag.IMPLAUSIBLE)
 

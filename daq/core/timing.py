@@ -125,8 +125,10 @@ def bound(model: TimeModel, seen: Sequence[Seen]) -> Bounded:
     claim_held = early_ns <= late_ns
     if not claim_held:
         early_ns, late_ns, aperture_ns, start = begin.asked.mono_ns, end.mono_ns, None, begin.asked
-    offsets = (start.utc_ns - start.mono_ns, end.utc_ns - end.mono_ns)
-    early_utc_ns, late_utc_ns = early_ns + min(offsets), late_ns + max(offsets)
+    least_ns, most_ns = start.utc_ns - start.mono_ns, end.utc_ns - end.mono_ns
+    if least_ns > most_ns:  # the clock was set back meanwhile
+        least_ns, most_ns = most_ns, least_ns
+    early_utc_ns, late_utc_ns = early_ns + least_ns, late_ns + most_ns
     timing = Timing(
         mono_ns=(early_ns + late_ns) // 2,
         utc_ns=(early_utc_ns + late_utc_ns) // 2,
@@ -139,19 +141,17 @@ def bound(model: TimeModel, seen: Sequence[Seen]) -> Bounded:
 def _interval(model: TimeModel, begin: Seen, end: Stamp) -> tuple[int, int, int | None, Stamp]:
     """Return the earliest and latest monotonic instant, the extent, and the stamp the earliest was reckoned from."""
     asked_ns, first_ns = begin.asked.mono_ns, end.mono_ns
-    match model:
-        case Triggered(aperture_ns, autozero, delay_ns):
-            if aperture_ns is None:
-                return asked_ns + delay_ns, first_ns, None, begin.asked
-            half_ns, zero_ns = aperture_ns // 2, 3 * aperture_ns // 2
-            early_ns = asked_ns + delay_ns + (zero_ns if autozero == "before" else half_ns)
-            late_ns = first_ns - (zero_ns if autozero == "after" else half_ns)
-            extent_ns = aperture_ns if autozero == "none" else 2 * aperture_ns
-            return early_ns, late_ns, extent_ns, begin.asked
-        case Filtered(window_ns):
-            return asked_ns - window_ns, first_ns, window_ns, begin.asked
-        case Latest(period_ns):
-            return asked_ns - period_ns, first_ns, None, begin.asked
-        case Arrival(latency_ns):
-            early_ns = begin.not_before.mono_ns - latency_ns - begin.wire_ns
-            return early_ns, first_ns, None, begin.not_before
+    if isinstance(model, Latest):
+        return asked_ns - model.period_ns, first_ns, None, begin.asked
+    if isinstance(model, Triggered):
+        if model.aperture_ns is None:
+            return asked_ns + model.delay_ns, first_ns, None, begin.asked
+        half_ns, zero_ns = model.aperture_ns // 2, 3 * model.aperture_ns // 2
+        early_ns = asked_ns + model.delay_ns + (zero_ns if model.autozero == "before" else half_ns)
+        late_ns = first_ns - (zero_ns if model.autozero == "after" else half_ns)
+        extent_ns = model.aperture_ns if model.autozero == "none" else 2 * model.aperture_ns
+        return early_ns, late_ns, extent_ns, begin.asked
+    if isinstance(model, Filtered):
+        return asked_ns - model.window_ns, first_ns, model.window_ns, begin.asked
+    early_ns = begin.not_before.mono_ns - model.latency_ns - begin.wire_ns
+    return early_ns, first_ns, None, begin.not_before

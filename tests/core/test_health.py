@@ -392,6 +392,15 @@ def test_it_does_not_flicker_when_every_other_poll_fails():
     assert {verdict.state for verdict in said if verdict is not None} == {State.DEGRADED}
 
 
+def test_a_wire_that_misses_every_other_slot_is_told_of_once():
+    health = ok_instrument()
+    said = [
+        health.outcome("vref", Status.OK if n % 2 else Status.MISSED, "busy", second(1 + n / 10)) for n in range(1000)
+    ]
+    told = [(verdict.state, verdict.why) for verdict in said if verdict is not None]
+    assert told == [(State.DEGRADED, "vref: missed: busy")]
+
+
 @pytest.mark.parametrize("status", [Status.DISCONNECTED, Status.WRONG_INSTRUMENT])
 def test_what_cannot_be_reached_is_lost_at_once(status):
     health = ok_instrument()

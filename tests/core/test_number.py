@@ -44,6 +44,19 @@ def test_digits_go_through_as_they_are(sent, printed):
     assert json_number(sent) == printed
 
 
+@given(st.from_regex(r"(0|[1-9][0-9]{0,310})(\.[0-9]{1,320})?", fullmatch=True))
+def test_what_is_json_already_is_written_as_any_other_decimal(sent):
+    assert _written(sent) == _written(f"+{sent}")
+    assert _written(f"-{sent}") == _written(f"-0{sent}")
+
+
+def _written(sent):
+    try:
+        return json_number(sent)
+    except UnreadableReply:
+        return None
+
+
 @pytest.mark.parametrize(
     "sent",
     [

@@ -1,5 +1,6 @@
 import math
 import struct
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -13,10 +14,12 @@ from daq.core.observation import Flag, Kind, ReadingStatus
 from daq.core.plan import RegisterStep
 from daq.core.registers import (
     Factor,
+    IntegerReader,
     Layout,
     RegisterReader,
     decoded,
     ordered,
+    quickest,
     quotient,
     shortest_float32,
     shortest_float64,
@@ -31,6 +34,32 @@ def reader(kind="float32", order="ABCD", length=None, is_a=Kind.NUMBER, **more):
 
 def read(one, content):
     return one.read([bytes.fromhex(content)])
+
+
+@given(
+    st.sampled_from(["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]),
+    st.sampled_from(["ABCD", "CDAB", "BADC", "DCBA", "ABCDEFGH", "GHEFCDAB", "BADCFEHG", "HGFEDCBA"]),
+    st.integers(0, 4),
+    st.sampled_from([{}, {"scale": Decimal("0.1")}, {"codes": {0: ReadingStatus.INVALID}}]),
+    st.binary(min_size=16, max_size=16),
+)
+def test_what_reads_quickest_reads_the_same(kind, order, offset, more, content):
+    plain = reader(kind, order, **more)
+    plain = replace(plain, layout=replace(plain.layout, offset=2 * offset))
+    assert quickest(plain).read([content]) == plain.read([content])
+
+
+@pytest.mark.parametrize("order", ["ABCD", "CDAB", "BADC", "DCBA"])
+def test_whole_numbers_are_read_quickest_where_their_register_says_it_all(order):
+    assert isinstance(quickest(reader("int16", order)), IntegerReader)
+    assert isinstance(quickest(reader("uint32", order)), IntegerReader) == (order in {"ABCD", "DCBA"})
+    for more in (
+        {"scale": Decimal(10)},
+        {"codes": {1: ReadingStatus.INVALID}},
+        {"plausible": (Decimal(0), Decimal(1))},
+        {"is_a": Kind.ENUM, "enum": {"1": "on"}},
+    ):
+        assert isinstance(quickest(reader("int16", order, **more)), RegisterReader)
 
 
 @pytest.mark.parametrize(
