@@ -15,10 +15,14 @@ from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import brokers
 from tests.brokers import MOSQUITTO, Mosquitto
+
+hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no fault: nothing here asserts a time
+hypothesis.settings.load_profile("house")
 
 GRACE_S = 5.0
 """Threads and processes that are on their way out get this long."""
