@@ -282,8 +282,11 @@ class Ledger:
         for emission in self._runs.flush():
             self._publish(emission)
 
-    def judge(self, party: Party, poll: str, outcome: Outcome, now: Stamp) -> None:
+    def judge(self, party: Party, poll: str, outcome: Outcome) -> None:
         """Let an outcome count for the instrument's state."""
+        if party.logged is not None and party.logged.state is State.OK and party.health.stays_good(outcome.status):
+            return  # nearly always
+        now = self._clock.now()
         why = None if outcome.status is not Status.WRONG_INSTRUMENT else str(outcome.status)  # an event says which
         self._tell(party, party.health.outcome(poll, outcome.status, outcome.detail, now), why)
 
@@ -295,11 +298,8 @@ class Ledger:
         """Pass a new verdict on, and have the log keep up with it; `why` in the log where it is not the verdict's."""
         if verdict is not None:
             self._outlets.verdict(party.name, verdict)
-        logged, now = party.logged, party.health.verdict
-        if logged is not None and logged.state is now.state is State.OK:
-            return  # nearly always
-        if verdict is not None or logged is not None:
-            self._log(party, now, why)
+        if verdict is not None or party.logged is not None:
+            self._log(party, party.health.verdict, why)
 
     def _log(self, party: Party, verdict: Verdict, why: str | None) -> None:
         """Log the first state and each that differs from what the log says; its last word is what is so.

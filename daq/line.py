@@ -262,7 +262,7 @@ class Line:
             return
         if turn.missed is not None:
             self._ledger.failed(item, MISSED, turn.missed)
-            self._ledger.judge(item.party, item.plan.name, MISSED, now)
+            self._ledger.judge(item.party, item.plan.name, MISSED)
         await self._ask(item, turn.due_ns, now)
 
     def _resting(self, item: Item, now_ns: int) -> Outcome | None:
@@ -296,7 +296,7 @@ class Line:
         else:
             self._ledger.failed(item, outcome, one_slot(due_ns), spoken.exchanges, scene)
             self._ledger.changed(item, outcome, begun)
-        self._ledger.judge(item.party, item.plan.name, outcome, self._clock.now())
+        self._ledger.judge(item.party, item.plan.name, outcome)
         if outcome.status is not Status.OK:
             await self._follow_up(item, outcome, begun.mono_ns)
 
@@ -423,7 +423,7 @@ class Line:
         party.known = party.identity
         if party.session.answers_on_connect:
             party.breaker = party.breaker.answered()
-            self._ledger.judge(party, "connect", Outcome(Status.OK), self._clock.now())
+            self._ledger.judge(party, "connect", Outcome(Status.OK))
         else:
             self._ledger.forgive(party, "connect")
         self._ledger.describe(party)
@@ -450,7 +450,7 @@ class Line:
 
     def _count_absent(self, party: Party, outcome: Outcome) -> None:
         """Let a vain attempt count; a talker, which has no slots, has an observation of its own for it."""
-        self._ledger.judge(party, "connect", outcome, self._clock.now())
+        self._ledger.judge(party, "connect", outcome)
         for plan in party.session.streams[:1]:
             now_ns = self._clock.now().utc_ns
             self._ledger.failed(self.items[f"{party.name}/{plan.name}"], outcome, one_slot(now_ns))
@@ -470,7 +470,7 @@ class Line:
             self._ledger.answered(item, outcome, None, spoken.exchanges)
         else:
             self._ledger.failed(item, outcome, heard(outcome, begun, self._clock.now()), spoken.exchanges)
-        self._ledger.judge(party, plan.name, outcome, self._clock.now())
+        self._ledger.judge(party, plan.name, outcome)
         if outcome.timing is None:
             party.connected, party.cause = False, outcome
             await self._wire.close()

@@ -8,7 +8,7 @@ be left. Whether the wire is dirty is remembered here; what is then done about i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Generic, Literal, TypeVar
 
 from daq.clock import Bell, Clock
@@ -234,10 +234,10 @@ class OpenWire:
             raise LinkFlooded("the wire does not become quiet: somebody talks without being asked", bytes(thrown))
         return bytes(thrown)
 
-    async def wait(self, until_mono_ns: int) -> bool:
+    def wait(self, until_mono_ns: int) -> Coroutine[None, None, bool]:
         """Wait for an instant; True where the stop came first."""
         self._not_stuck_until(until_mono_ns)
-        return await self._clock.wait(until_mono_ns, self._stopping)
+        return self._clock.wait(until_mono_ns, self._stopping)
 
     # ------------------------------------------------------------ dialogues
 

@@ -281,13 +281,17 @@ class InstrumentHealth:
         self._bad_mono_ns = 0
         self._calming = ANSWERS_AGAIN  # why it is degraded while nothing fails
 
+    def stays_good(self, status: Status) -> bool:
+        """Take an outcome that changes nothing, if it is one: a good poll of an instrument that is ok."""
+        if status is not Status.OK or self.verdict.state is not State.OK:
+            return False
+        self._silent = 0
+        self._good += 1
+        return True
+
     def outcome(self, poll: str, status: Status, detail: str | None, now: Stamp) -> Verdict | None:
         """Take the outcome of one poll; return the new verdict where it changed."""
         if status is Status.SKIPPED:
-            return None
-        if status is Status.OK and self.verdict.state is State.OK:  # nearly always: all stays as it is
-            self._silent = 0
-            self._good += 1
             return None
         if status is Status.OK:
             self._failing.pop(poll, None)
