@@ -180,11 +180,8 @@ class Template:
                     return None
                 text = padded[1]
             if name is not None:
-                kind = self.types[name]
-                fields[name] = _content_of(text, kind) if kind in _WRAPPED else text
-        if self.checksums and any(
-            printed(kind, reply[: found.start(group)]) != found[group].upper() for group, kind in self.checksums
-        ):
+                fields[name] = _content_of(text, self.types[name])
+        if any(printed(kind, reply[: found.start(group)]) != found[group].upper() for group, kind in self.checksums):
             return None
         return fields
 
@@ -199,9 +196,6 @@ class Template:
             else:
                 whole += _sample(part, (codes or {}).get(part.name or "", ()))
         return whole
-
-
-_WRAPPED = frozenset({"quoted", "snr"})
 
 
 def _content_of(text: str, kind: str) -> str:
