@@ -67,8 +67,8 @@ class WholeReply:
     asked: str
     shapes: tuple[Shape, ...]
     eol: bytes
-    others: list[WholeReply] = dataclasses.field(default_factory=list)
-    strangers: list[WholeReply] = dataclasses.field(default_factory=list)
+    others: list[WholeReply] = dataclasses.field(default_factory=list, repr=False, compare=False)
+    strangers: list[WholeReply] = dataclasses.field(default_factory=list, repr=False, compare=False)
     acknowledges: bool = False
 
     def __call__(self, reply: bytes) -> Match:

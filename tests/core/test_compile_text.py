@@ -359,3 +359,19 @@ def test_an_empty_list_of_errors_may_say_so_in_several_ways():
     assert told == [True, True, False]
     one = compiled(text_driver(errors=errors | {"none": "0"}), {"p": "1 s"}).errors
     assert one.is_none(one.step.reply.match(b"0\n"))
+
+
+def test_plans_whose_replies_know_of_each_other_can_be_printed_and_compared():
+    # asyncio prints the result of its main task when it ends: each of n replies once printed all others, n! of them
+    polls = {
+        f"p{n}": {
+            "ask": f"V{n}?",
+            "reply": "{v:nr2}",
+            "channels": {"v": {"quantity": "voltage.dc", "unit": "V"}},
+            "time": {"model": "latest", "period": "1 s"},
+        }
+        for n in range(6)
+    }
+    plans = [compiled(text_driver(polls=polls), dict.fromkeys(polls, "1 s")) for _ in range(2)]
+    assert len(repr(plans[0])) < 100_000
+    assert plans[0].polls == plans[1].polls
