@@ -47,9 +47,12 @@ BEFORE_ALL = -(1 << 63)
 PAGE = 100
 """Records fetched at once."""
 
-LATE_PAGE = 250
-LATE_PAGE_BYTES = 1 << 18
-"""Of the backlog, fetched at once; the next when half of it has gone. The last page foretells how large it will be."""
+LATE_PAGE = 500
+LATE_PAGE_BYTES = 1 << 19
+"""Of the backlog, fetched at once, while as much still waits: a page comes behind a commit, and disks are slow.
+
+The last page foretells how large the next will be.
+"""
 
 QUIET_NS = NS // 5
 """So long without a new record, and the journal is taken to have no more when stopping."""
@@ -128,6 +131,7 @@ class Delivery:
         self._live_low = asyncio.Event()
         self._late_waiting: deque[Record] = deque()
         self._late_low = asyncio.Event()
+        self._late_enough = LATE_PAGE // 16  # records; where no more wait, and for the next page
         self._pace = Pace(settings.late_per_s)
         self._late_share = max(1, self._window // 2)
         self._claims = 0
@@ -211,7 +215,7 @@ class Delivery:
             self._live_low.set()
         while late and not live and self._late_flying < self._late_share and self._has_room() and self._pace.lets_go():
             self._send(late.popleft(), late=True)
-        if len(late) <= LATE_PAGE // 2:
+        if len(late) <= self._late_enough:
             self._late_low.set()
 
     async def _room_first(self) -> None:
@@ -244,14 +248,14 @@ class Delivery:
 
     async def _fetch_late(self) -> None:
         """Keep records of the backlog at hand until it is done; they are sent by the pace and by acknowledgements."""
-        after, limit = BEFORE_ALL, LATE_PAGE // 16
-        while records := await self._feed.backlog(after, limit):
+        after = BEFORE_ALL
+        while records := await self._feed.backlog(after, self._late_enough):
             after = records[-1].row
             size = sum(len(record.payload) for record in records)
-            limit = max(1, min(LATE_PAGE, LATE_PAGE_BYTES * len(records) // max(size, 1)))
+            self._late_enough = max(1, min(LATE_PAGE, LATE_PAGE_BYTES * len(records) // max(size, 1)))
             self._late_waiting.extend(record for record in records if record.row not in self._delivered_late)
             self._send_waiting()
-            while len(self._late_waiting) > LATE_PAGE // 2:
+            while len(self._late_waiting) > self._late_enough:
                 self._late_low.clear()
                 await self._late_low.wait()
         while self._late_waiting:
