@@ -366,11 +366,11 @@ def test_plans_whose_replies_know_of_each_other_can_be_printed_and_compared():
     polls = {
         f"p{n}": {
             "ask": f"V{n}?",
-            "reply": "{v:nr2}",
+            "reply": f"P{n} {{v:nr2}}",
             "channels": {"v": {"quantity": "voltage.dc", "unit": "V"}},
             "time": {"model": "latest", "period": "1 s"},
         }
-        for n in range(6)
+        for n in range(7)
     }
     plans = [compiled(text_driver(polls=polls), dict.fromkeys(polls, "1 s")) for _ in range(2)]
     assert len(repr(plans[0])) < 100_000
