@@ -88,13 +88,13 @@ def _from_json(data: Any) -> Iterator[Pair]:
 def _from_lines(text: str) -> Iterator[Pair]:
     asked: str | None = None
     for number, line in enumerate(text.splitlines(), 1):
-        sign, said = line.strip()[:1], line.strip()[1:].removeprefix(" ")
+        sign, said = line.strip()[:1], line.lstrip()[1:].removeprefix(" ")  # blanks may end an answer
         if sign in ("", "#"):
             continue
         if sign == ">":
             if asked is not None:
                 yield Pair(asked, "")
-            asked = _unquoted(said)
+            asked = _unquoted(said.rstrip())
         elif sign == "<":
             yield Pair(asked or "", _unquoted(said))
             asked = None

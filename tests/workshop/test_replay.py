@@ -119,6 +119,11 @@ def test_what_is_no_reading_is_told(replay, driver, record, words):
     assert one["readings"] == {}
 
 
+def test_blanks_at_the_end_of_an_answer_are_its_own(replay):
+    found = replay("sartorius/sbi", "> \x1bP\n< N     +   9.9999 kg \n> \x1bP \n< N     +   5.4321    \n")
+    assert read(found) == [("weight", "weight", "9.9999", "kg", "ok"), ("weight", "weight", "5.4321", "g", "ok")]
+
+
 def test_people_see_lines(daq, folder):
     (folder / "record.txt").write_text("> SI\n< S S      12.3456 g\n")
     said = daq("driver", "replay", str(DRIVERS / "mettler-toledo/mt-sics.yaml"), "record.txt")
