@@ -1,7 +1,7 @@
 """What else in a reply says how a value is to be read: words, several fields of codes, a channel that is a code too."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daq.core.errors import ReplyError
@@ -153,6 +153,7 @@ def test_dashes_for_an_absent_sensor_stand_in_place_of_its_number():
     )
 
 
+@settings(deadline=None)  # the computer may be busy
 @given(
     values=st.lists(
         st.decimals(0, 999, places=3).map(str) | st.sampled_from(["-----", "S.OVER"]), min_size=3, max_size=3

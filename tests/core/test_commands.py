@@ -1,7 +1,7 @@
 """What is told: acknowledgements, and what a poll may say while the front panel is to be left alone."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daq.core.driver import TextDriver
@@ -99,6 +99,7 @@ JUDGES = {
 }
 
 
+@settings(deadline=None)  # the computer may be busy
 @given(reply=st.binary(max_size=8).filter(lambda said: b"\n" not in said))
 def test_only_the_whole_acknowledgement_acknowledges(reply):
     for right, judge in JUDGES.items():

@@ -4,7 +4,7 @@ from decimal import Decimal
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daq.core.errors import ReplyError
@@ -80,6 +80,7 @@ def test_without_a_width_nobody_knows_the_sign(template):
         parse(template, "\n")
 
 
+@settings(deadline=None)  # the computer may be busy
 @given(
     x=st.integers(-(2**31) + 1, 2**31 - 1),
     y=st.integers(-(2**15), 2**15 - 1),
@@ -160,6 +161,7 @@ def test_a_driver_is_told_where_its_comma_is_in_doubt():
     assert "Give the numbers beside it a width" in message
 
 
+@settings(deadline=None)  # the computer may be busy
 @given(
     whole=st.integers(0, 9999),
     decimals=st.integers(0, 999),
