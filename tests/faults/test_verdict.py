@@ -12,7 +12,7 @@ import pytest
 from tests.faults.frames import REPLIES, Cut, flipped, framed, pdu, unit_of, with_words
 from tests.faults.page import EVENTS, of_event
 from tests.faults.strikes import FAULTS
-from tests.faults.verdict import Evidence, Judge, Sample, leaked
+from tests.faults.verdict import PANEL, Evidence, Judge, Sample, growth, leaked
 from tests.faults.wires import Strike
 
 NS = 1_000_000_000
@@ -145,6 +145,37 @@ def test_an_instrument_left_alone_may_be_late_by_what_all_waited_for_a_processor
     assert any("nobody struck it" in words for words in Judge(calm).judge().broken)
     starved = [Sample(0, 50, 5, 80_000, 0), Sample(200 * NS, 50, 5, 80_000, NS)]
     assert Judge(replace(calm, samples=starved)).judge().broken == []
+
+
+def test_what_a_neighbour_on_the_struck_wire_is_late_by_stands_apart():
+    told = good()
+    told[2] |= {"status": "missed", "readings": {}, "exchanges": []}
+    silent = strike("silence")
+    silent.instrument = "pressure2"
+    verdict = Judge(evidence(told, [silent], neighbours={"pressure1": "pressure2", "pressure2": "pressure1"})).judge()
+    assert (verdict.rows["silence"].same_wire_s, verdict.rows["silence"].others_s) == (0.5, 0)
+    assert verdict.broken == []
+
+
+def test_growth_is_told_per_thousand_faults_from_the_middle_on():
+    strikes = [strike("silence") for _ in range(2000)]
+    for number, each in enumerate(strikes):
+        each.begun_ns = number * NS
+    samples = [Sample(at * NS, 50 + (at > 1500) * 2, 5, 80_000 + at, 0) for at in range(2001)]
+    assert growth(samples, strikes) == {"descriptors": 2.5, "threads": 0.0, "rss_kib": 1250.0}
+    assert growth(samples, strikes[:10]) == {}
+
+
+def test_a_forged_number_larger_than_any_voltage_is_its_forgers():
+    forged = b"+9.99E+80\n"
+    flip, panel = (strike(fault, hidden=True, forged=[forged]) for fault in ("bit flip", PANEL))
+    panel.forged.clear()
+    huge = message(9, 1, 12 * NS, readings={"dcv": {"value": 9.99e80, "text": "+9.99E+80", "status": "ok"}})
+    huge["exchanges"][0]["got"] = forged.decode()
+    judge = Judge(evidence(good(), [flip, panel]))
+    assert judge._forger("pressure1", huge, 13 * NS) is flip
+    huge["exchanges"][0]["got"] = "+9.98E+03\n"
+    assert judge._forger("pressure1", huge, 13 * NS) is panel
 
 
 def test_a_leak_is_told():

@@ -431,7 +431,7 @@ def growth(samples: Sequence[Sample], strikes: Sequence[Strike]) -> dict[str, fl
     middle_ns, end_ns = begun_ns + lasted_ns // 2, begun_ns + lasted_ns * 9 // 10
     middle = [one for one in samples if middle_ns - lasted_ns // 10 <= one.at_ns <= middle_ns]
     end = [one for one in samples if one.at_ns >= end_ns]
-    thousands = max(1, sum(middle_ns <= strike.begun_ns <= end_ns for strike in strikes)) / 1000
+    thousands = max(1, sum(middle_ns <= strike.begun_ns < end_ns for strike in strikes)) / 1000
 
     def more(what: str) -> float:
         most_before, most_after = (max(int(getattr(one, what)) for one in each) for each in (middle, end))
