@@ -95,13 +95,13 @@ class Scene:
         return tuple(json.loads(self.house.daemon.bench.read_text())["instruments"])
 
     def goes_on(self, names: Sequence[str] = (), count: int = 3) -> None:
-        """Wait until each instrument has given so many values more."""
+        """Wait until each instrument has given so many values more; a reload may have it away for a moment."""
         before = self.good()
         wanted = names or tuple(before)
 
         def more() -> bool:
             now = self.good()
-            return all(now[name] >= before[name] + count for name in wanted)
+            return all(now.get(name, 0) >= before.get(name, 0) + count for name in wanted)
 
         eventually(more, f"{count} more values of {wanted}")
 
