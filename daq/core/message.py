@@ -154,8 +154,8 @@ def _second(utc_s: int) -> str:
 
 def rfc3339(utc_ns: int) -> str:
     """Write an instant (UTC ns since 1970) to the nearest microsecond: `2026-11-22T08:40:00.423456Z`."""
-    seconds, micros = divmod(microseconds(utc_ns), 1_000_000)
-    return f"{_second(seconds)}{micros:06d}Z"
+    micros = (utc_ns + 500) // 1000
+    return f"{_second(micros // 1_000_000)}{micros % 1_000_000:06d}Z"
 
 
 def microseconds(ns: int) -> int:

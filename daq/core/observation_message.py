@@ -136,19 +136,14 @@ def _times(obs: Observation) -> str:
             raise ValueError(f"{obs.instrument}/{obs.poll}: unanswered and without a slot: no time can be given for it")
         return f'"t":"{due}","t_err":null,"aperture":null,"due":"{due}","mono":null'
     # Printing to the microsecond moves t and mono by up to half of one: the interval grows by that, to stay true.
-    err_ns = timing.err_ns + max(_off_by_ns(timing.utc_ns), _off_by_ns(timing.mono_ns))
+    utc_us, mono_us = microseconds(timing.utc_ns), microseconds(timing.mono_ns)
+    err_ns = timing.err_ns + max(abs(utc_us * 1000 - timing.utc_ns), abs(mono_us * 1000 - timing.mono_ns))
     aperture = "null" if timing.aperture_ns is None else _number(timing.aperture_ns / NS)
-    seconds, parts = divmod(microseconds(timing.mono_ns), 1_000_000)
-    quoted = "null" if due is None else f'"{due}"'
+    slot = "null" if due is None else f'"{due}"'
     return (
-        f'"t":"{rfc3339(timing.utc_ns)}","t_err":{_number(err_ns / NS)},"aperture":{aperture},"due":{quoted},'
-        f'"mono":{seconds}.{parts:06d}'
+        f'"t":"{rfc3339(timing.utc_ns)}","t_err":{_number(err_ns / NS)},"aperture":{aperture},"due":{slot},'
+        f'"mono":{mono_us // 1_000_000}.{mono_us % 1_000_000:06d}'
     )
-
-
-def _off_by_ns(ns: int) -> int:
-    """Nanoseconds between an instant and the microsecond it is printed as, 0 to 500."""
-    return abs(microseconds(ns) * 1000 - ns)
 
 
 def _slots(slots: Slots) -> str:
