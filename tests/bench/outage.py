@@ -28,7 +28,7 @@ from tests.bench.report import Options, Result
 
 HOUR_S = 3600.0
 WARM_S = 60.0
-"""Into the outage: what is kept in memory for a broker that comes back soon, 16 MiB of payloads, is full by then."""
+"""Into the outage: connection given up, pauses between attempts and SQLite's caches are as they will be."""
 
 FEWEST = 20
 """Looks that make a slope."""
