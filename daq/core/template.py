@@ -40,7 +40,8 @@ Types
     sum2    the checksum of all characters before it: their sum in two hexadecimal digits; has no name: {:sum2}. The
             same are sum4 (four digits), xor2 (all of them combined by exclusive or), crc4 (CRC-16 as Modbus has it).
 
-Matching takes time proportional to the reply's length: every part takes all it can and never gives back.
+Matching takes time proportional to the reply's length: every part takes all it can and never gives back. Groups do so
+by (?>...), not by a + behind them: that failed in Python before 3.11.5 (gh-106052).
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ _PATTERNS = {
     "hex": "(?:0[xX]|#[hH])?[0-9A-Fa-f]{1,16}",
     "hexs": "[0-9A-Fa-f]{1,16}",
     "blanks": " {0,256}",
-    "quoted": f'"(?:[^"\x00-\x1f\x7f]|""){{0,{MAX_TEXT}}}+"',
+    "quoted": f'"(?>(?:[^"\x00-\x1f\x7f]|""){{0,{MAX_TEXT}}})"',
 }
 _RUNNING = {  # what ends where the following literal begins: (first character, the others, at least, at most)
     "text": (r"\x20-\x7e\x80-\xff", r"\x20-\x7e\x80-\xff", 0, MAX_TEXT),
@@ -449,14 +450,14 @@ def _content(field: Field, after: Literal | Field | None, codes: Mapping[str, Se
     elif after is not None and after.type == "blanks":
         stop = "(?! )"
     if least == 0:
-        return f"(?:{stop}[{others}]){{0,{most}}}+"
-    return f"{stop}[{first}](?:{stop}[{others}]){{0,{most - 1}}}+"
+        return f"(?>(?:{stop}[{others}]){{0,{most}}})"
+    return f"{stop}[{first}](?>(?:{stop}[{others}]){{0,{most - 1}}})"
 
 
 def _inside(field: Field, codes: Mapping[str, Sequence[str]]) -> re.Pattern[str]:
     """Return what a field of fixed width must hold: its content between blanks."""
     if field.type == "text":
-        return re.compile(r" *+((?:[!-~\x80-\xff]++(?: +(?=[!-~\x80-\xff]))?)*+) *+")
+        return re.compile(r" *+((?>(?:[!-~\x80-\xff]++(?: +(?=[!-~\x80-\xff]))?)*)) *+")
     return re.compile(f" *+(?>({_content(field, None, codes)})) *+")
 
 
