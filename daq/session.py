@@ -32,6 +32,7 @@ from daq.core.dialogue import (
     ask,
     could_answer,
     in_text,
+    nothing_behind,
     still_owed,
     tell,
 )
@@ -49,7 +50,7 @@ from daq.core.errors import (
 )
 from daq.core.modbus import Framing, NotReached, RefusedBlock
 from daq.core.observation import NS, Flag, Identity, Stamp, Status
-from daq.core.outcome import Changed, Met, Outcome, disagreement, failure
+from daq.core.outcome import Changed, Met, Outcome, failure, read_back
 from daq.core.plan import (
     Answer,
     DeviceStep,
@@ -57,7 +58,6 @@ from daq.core.plan import (
     Match,
     ModePlan,
     PollPlan,
-    ReadBack,
     RegisterStep,
     Step,
     TextStep,
@@ -123,7 +123,7 @@ class Session:
         yield from self._tell(self.plan.wake)
         fields = yield from self._identify()
         yield from self._tell(self.plan.setup)
-        settings = yield from self._read_back(self.plan.readbacks)
+        settings = yield from read_back(self.plan.readbacks, self.plan.eol, configure=self.plan.configure)
         errors = yield from self._drain_errors()
         yield from self._verify()
         for stream in self.streams:
@@ -180,26 +180,6 @@ class Session:
         if wrong is not None:
             raise WrongInstrument(wrong)
         return fields
-
-    def _read_back(self, readbacks: Sequence[ReadBack], *, again: bool = False) -> Dialogue[dict[str, str]]:
-        """Read settings back; return them as the instrument says them.
-
-        Args:
-            readbacks: what to ask, and what was wanted.
-            again: they have read back right before.
-
-        Raises:
-            WrongState: at the first that differs.
-        """
-        values: dict[str, str] = {}
-        for readback in readbacks:
-            match, _ = yield from self._text(readback.step)
-            values[readback.setting] = readback.value(match)
-            if not readback.agrees(match):
-                found = values[readback.setting]
-                message = disagreement(readback, found, again=again, configure=self.plan.configure)
-                raise WrongState(message, readback.setting, readback.wanted, found)
-        return values
 
     def _drain_errors(self) -> Dialogue[tuple[str, ...]]:
         """Take the errors out of the instrument's queue and return them, quoted; () with configure: never."""
@@ -267,7 +247,7 @@ class Session:
             if poll.mode is not None:
                 yield from self._be_in_mode(poll, now_ns)
             answers, seen = yield from self._steps(poll)
-            return self._judged(poll, answers, seen)
+            return (yield from self._proved(self._judged(poll, answers, seen)))
         except (RefusedReply, UnreadableReply) as error:
             self._mode = None
             return (yield from self._explained(failure(error)))
@@ -278,6 +258,12 @@ class Session:
             if outcome.lost_track:
                 self._mode = None
             return outcome
+
+    def _proved(self, outcome: Outcome) -> Dialogue[Outcome]:
+        """See that an answer which came too soon was not to an older question. Raises LinkError."""
+        if not outcome.claim_held and isinstance(self.plan.barrier, TextStep):
+            yield from nothing_behind(self.plan.barrier, self.plan.eol)
+        return outcome
 
     def _changed(self, poll: PollPlan, error: WrongState) -> Changed | None:
         """Say since when a mode may not be what it was; None where it never was right since it was entered."""
@@ -336,7 +322,7 @@ class Session:
                 yield Pause(mode.settle_ns)
             for _ in range(mode.discard):
                 yield from self._steps(poll)
-        values = yield from self._read_back(mode.readbacks, again=entered)
+        values = yield from read_back(mode.readbacks, self.plan.eol, again=entered, configure=self.plan.configure)
         self._note_settings(poll, values)
         self._agreed_ns[mode.name] = now_ns
         if self.plan.configure:

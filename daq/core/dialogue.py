@@ -173,3 +173,19 @@ def in_text(step: TextStep, eol: bytes, *, tolerant: bool = False) -> Dialogue[t
             return found, replied
         replied = yield from still_owed(Again(form.cut), what, step.within_ns, replied.owed)
     return form.match(replied.data), replied
+
+
+def nothing_behind(barrier: TextStep, eol: bytes) -> Dialogue[None]:
+    """See that no answer follows the one that came sooner than it can have been measured: it may be an older one's.
+
+    Whose answer that was shows when the right one comes behind it: ahead of the answer to a question that only one
+    reply can answer.
+
+    Raises:
+        LinkError: that reply did not come. LinkDesync: another one came first.
+    """
+    try:
+        yield from in_text(barrier, eol)
+    except ReplyError as error:
+        what = "it answered sooner than it can measure, and another answer came behind that one"
+        raise LinkDesync(f"{what}: {error}") from None

@@ -1,13 +1,24 @@
-"""What a session learned of its instrument, and how one poll went. Pure: only the shapes.
+"""What a session learned of its instrument, and how one poll went. Pure.
 
 session -> Met, Outcome -> line -> ledger -> Observation
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from daq.core.errors import DaqError, ForeignReply, LinkError, ReplyError, UnexpectedAck, UnreadableReply, quoted
+from daq.core.dialogue import Dialogue, in_text
+from daq.core.errors import (
+    DaqError,
+    ForeignReply,
+    LinkError,
+    ReplyError,
+    UnexpectedAck,
+    UnreadableReply,
+    WrongState,
+    quoted,
+)
 from daq.core.modbus import NotReached
 from daq.core.observation import Identity, Reading, Status, Timing
 from daq.core.plan import ReadBack
@@ -108,3 +119,28 @@ def disagreement(readback: ReadBack, value: str, *, again: bool, configure: bool
     if not configure:
         mend = "configure: never leaves it so: set it at the front panel, or put the bench file right."
     return f"{readback.setting} is {quoted(value)}, wanted {quoted(readback.wanted)}. {mend}"
+
+
+def read_back(
+    readbacks: Sequence[ReadBack], eol: bytes, *, again: bool = False, configure: bool
+) -> Dialogue[dict[str, str]]:
+    """Read settings back; return them as the instrument says them.
+
+    Args:
+        readbacks: what to ask, and what was wanted.
+        eol: how questions end.
+        again: they have read back right before.
+        configure: whether we may set them.
+
+    Raises:
+        WrongState: at the first that differs. LinkError, ReplyError: not answered.
+    """
+    values: dict[str, str] = {}
+    for readback in readbacks:
+        match, _ = yield from in_text(readback.step, eol)
+        values[readback.setting] = readback.value(match)
+        if not readback.agrees(match):
+            found = values[readback.setting]
+            message = disagreement(readback, found, again=again, configure=configure)
+            raise WrongState(message, readback.setting, readback.wanted, found)
+    return values

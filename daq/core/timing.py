@@ -19,9 +19,9 @@ wire. The middle of the integration lies in
     arrival                         [not_before - L - B, first]         sent unasked; not_before: wire last seen silent
 
 Several exchanges of one poll: `asked` and `not_before` of the first, `first` of the last; that is the hull of the
-intervals of each. Where an interval comes out inverted, the instrument answered faster than its driver says it can:
-the claim is wrong, and the bound falls back to [asked, first], which needs no claim, with `claim_held` False and no
-aperture.
+intervals of each. Where an interval comes out inverted, or the answer came sooner than signal and zero together take,
+the instrument answered faster than its driver says it can: the claim is wrong, or the answer is not to this question.
+The bound falls back to [asked, first], which needs no claim, with `claim_held` False and no aperture.
 
     stamps (line) -> model (driver) -> Bounded(Timing) -> observation
 """
@@ -122,7 +122,7 @@ def bound(model: TimeModel, seen: Sequence[Seen]) -> Bounded:
     """
     begin, end = seen[0], seen[-1].first
     early_ns, late_ns, aperture_ns, start = _interval(model, begin, end)
-    claim_held = early_ns <= late_ns
+    claim_held = early_ns <= late_ns and end.mono_ns - begin.asked.mono_ns >= _least_ns(model)
     if not claim_held:
         early_ns, late_ns, aperture_ns, start = begin.asked.mono_ns, end.mono_ns, None, begin.asked
     least_ns, most_ns = start.utc_ns - start.mono_ns, end.utc_ns - end.mono_ns
@@ -136,6 +136,13 @@ def bound(model: TimeModel, seen: Sequence[Seen]) -> Bounded:
         aperture_ns=aperture_ns,
     )
     return Bounded(timing, claim_held)
+
+
+def _least_ns(model: TimeModel) -> int:
+    """Return the shortest time from a question to its answer that the model allows."""
+    if not isinstance(model, Triggered) or model.aperture_ns is None:
+        return 0
+    return model.delay_ns + (1 if model.autozero == "none" else 2) * model.aperture_ns
 
 
 def _interval(model: TimeModel, begin: Seen, end: Stamp) -> tuple[int, int, int | None, Stamp]:

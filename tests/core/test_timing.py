@@ -71,6 +71,11 @@ def test_an_answer_faster_than_the_aperture_refutes_the_driver_and_the_bound_sti
     assert bounded.timing.aperture_ns is None
 
 
+def test_where_a_zero_is_measured_too_the_answer_takes_twice_the_aperture():
+    assert not bound(Triggered(200 * MS, "unknown"), [seen(1000, 1399)]).claim_held
+    assert bound(Triggered(200 * MS, "unknown"), [seen(1000, 1400)]).claim_held
+
+
 def test_an_answer_exactly_as_fast_as_the_aperture_allows_is_believed():
     bounded = bound(Triggered(200 * MS), [seen(1000, 1200)])
     assert bounded == Bounded(Timing(1100 * MS, 1100 * MS + AHEAD, 0, 200 * MS))

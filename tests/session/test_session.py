@@ -291,7 +291,7 @@ def test_an_identity_in_place_of_a_reading_is_another_questions_answer():
     assert (bad.status, bad.lost_track) == ("mismatch", True)
 
 
-def too_fast():
+def too_fast(behind=IDENTITY):
     slow = DRIVER["polls"]["dcv"] | {"time": {"model": "triggered", "aperture": "1 s"}}
     driver = TextDriver.model_validate(DRIVER | {"polls": DRIVER["polls"] | {"dcv": slow}})
     entry = InstrumentFile.model_validate(
@@ -299,7 +299,7 @@ def too_fast():
     )
     talk = Session(compile_instrument(driver, "dmm", entry, StationName(site="s", name="n")))
     Script(*CONNECT).play(talk.connect())
-    return talk, poll(talk, "v", *ENTER_DCV, (b"READ?\n", b"+1.0E+00\n"))
+    return talk, poll(talk, "v", *ENTER_DCV, (b"READ?\n", b"+1.0E+00\n"), (b"*IDN?\n", behind))
 
 
 def test_an_answer_faster_than_the_drivers_time_model_is_bounded_all_the_same():
@@ -310,4 +310,11 @@ def test_an_answer_faster_than_the_drivers_time_model_is_bounded_all_the_same():
 def test_an_answer_faster_than_the_drivers_time_model_is_suspect_and_its_mode_is_entered_anew():
     talk, seen = too_fast()
     assert seen.readings["dcv"].flags == (Flag.SUSPECT,)
-    assert poll(talk, "v", *ENTER_DCV, (b"READ?\n", b"+1.0E+00\n")).status == "ok"
+    again = poll(talk, "v", *ENTER_DCV, (b"READ?\n", b"+1.0E+00\n"), (b"*IDN?\n", IDENTITY))
+    assert again.status == "ok"
+
+
+def test_an_answer_sooner_than_it_can_be_measured_is_no_value_where_another_comes_behind_it():
+    _, seen = too_fast(behind=b"+2.0E+00\n")
+    assert (seen.status, seen.lost_track, seen.readings) == ("desync", True, {})
+    assert "another answer came behind" in seen.detail
