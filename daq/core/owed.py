@@ -22,6 +22,10 @@ MOST = 64
 """Questions remembered; an instrument that is asked again and again without an answer is left alone long before."""
 
 
+LOOKED_AT = 16 << 10
+"""Bytes that are looked through for answers when they are thrown away: a line that floods must not cost the others."""
+
+
 @unchanging
 class _Debt:
     who: str
@@ -59,8 +63,11 @@ class Owed:
         return len(fitting) - 1
 
     def thrown_away(self, data: bytes, now_ns: int) -> None:
-        """Let the whole replies among bytes that nobody reads pay."""
-        while data and self._debts:
+        """Let the whole replies among bytes that nobody reads pay; of a flood, those at its begin."""
+        data = data[:LOOKED_AT]
+        for _ in range(MOST):
+            if not data or not self._debts:
+                return
             length = self._debts[0].question.cut(data)
             if not 0 < length <= len(data):
                 return
