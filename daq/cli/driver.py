@@ -282,12 +282,20 @@ def replay(
 
     driver = load_driver(file)[0]
     try:
-        found = replayed(driver, pairs(record.read_text("utf-8")), place.settings(settings or []))
+        found = replayed(driver, pairs(_recorded(record)), place.settings(settings or []))
     except ValueError as error:
         raise typer.BadParameter(f"{record}: {error}") from None
     typer.echo(orjson.dumps(reread_data(found)).decode() if as_json else "\n".join(reread_lines(found)))
     if any(one.refused is not None for one in found) or not found:
         raise typer.Exit(1)
+
+
+def _recorded(record: Path) -> str:
+    """Read a recorded dialogue: in UTF-8, or byte for byte as a terminal logs it, with Latin-1's degree sign."""
+    try:
+        return record.read_text("utf-8")
+    except UnicodeDecodeError:
+        return record.read_text("latin-1")
 
 
 @app.command()

@@ -46,7 +46,7 @@ def scan(
         visa=visa,
         ports=[*(serial_ports() if serial else []), *(port or [])],
         tcp=[_checked(each) for each in tcp or []],
-        modbus=[each if each.startswith("/") else _checked(each) for each in modbus or []],
+        modbus=[each if "/" in each else _checked(each) for each in modbus or []],
         rtu_over_tcp=[_checked(each) for each in rtu_over_tcp or []],
         units=_units(units),
         line=None if line is None else _line(line),

@@ -271,7 +271,7 @@ class ChannelCompiler:
             return FlagBits(number, name, 16 if "hex" in kinds else 10, marks)
         if kinds & (NUMBERS | HEX):
             message = (
-                f"field {name!r} is a number: are these bits, or codes? Write {{{name}:bits}}, or {{{name}:enum}}."
+                f"field {name!r} is a number: are these bits, or codes? Write {{{name}:bits}}, or {{{name}:word}}."
             )
             self.work.wrong_driver(where, message)
         return FlagWords(

@@ -122,12 +122,22 @@ def sample(reply: str, names: Sequence[str], decimal: str = ".") -> Sample:
     pieces = [piece.replace("{", "{{").replace("}", "}}") for piece in _numbers(decimal).split(reply)]
     if not found:
         return Sample(f"{{{names[0]}:text}}", {names[0]: reply}, word=True)
-    template = pieces[0]
+    template = ""
     for number, printed in enumerate(found):
         name = names[number] if len(names) >= len(found) else f"{names[0]}{number + 1}"
-        values[name] = printed
-        template += f"{{{name}:{_kind(printed)}}}{pieces[number + 1]}"
-    return Sample(template, values)
+        before, sign = _sign_apart(pieces[number], printed)
+        values[name] = sign + printed
+        template += f"{before}{{{name}:{'snr' if sign else _kind(printed)}}}"
+    return Sample(template + pieces[-1], values)
+
+
+def _sign_apart(before: str, printed: str) -> tuple[str, str]:
+    """Part what stands before a number from its sign, where blanks lie between it and the digits, as balances print.
+
+    Left among the characters that must come again, a minus would be lost from every value.
+    """
+    apart = None if printed.startswith(("+", "-")) else re.search("([+-]) +$", before)
+    return (before, "") if apart is None else (before[: apart.start()], apart[1])
 
 
 def identity(reply: str) -> tuple[str, str | None]:

@@ -95,7 +95,7 @@ async def scanned(wanted: Wanted, drivers: Mapping[str, Driver], clock: Clock, t
         lines = [wanted.line] if wanted.line else lines_of(drivers, TextDriver)
         await _text([Address(serial=port, line=line) for line in lines], wanted, drivers, clock, told, found)
     for where in wanted.modbus:
-        ways = _on_line(where, wanted, drivers) if where.startswith("/") else [Address(modbus_tcp=where, unit=1)]
+        ways = _on_line(where, wanted, drivers) if "/" in where else [Address(modbus_tcp=where, unit=1)]
         await _modbus(ways, wanted, drivers, clock, told, found)
     for where in wanted.rtu_over_tcp:
         await _modbus([Address(modbus_rtu_over_tcp=where, unit=1)], wanted, drivers, clock, told, found)

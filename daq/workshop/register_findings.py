@@ -16,6 +16,7 @@ from daq.core.compile_registers import NAMED, AddressError, span_of
 from daq.core.driver import RegisterChannel, RegisterDriver
 from daq.core.examples import register_memory
 from daq.core.register_map import Register
+from daq.core.registers import WORDS
 from daq.core.settings import names_in, put_in
 from daq.core.written import Keys
 
@@ -32,6 +33,7 @@ MOST_NAMED = 4
 def register_findings(driver: RegisterDriver) -> Iterator[Found]:
     """Give all findings of a driver that compiles."""
     yield from _bare_contents(driver)
+    yield from _narrow_codes(driver)
     yield from _numbered_by_table(driver)
     yield from _overlaps(driver)
     yield from _overlapping_identity(driver)
@@ -62,6 +64,31 @@ def _bare_contents(driver: RegisterDriver) -> Iterator[Found]:
         yield next(iter(bare.values())), said
 
 
+def _narrow_codes(driver: RegisterDriver) -> Iterator[Found]:
+    """Look for a code of one register that is to be found in several, such as 0x8000 in an int32: it never comes."""
+    for poll, its in driver.polls.items():
+        for name, channel in its.channels.items():
+            width = WORDS.get(channel.type, 1)
+            if channel.type in {"string", "bits"} or width == 1:
+                continue
+            for key, listed in (("invalid", channel.invalid), ("special", channel.special)):
+                for code in listed:
+                    if (narrow := _width_of_code(int(str(code), 0))) and narrow < width:
+                        said = (
+                            f"{code} is a code of {16 * narrow} bits, and {name} has {16 * width}. Write all "
+                            f"{4 * width} hexadecimal digits, as the manual has them for {channel.type}."
+                        )
+                        yield ("polls", poll, "channels", name, key), said
+
+
+def _width_of_code(code: int) -> int:
+    """Return how many registers a usual code of no value fills: 0x8000, 0x7FFF, 0xFFFF or as wider; 0 for others."""
+    widths = (
+        width for width in (1, 2) if code in {1 << 16 * width - 1, (1 << 16 * width - 1) - 1, (1 << 16 * width) - 1}
+    )
+    return next(widths, 0)
+
+
 def _listed(names: list[str]) -> str:
     more = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -71,12 +98,8 @@ def _numbered_by_table(driver: RegisterDriver) -> Iterator[Found]:
     """Look for numbers in the style of 40001 that would go over the wire as they are."""
     if driver.addressing != "pdu" or driver.verify is not None:
         return
-    registers = list(_registers(driver))
-    styled = [
-        (path, register)
-        for path, register in registers
-        if (base := NAMED[register.table]) and base < register.at < base + 10000
-    ]
+    registers = [(path, its) for path, its in _registers(driver) if NAMED[its.table]]  # coils have no such base
+    styled = [(path, its) for path, its in registers if NAMED[its.table] < its.at < NAMED[its.table] + 10000]
     if styled and len(styled) == len(registers):
         path, register = styled[0]
         said = (

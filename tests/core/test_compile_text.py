@@ -90,7 +90,11 @@ def test_bits_that_are_set_or_missing_cast_a_doubt_on_another_channel():
     [
         ("{s:bits}", {"v": {"!x": "suspect"}}, "'x' is no mask. Write bits as 32 or 0x20."),
         ("{s:bits}", {"w": {"1": "suspect"}}, "no channel 'w'. "),
-        ("{s:nr1}", {"v": {"1": "suspect"}}, "field 's' is a number: are these bits, or codes?"),
+        (
+            "{s:nr1}",
+            {"v": {"1": "suspect"}},
+            "field 's' is a number: are these bits, or codes? Write {s:bits}, or {s:word}.",
+        ),
     ],
 )
 def test_flags_that_no_bits_can_tell_are_refused(reply, flags, message):

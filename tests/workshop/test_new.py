@@ -136,6 +136,9 @@ def test_the_schema_is_named_as_seen_from_the_file(daq):
     [
         ("+1.23E-03,V", ["u"], "{u:nr3},V", {"u": "+1.23E-03"}),
         ("S S     100.00 g", ["weight"], "S S     {weight:nr2} g", {"weight": "100.00"}),
+        ("N+    123.4567 g", ["weight"], "N{weight:snr} g", {"weight": "+123.4567"}),
+        ("N-      0.0012 g", ["weight"], "N{weight:snr} g", {"weight": "-0.0012"}),
+        ("A- 1.5,B+-2.5", ["a", "b"], "A{a:snr},B+{b:nr2}", {"a": "-1.5", "b": "-2.5"}),
         ("1.5,-2", ["a", "b"], "{a:nr2},{b:nr1}", {"a": "1.5", "b": "-2"}),
         ("1.5 2.5", ["t"], "{t1:nr2} {t2:nr2}", {"t1": "1.5", "t2": "2.5"}),
         ("CH1 25.0C {ok}", ["t"], "CH1 {t:nr2}C {{ok}}", {"t": "25.0"}),

@@ -98,6 +98,31 @@ def test_numbers_that_name_their_table_are_no_addresses_of_the_wire(told):
     assert "addressing: plc" in line
 
 
+def test_coils_say_nothing_of_whether_the_others_are_numbered_by_table(told):
+    relay = '      k: {at: 17, table: coil, type: bits, kind: bits, quantity: state, unit: "1"}\n'
+    changes = [("at: 0", "at: 40001"), ("table: input", "table: holding"), ("input 0", "holding 40001")]
+    said = told(METER, *changes, ("    channels:\n", f"    channels:\n{relay}"))
+    assert [line for line in warnings(said) if "addressing: plc" in line], said.out
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "words"),
+    [
+        ("int32", "0x8000", "0x8000 is a code of 16 bits, and u1 has 32. Write all 8 hexadecimal digits"),
+        ("uint32", "65535", "65535 is a code of 16 bits, and u1 has 32"),
+        ("int64", "0x80000000", "0x80000000 is a code of 32 bits, and u1 has 64"),
+        ("int16", "0x8000", None),
+        ("int32", "0x80000000", None),
+        ("uint32", "10000", None),
+    ],
+)
+def test_a_code_narrower_than_its_value_never_comes(told, kind, code, words):
+    held = "08FC".zfill({"int64": 16, "int16": 4}.get(kind, 8))
+    said = told(METER, ("type: int16", f"type: {kind}"), ("08FC", held), ("unit: V,", f"unit: V, invalid: ['{code}'],"))
+    found = [line for line in warnings(said) if ".invalid: " in line]
+    assert [words in line for line in found] == ([True] if words else []), said.out
+
+
 def test_one_register_may_be_looked_at_in_several_ways(told):
     change = (
         "    channels:\n",

@@ -130,6 +130,16 @@ def test_people_see_lines(daq, folder):
     assert "weight: ok\n  > 'SI'\n  < 'S S      12.3456 g'\n  weight = 12.3456 g\n" in said.out
 
 
+@pytest.mark.parametrize("coding", ["utf-8", "latin-1"])
+def test_a_degree_sign_is_read_in_utf_8_and_as_the_terminal_logged_it(daq, folder, coding):
+    # RDD's example in the HC2S3 user manual, appendix C
+    got = "{F00rdd 001; 4.45;%RH;000;=; 20.07;°C;000;=;nc;---.-;°C;000; ;001;V1.7-1;0060568338;HC2-S3 ;000;4"
+    (folder / "record.txt").write_bytes(f"> {{F00RDD}}\n< {got}\n".encode(coding))
+    said = daq("driver", "replay", str(DRIVERS / "rotronic/hc2.yaml"), "record.txt")
+    assert said.code == 0, said.err
+    assert "  humidity = 4.45 %{RH}\n  temperature = 20.07 Cel\n" in said.out
+
+
 def test_a_record_is_read_in_every_form_that_daq_prints():
     wanted = [Pair("READ?\n", "+1.0\n"), Pair("", "t: 5 C\r\n"), Pair("SYST:LOC", "")]
     lines = "  > 'READ?\\n'\n  < '+1.0\\n'  (401.2 ms)\n\n# unasked\n< 't: 5 C\\r\\n'\n> SYST:LOC\n"

@@ -184,6 +184,13 @@ def test_serial_ports_are_named_by_their_adapters(tmp_path):
     assert serial_ports(tmp_path / "none") == []
 
 
+@pytest.mark.parametrize("port", ["/{}/ttyX", "dev/ttyX"])
+def test_a_path_is_a_line_and_no_host(daq, folder, port):
+    said = daq("scan", "--modbus", port.format(folder.name))
+    assert said.code == 1
+    assert "ttyX: no such device" in said.err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
