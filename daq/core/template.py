@@ -40,8 +40,7 @@ Types
     sum2    the checksum of all characters before it: their sum in two hexadecimal digits; has no name: {:sum2}. The
             same are sum4 (four digits), xor2 (all of them combined by exclusive or), crc4 (CRC-16 as Modbus has it).
 
-Matching takes time proportional to the reply's length: every part takes all it can and never gives back. Groups do so
-by (?>...), not by a + behind them: that failed in Python before 3.11.5 (gh-106052).
+Matching takes time proportional to the reply's length: every part takes all it can and never gives back.
 """
 
 from __future__ import annotations
@@ -409,6 +408,7 @@ def _patterns(parts: list[Literal | Field], codes: Mapping[str, Sequence[str]]) 
         elif part.width is not None:
             patterns.append(rf"([\x20-\x7e\x80-\xff]{{{part.width}}})")
         else:
+            # (?>...), not a + behind the group: that failed in Python before 3.11.5 (gh-106052)
             patterns.append(f"(?>({_content(part, after, codes)}))")
     return patterns
 

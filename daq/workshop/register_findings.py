@@ -73,7 +73,7 @@ def _narrow_codes(driver: RegisterDriver) -> Iterator[Found]:
                 continue
             for key, listed in (("invalid", channel.invalid), ("special", channel.special)):
                 for code in listed:
-                    if (narrow := _width_of_code(int(str(code), 0))) and narrow < width:
+                    if (narrow := _width_of_code(str(code))) and narrow < width:
                         said = (
                             f"{code} is a code of {16 * narrow} bits, and {name} has {16 * width}. Write all "
                             f"{4 * width} hexadecimal digits, as the manual has them for {channel.type}."
@@ -81,12 +81,14 @@ def _narrow_codes(driver: RegisterDriver) -> Iterator[Found]:
                         yield ("polls", poll, "channels", name, key), said
 
 
-def _width_of_code(code: int) -> int:
+def _width_of_code(text: str) -> int:
     """Return how many registers a usual code of no value fills: 0x8000, 0x7FFF, 0xFFFF or as wider; 0 for others."""
-    widths = (
-        width for width in (1, 2) if code in {1 << 16 * width - 1, (1 << 16 * width - 1) - 1, (1 << 16 * width) - 1}
-    )
-    return next(widths, 0)
+    try:
+        code = int(text, 0)
+    except ValueError:
+        return 0  # no raw content: named as a problem already
+    signs = {width: 1 << (16 * width - 1) for width in (1, 2)}
+    return next((width for width, sign in signs.items() if code in {sign - 1, sign, 2 * sign - 1}), 0)
 
 
 def _listed(names: list[str]) -> str:
