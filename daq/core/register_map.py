@@ -12,7 +12,22 @@ from pydantic import BeforeValidator, Field
 from daq.core.driver_parts import Model
 
 Table = Literal["holding", "input", "coil", "discrete"]
-RegisterType = Literal["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "string", "bits"]
+RegisterType = Literal[
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float32",
+    "float64",
+    "bcd16",
+    "bcd32",
+    "bcd64",
+    "string",
+    "bits",
+]
+"""bcd16 to bcd64: a decimal digit in each four bits, 4, 8 or 16 of them."""
 WordOrder = Literal["ABCD", "CDAB", "BADC", "DCBA", "ABCDEFGH", "GHEFCDAB", "BADCFEHG", "HGFEDCBA"]
 
 
@@ -21,7 +36,9 @@ class Register(Model):
 
     at: int = Field(ge=0, le=65536, description="Address, as the driver's `addressing` counts.")
     table: Table = Field(description="Which of the four tables.")
-    type: RegisterType = Field(description="How the registers are to be read.")
+    type: RegisterType = Field(
+        description="How the registers are to be read; bcd16, bcd32, bcd64: a digit in each four bits."
+    )
     order: WordOrder = Field(default="ABCD", description="Order of bytes; ABCD is big-endian, high word first.")
     length: int | None = Field(default=None, ge=1, le=125, description="Registers of a string.")
 

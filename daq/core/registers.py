@@ -23,6 +23,7 @@ from daq.core.plan import Answer
 from daq.core.register_map import RegisterType, WordOrder
 
 WORDS = {"int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2, "int64": 4, "uint64": 4, "float64": 4}
+WORDS |= {"bcd16": 1, "bcd32": 2, "bcd64": 4}
 """Registers that each type takes; strings and bits say their own length."""
 
 _ORDERS = {  # order -> (words from the last to the first, bytes of each word swapped)
@@ -90,7 +91,7 @@ def ordered(content: bytes, order: WordOrder) -> bytes:
 
 
 def decoded(content: bytes, kind: RegisterType) -> str | None:
-    """Return a value as text: a decimal, or the characters of a string; None where it is no number (NaN, infinity).
+    """Return a value as text: a decimal, or the characters of a string; None where it is none (NaN, digit above 9).
 
     Args:
         content: the value's bytes, the highest first.
@@ -102,6 +103,9 @@ def decoded(content: bytes, kind: RegisterType) -> str | None:
         return shortest_float32(struct.unpack(">f", content)[0])
     if kind == "float64":
         return shortest_float64(struct.unpack(">d", content)[0])
+    if kind.startswith("bcd"):
+        digits = content.hex()
+        return str(int(digits)) if digits.isdecimal() else None
     return str(int.from_bytes(content, "big", signed=kind.startswith("int")))
 
 

@@ -151,6 +151,8 @@ def encoded(text: str, register: Register) -> bytes:
         content = struct.pack(">f", float(text))
     elif register.type == "float64":
         content = struct.pack(">d", float(text))
+    elif register.type.startswith("bcd"):
+        content = bytes.fromhex(str(int(Decimal(text))).rjust(4 * WORDS[register.type], "0"))
     else:
         width = 2 * (WORDS.get(register.type) or register.length or 1)
         content = (int(Decimal(text)) & (1 << 8 * width) - 1).to_bytes(width, "big")

@@ -119,6 +119,31 @@ def test_nan_and_infinity_are_invalid(content):
     assert reading.text == f"0x{content.replace(' ', '').lower()}"
 
 
+@pytest.mark.parametrize(
+    ("kind", "order", "content", "value"),
+    [
+        ("bcd16", "ABCD", "0042", "42"),
+        ("bcd16", "BADC", "3412", "1234"),
+        ("bcd32", "ABCD", "00123456", "123456"),
+        ("bcd32", "CDAB", "34560012", "123456"),
+        ("bcd64", "ABCD", "9999999999999999", "9999999999999999"),
+        ("bcd16", "ABCD", "0000", "0"),
+    ],
+)
+def test_a_digit_in_each_four_bits(kind, order, content, value):
+    length = {"bcd16": 2, "bcd32": 4, "bcd64": 8}[kind]
+    seen = read(reader(kind, order, length=length), content)
+    assert (seen.value, seen.status) == (value, ReadingStatus.OK)
+    scaled = read(reader(kind, order, length=length, scale=Decimal("0.01")), content)
+    assert Decimal(scaled.value) == Decimal(value) / 100
+
+
+@pytest.mark.parametrize("content", ["004A", "F000", "FFFF"])
+def test_what_is_no_digit_is_no_value(content):
+    seen = read(reader("bcd16", length=2), content)
+    assert (seen.value, seen.status, seen.text) == (None, ReadingStatus.INVALID, f"0x{content.lower()}")
+
+
 def test_codes_are_compared_raw_before_scaling():
     one = reader("int16", scale=Decimal("0.1"), codes={0x8000: ReadingStatus.ABSENT, 0x7FFF: ReadingStatus.OVERRANGE})
     assert read(one, "8000").status is ReadingStatus.ABSENT
