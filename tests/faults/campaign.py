@@ -211,7 +211,7 @@ class Campaign:
             held = self.told["sinks"]["mqtt"]["backlog"]
             return float("inf") if held is None else float(held)
 
-        while (least := backlog()) and await self.until(lambda least=least: backlog() < least):  # type: ignore[misc]
+        while (least := backlog()) and await self.until(lambda least=least: backlog() < least):
             pass
         assert not backlog(), self.told["sinks"]
 

@@ -263,8 +263,8 @@ def contents(data: bytes) -> None:
     raw = given.rest[:size].ljust(size, b"\0")
     places = [place - (8 - size) if order in {"CDAB", "DCBA"} else place for place in ORDERS[order]]
     straight = bytes(raw[place] for place in places if 0 <= place < size)
-    assert ordered(raw, order) == straight, (kind, order, raw.hex())  # type: ignore[arg-type]
-    text = decoded(straight, kind)  # type: ignore[arg-type]
+    assert ordered(raw, order) == straight, (kind, order, raw.hex())
+    text = decoded(straight, kind)
     (number,) = struct.unpack(form, straight)
     if kind in KINDS:
         assert text == str(number)

@@ -118,7 +118,7 @@ def test_configure_never_tells_none_of_it():
 
 def test_a_poll_that_would_touch_is_not_asked_where_it_is_only_tried():
     steps = [{"tell": "HOLD"}, {"ask": "T?", "reply": "{t:nr2}"}]
-    asked = session(polls={"t": {**BATH["polls"]["t"], "mode": None, "steps": steps}})  # type: ignore[index]
+    asked = session(polls={"t": {**BATH["polls"]["t"], "mode": None, "steps": steps}})
     only_tried = Session(replace(asked.plan, configure=False))
     outcome = Script().play(only_tried.poll(only_tried.polls[0]))
     assert (outcome.status, outcome.lost_track) == (Status.SKIPPED, False)
