@@ -14,7 +14,6 @@ import asyncio
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 from daq import build
 from daq.clock import Clock, boot_id
@@ -26,14 +25,12 @@ from daq.core.observation import ClockState, Identity, Observation, Status
 from daq.core.observation_message import observation_payload
 from daq.load import Loaded
 from daq.sinks.connection import Connection
-from daq.sinks.publisher import REASONS, REFUSED, ConnectionLost, Publisher
+from daq.sinks.publisher import REASONS, REFUSED, ConnectionLost, Publisher, Version
 
 ANSWER_S = 10.0
 """For the broker's word on one message."""
 
 WHY = "the station does not run: daq check --probe asks whether the broker takes this"
-
-Version = Literal["5", "3.1.1"]
 
 
 @dataclass(frozen=True, slots=True)
