@@ -187,7 +187,7 @@ class TextCompiler:
         values = self.work.values(self.driver.settings, wanted, ("settings",))
         for_each = self._lists(wanted, stream, values, path)
         channels = self._channels(expanded_channels(stream.channels, for_each), values, path)
-        line = files.TextStep(reply=stream.reply, replies=stream.replies, each=stream.each, join=stream.join)
+        line = files.TextStep.model_construct(**{key: getattr(stream, key) for key in files.Answer.model_fields})
         (step, _), *more = expanded_steps([(line, ())], for_each)
         if more:
             self.work.wrong_driver(path, "a line is one: write each for what is repeated in it, and {each} in reply.")

@@ -104,22 +104,15 @@ class ReplyShape(Model):
     )
 
 
-class TextStep(Model):
-    """One exchange of a poll."""
+class Answer(Model):
+    """What is printed, and what it says of the channels."""
 
-    ask: str | None = Field(default=None, description="Question, without its ending.")
-    tell: str | None = Field(default=None, description="Command; what it is answered with, if anything, is its ack.")
-    ack: Ack = Field(default=None, description="What acknowledges tell, where not link.ack; false where nothing does.")
-    touches: bool | None = Field(
-        default=None,
-        description="Whether it changes what the front panel shows or how the instrument measures: such a step is said "
-        "with configure: on_connect alone. Left out: tell does, ask does not. A trigger does not; MEAS:VOLT? does.",
-    )
     reply: str | None = Field(default=None, description="Template that must match the whole reply.")
     replies: list[ReplyShape] | None = Field(default=None, description="Several shapes; the first that matches.")
     each: str | None = Field(
         default=None,
-        description="Template of one repetition of for_each; all of them, joined by join, stand for {each} in reply.",
+        description="Template of one repetition of for_each; all of them, joined by join, stand for {each} in reply. "
+        "Status and flags are repeated with it: status: {'t{n}': {...}}, status_in: {'t{n}': 's{n}'}.",
     )
     join: str = Field(default=",", description="What stands between the repetitions of each.")
     status: dict[str, dict[str, ReadingStatus]] = Field(
@@ -141,6 +134,23 @@ class TextStep(Model):
     flags_in: dict[str, str] = Field(
         default_factory=dict, description="Channel -> field that its flags look at, where there are several."
     )
+
+
+class Question(Model):
+    """What is asked or told."""
+
+    ask: str | None = Field(default=None, description="Question, without its ending.")
+    tell: str | None = Field(default=None, description="Command; what it is answered with, if anything, is its ack.")
+    ack: Ack = Field(default=None, description="What acknowledges tell, where not link.ack; false where nothing does.")
+    touches: bool | None = Field(
+        default=None,
+        description="Whether it changes what the front panel shows or how the instrument measures: such a step is said "
+        "with configure: on_connect alone. Left out: tell does, ask does not. A trigger does not; MEAS:VOLT? does.",
+    )
+
+
+class TextStep(Answer, Question):
+    """One exchange of a poll."""
 
 
 def list_or_setting(value: object) -> object:
@@ -174,19 +184,15 @@ class TextPoll(Model):
     header: str | None = Field(default=None, description="Why a reply names its question, for integrity: tagged.")
 
 
-class Stream(Model):
-    """What the instrument sends unasked."""
+class Stream(Answer):
+    """What the instrument sends unasked; its reply is a line."""
 
-    reply: str | None = Field(default=None, description="Template of a line.")
-    replies: list[ReplyShape] | None = Field(default=None, description="Several shapes of a line.")
     channels: dict[ChannelName, TextChannel] = Field(
         min_length=1, description="What a line holds, by the field's name."
     )
     for_each: dict[str, Values] = Field(
         default_factory=dict, description="Repeats channels, and each within the line, as polls do."
     )
-    each: str | None = Field(default=None, description="Template of one repetition, for {each} in reply.")
-    join: str = Field(default=",", description="What stands between the repetitions of each.")
     time: Arrival = Field(description="How a line is dated.")
     start: Commands = Field(
         default_factory=list,

@@ -257,9 +257,9 @@ class TextChannelReader:
         answer = answers[self.step]
         assert isinstance(answer, Match), "text steps bring matches"
         text = answer.fields.get(self.field)
-        if text is None:
-            return self._reading(None, answer.text, self.unit, answer.status or ReadingStatus.ABSENT, answer.flags)
         unit = self.unit if self.unit_field is None else self._unit(answers)
+        if text is None:
+            return self._reading(None, answer.text, unit, answer.status or ReadingStatus.ABSENT, answer.flags)
         status = self._coded(answers) if self.codes else ReadingStatus.OK
         flags = self._doubted(answers, answer.flags) if self.doubts else answer.flags
         if self.kind is not Kind.NUMBER:

@@ -57,14 +57,33 @@ def expanded_steps(
 
 
 def _with_each(step: files.TextStep, for_each: Mapping[str, list[files.Scalar]]) -> files.TextStep:
-    """Write out a reply that holds all repetitions: what `each` says, once for each value, in place of {each}."""
+    """Write out a reply that holds all repetitions: what `each` says, once for each value, in place of {each}.
+
+    What is said of a channel by its name in `each` is said of all of them; the reply stays one.
+    """
     if step.each is None:
         return step
-    each = {"each": step.join.join(put_in(step.each, values) for values in expansions(for_each))}
+    repetitions = list(expansions(for_each))
+    each = {"each": step.join.join(put_in(step.each, values) for values in repetitions)}
     update: dict[str, object] = {"each": None, "reply": None if step.reply is None else put_in(step.reply, each)}
     if step.replies is not None:
         update["replies"] = [shape.model_copy(update={"match": put_in(shape.match, each)}) for shape in step.replies]
+    for key in _OF_CHANNELS:
+        update[key] = {
+            name: what for values in repetitions for name, what in _named(getattr(step, key), values).items()
+        }
     return step.model_copy(update=update)
+
+
+_OF_CHANNELS = ("status", "flags", "status_in", "flags_in")
+"""Keys of a step that hold one entry a channel."""
+
+
+def _named(said: Mapping[str, object], values: Mapping[str, str]) -> dict[str, object]:
+    """Put the values of for_each into what is said of channels, and into the fields that it names."""
+    return {
+        put_in(name, values): put_in(what, values) if isinstance(what, str) else what for name, what in said.items()
+    }
 
 
 def _texts(step: files.TextStep) -> list[str]:
@@ -91,9 +110,5 @@ def _filled(step: files.TextStep, values: Mapping[str, str]) -> files.TextStep:
     update: dict[str, object] = {key: put_in(text, values) for key, text in texts.items() if isinstance(text, str)}
     if step.replies is not None:
         update["replies"] = [shape.model_copy(update={"match": put_in(shape.match, values)}) for shape in step.replies]
-    update["status"] = {put_in(name, values): table for name, table in step.status.items()}
-    for key in ("status_in", "flags_in"):
-        named: Mapping[str, str] = getattr(step, key)
-        update[key] = {put_in(name, values): put_in(field, values) for name, field in named.items()}
-    update["flags"] = {put_in(name, values): table for name, table in step.flags.items()}
+    update |= {key: _named(getattr(step, key), values) for key in _OF_CHANNELS}
     return step.model_copy(update=update)

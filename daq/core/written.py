@@ -19,6 +19,9 @@ Keys = tuple[str | int, ...]
 Place = tuple[int, int]
 """Line and column, both counted from 1."""
 
+MERGE = "<<"
+"""A key of YAML 1.1 that puts another mapping in; whoever learned YAML elsewhere writes it."""
+
 _WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -53,6 +56,12 @@ class Source:
         while path and path not in self.keys:
             path = path[:-1]
         return self.keys.get(path, self.values.get(path, (1, 1)))
+
+    def tells_all(self, path: Keys) -> bool:
+        """Whether a fault of the YAML is all that is to be said here: what a merge left out is not missing as well."""
+        told = [fault for fault, _, _ in self.faults]
+        merged = any(fault[-1:] == (MERGE,) and path[: len(fault) - 1] == fault[:-1] for fault in told)
+        return path in told or (merged and path not in self.values)
 
     def _value(self, path: Keys) -> Place:
         """A block below its key is best shown by the key."""

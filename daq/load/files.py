@@ -262,9 +262,8 @@ class _Problems:
                 self.add(source, ("examples", int(number)), f"{said}. Put the example or the poll right.")
 
     def extend(self, source: Source, problems: Iterable[Problem]) -> None:
-        told = {path for path, _, _ in source.faults}
         for problem in problems:
-            if problem.path not in told:
+            if not source.tells_all(problem.path):
                 self.add(source, problem.path, problem.message, at_key=problem.at_key)
 
     def add(self, source: Source, path: Keys, message: str, *, at_key: bool = False) -> None:

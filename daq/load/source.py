@@ -25,7 +25,7 @@ from ruamel.yaml.resolver import VersionedResolver
 from ruamel.yaml.tag import Tag
 
 from daq.core.errors import quoted
-from daq.core.written import Keys, Place, Source, dotted, in_plain_words, is_nothing, scalar
+from daq.core.written import MERGE, Keys, Place, Source, dotted, in_plain_words, is_nothing, scalar
 
 if TYPE_CHECKING:
     CParser: Any = object  # it has no types
@@ -237,6 +237,13 @@ class Walk:
                 continue
             key = str(key_node.value)
             below = (*path, key)
+            if key == MERGE and not key_node.style:
+                said = (
+                    "YAML 1.2 has no merge key. Write out the keys that it was to bring; a whole value can be repeated "
+                    "by its alias, such as 'channels: *name'."
+                )
+                self.faults.append((below, place, f"{dotted(below)}: {said}"))
+                continue
             if key in found:
                 line = self.keys[below][0]
                 said = f"{dotted(below)}: the same key stands in line {line} already. Take one away."

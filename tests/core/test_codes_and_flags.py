@@ -100,6 +100,57 @@ def test_each_repetition_names_its_own_field():
     assert (found["tA"].value, found["tA"].flags, found["tB"].status) == ("1.5", (Flag.UNSTABLE,), INVALID)
 
 
+SCANNER = {
+    "for_each": {"n": [1, 2, 3]},
+    "channels": {"t{n}": {"quantity": "temperature", "unit": "Cel"}},
+    "steps": [
+        {
+            "ask": "SCAN?",
+            "each": "{t{n}:nr2:8},{s{n}:enum},{b{n}:bits},{n}",
+            "reply": "{each}",
+            "status": {"t{n}": {"0": "ok", "1": "overrange", "2": "absent"}},
+            "status_in": {"t{n}": "s{n}"},
+            "flags": {"t{n}": {"4": "unstable"}},
+            "flags_in": {"t{n}": "b{n}"},
+        }
+    ],
+}
+"""A scanner whose one reply repeats value, status, flags, channel."""
+
+
+def test_each_repetition_within_one_reply_has_its_status_and_flags():
+    plan = compiled(with_poll(**SCANNER), {"p": "1 s"})
+    assert len(plan.polls[0].steps) == 1
+    found = readings(plan, b"  25.000,0,0,1,  26.500,1,4,2,   0.000,2,0,3\n")
+    assert [(each.value, each.status, each.flags) for each in found.values()] == [
+        ("25.000", OK, ()),
+        (None, OVER, (Flag.UNSTABLE,)),
+        (None, ABSENT, ()),
+    ]
+    for wrong in (
+        b"  25.000,0,0,1,  26.500,1,4,2\n",  # one is missing
+        b"  25.000,0,0,2,  26.500,0,0,1,   1.000,0,0,3\n",  # in another order
+        b"  25.000,0,0,1,  26.500,9,4,2,   0.000,2,0,3\n",  # a status that nobody listed
+    ):
+        with pytest.raises(ReplyError):
+            readings(plan, wrong)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_of_a_damaged_reply_no_repetition_takes_the_status_of_another(data):
+    plan = compiled(with_poll(**SCANNER), {"p": "1 s"})
+    states = [data.draw(st.sampled_from(["0", "1", "2"])) for _ in range(3)]
+    whole = ",".join(f"{n * 11 + 0.5:8.3f},{state},0,{n}" for n, state in enumerate(states, 1)).encode() + b"\n"
+    cut = data.draw(st.integers(1, len(whole) - 1))
+    for wrong in (whole[cut:], whole[:-cut], whole + whole, whole[:cut] + whole[cut + 1 :], whole[:cut] + whole):
+        try:
+            found = readings(plan, wrong)
+        except ReplyError:
+            continue
+        assert [each.status for each in found.values()] == [[OK, OVER, ABSENT][int(state)] for state in states]
+
+
 @pytest.mark.parametrize(
     ("step", "path", "words"),
     [
@@ -193,6 +244,21 @@ def test_a_talker_repeats_what_the_bench_lists():
     assert {name: one.value for name, one in found.items()} == {"t1": "25.000", "t2": "26.000", "t4": "27.000"}
     with pytest.raises(ReplyError):
         readings(plan, b"T=  25.000;  26.000\n")
+
+
+def test_a_talker_says_of_each_repetition_how_it_is_to_be_read():
+    line = line_of(
+        each="{t{n}:nr2:8} {s{n}:word:1}",
+        status={"t{n}": {"E": "invalid"}},
+        status_in={"t{n}": "s{n}"},
+        flags={"t{n}": {"U": "unstable"}},
+        flags_in={"t{n}": "s{n}"},
+    )
+    found = readings(compiled(line, {"s": "unasked"}), b"T=  25.000 U;  26.000 E\n")
+    assert [(each.value, each.status, each.flags) for each in found.values()] == [
+        ("25.000", OK, (Flag.UNSTABLE,)),
+        (None, INVALID, ()),
+    ]
 
 
 def test_a_line_cannot_be_several():

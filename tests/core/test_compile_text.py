@@ -19,6 +19,25 @@ WEIGHT = {
 }
 
 
+def test_a_value_that_is_none_stands_in_the_unit_that_the_instrument_said_it_is_set_to():
+    plan = compiled(
+        with_poll(
+            steps=[
+                {"ask": "P?", "replies": [{"match": "{p:nr2}"}, {"match": "OL", "status": "overrange"}]},
+                {"ask": "U?", "reply": "{u:unit}"},
+            ],
+            channels={"p": {"quantity": "pressure.gauge", "unit": "kPa", "unit_in": "u", "units": {"mbar": "mbar"}}},
+        ),
+        {"p": "1 s"},
+    )
+    for said, unit in ((b"mbar\n", "mbar"), (b"kPa\n", "kPa")):
+        over = readings(plan, b"OL\n", said)["p"]
+        assert (over.value, over.status, over.unit) == (None, ReadingStatus.OVERRANGE, unit)
+        assert readings(plan, b"1.5\n", said)["p"].unit == unit
+    with pytest.raises(UnreadableReply, match="its driver knows 'kPa', 'mbar'"):
+        readings(plan, b"OL\n", b"psi\n")
+
+
 def test_a_balance_has_several_shapes_of_reply():
     # Mettler-Toledo MT-SICS reference manual: SI answers S S, S D, S I, S +, S -; ES is a syntax error
     plan = compiled(with_poll(**WEIGHT), {"p": "1 s"})
