@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from daq.core.record import Record
+from daq.sinks.refusals import Refusals
 from daq.sinks.retained import Retained
 
 
@@ -52,7 +53,6 @@ class Carried:
     retained: Retained
     figures: Figures = field(default_factory=Figures)
     suspects: dict[int, Suspect] = field(default_factory=dict)
-    refusals: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
-    """(topic, code) -> when last announced (monotonic ns), refused since"""
+    refusals: Refusals = field(default_factory=Refusals)
     hung_up: dict[str, int] = field(default_factory=dict)
     """retained topic -> when the broker last refused it and closed the connection (monotonic ns)"""

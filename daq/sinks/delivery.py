@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -30,13 +30,13 @@ from daq.sinks.publisher import (
     PACKET_ID_IN_USE,
     PACKET_TOO_LARGE,
     QUOTA_EXCEEDED,
-    REASONS,
     REFUSED,
     ConnectionLost,
     MqttSettings,
     Publisher,
     packet_size,
 )
+from daq.sinks.refusals import Told
 
 WINDOW = 20
 """Messages in flight, at most: what brokers take by default (mosquitto's max_inflight_messages)."""
@@ -63,7 +63,8 @@ QUOTA_FIRST_NS, QUOTA_MOST_NS = NS, 30 * NS
 DROPS = 5
 """A message that was alone under way so often when the broker closed the connection is what the broker drops."""
 
-ONCE_A_MINUTE_NS = 60 * NS
+TELL_EVERY_NS = NS
+"""Between two looks for refusals that may be told of."""
 
 LEFT_OUT_NS = 600 * NS
 """Retained state on whose refusal the broker hung up is not offered again for so long."""
@@ -155,6 +156,7 @@ class Delivery:
             self._remember_suspects(found)
             if self._refused_last is not None and not found.silent:
                 self._carried.hung_up[self._refused_last] = self._clock.now().mono_ns
+            self._tell_refusals(self._carried.refusals.rest)
             await self._settle_now()
             raise found from None
 
@@ -167,6 +169,7 @@ class Delivery:
                 group.create_task(self._watch_silence(), name="mqtt[silence]"),
                 group.create_task(self._settle(), name="mqtt[settle]"),
                 group.create_task(self._send_again(), name="mqtt[again]"),
+                group.create_task(self._keep_telling(), name="mqtt[refused]"),
             ]
             await self._post(self._topics.status(), online)
             self._carried.retained.all_changed()
@@ -183,9 +186,11 @@ class Delivery:
             late.cancel()
             self._late_waiting.clear()
             await self._post_changed()
+            self._tell_refusals(self._carried.refusals.rest)
             await self._drained()
             await self._post(self._topics.status(), offline())
             await self._landed()
+            self._tell_refusals(self._carried.refusals.rest)
             await self._settle_now()
             for task in tasks:
                 task.cancel()
@@ -381,28 +386,38 @@ class Delivery:
             self._finish(flight.record, late=flight.late)
 
     def _finish(self, record: Record, *, late: bool) -> None:
-        self._settled.append(record.row)
+        self._done([record.row])
+        self._count_down(late=late)
+
+    def _done(self, rows: Sequence[int]) -> None:
+        self._settled.extend(rows)
         self._to_settle.set()
+
+    def _count_down(self, *, late: bool) -> None:
         if late and self._figures.backlog:
             self._figures.backlog -= 1
 
-    def _set_aside(self, flight: Flight, code: int | None, **details: object) -> None:
+    def _set_aside(self, flight: Flight, code: int | None, limit: int | None = None) -> None:
         """Give up a message that the broker will never take. It stays in the journal until that trims it."""
         self._figures.refused += 1
-        topic, record = flight.topic, flight.record
-        if record is not None:
-            self._finish(record, late=flight.late)
-            if record.kind != "event":
-                details["instrument"] = record.stream.partition("/")[0]
-            details |= {"stream": record.stream, "epoch": record.epoch, "seq": record.seq, "bytes": len(record.payload)}
-        now_ns = self._clock.now().mono_ns
-        last_ns, count = self._carried.refusals.get((topic, code or 0), (now_ns - ONCE_A_MINUTE_NS, 0))
-        if now_ns - last_ns < ONCE_A_MINUTE_NS or topic == self._topics.event():
-            self._carried.refusals[topic, code or 0] = (last_ns, count + 1)
+        if flight.topic == self._topics.event():  # an event about it would be refused too
+            if flight.record is not None:
+                self._finish(flight.record, late=flight.late)
             return
-        self._carried.refusals[topic, code or 0] = (now_ns, 0)
-        why = "the broker closes the connection on it" if code is None else REASONS.get(code, "refused")
-        self._announce("refused", topic=topic, code=code, why=why, count=count + 1, **details)
+        self._count_down(late=flight.late)
+        self._carried.refusals.add(flight.topic, code, flight.record, limit)
+        self._tell_refusals(self._carried.refusals.due)
+
+    def _tell_refusals(self, which: Callable[[int], list[Told]]) -> None:
+        for told in which(self._clock.now().mono_ns):
+            self._announce("refused", **told.details)
+            if told.rows:
+                self._done(told.rows)
+
+    async def _keep_telling(self) -> None:
+        while True:
+            await self._clock.wait(self._clock.now().mono_ns + TELL_EVERY_NS)
+            self._tell_refusals(self._carried.refusals.due)
 
     async def _send_again(self) -> None:
         """Try again what the broker had no room for, with longer and longer pauses; nothing else is sent meanwhile."""

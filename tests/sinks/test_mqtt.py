@@ -306,23 +306,52 @@ async def test_what_makes_the_broker_hang_up_is_set_aside(make_iotcore, station,
         await listener.until(lambda: {p for topic in both for p in listener.on(topic)} == set(bodies(5)))
 
 
-@pytest.mark.mosquitto
-async def test_a_refused_message_is_set_aside_and_said_once_a_minute(make_broker, station, running, tmp_path, topics):
+@pytest.fixture
+def make_strict(make_broker, tmp_path, topics):
+    """Start a broker that refuses all that is said of dmm1."""
     rules = tmp_path / "acl"
     rules.write_text(f"topic readwrite {topics.root}/status\ntopic readwrite {topics.root}/dmm2/#\n")
-    broker = make_broker(f"acl_file {rules}")
-    sink = station.sink(broker.port)
+    return lambda: make_broker(f"acl_file {rules}")
+
+
+@pytest.mark.mosquitto
+async def test_refused_messages_are_set_aside_and_every_one_is_told_of(
+    make_strict, station, running, topics, eventually
+):
+    sink = station.sink(make_strict().port)
     async with running(sink):
         await station.journal.until(lambda: station.journal.opened)
         await station.journal.commit(*bodies(10))
         await station.journal.commit(*bodies(10), stream="dmm2/vref")
-        await station.journal.all_done()
+        await station.journal.until(lambda: len(station.journal.done) >= 11)
+        await eventually(lambda: sink.health().refused == 10)
         event = await station.announced()
         assert (event["event"], event["code"], event["why"]) == ("refused", 135, "not authorised")
         assert (event["topic"], event["stream"]) == (topics.observation("dmm1", "vref"), "dmm1/vref")
         assert len(station.events) == 1
-        assert sink.health().refused == 10
         assert station.journal.opened == 1
+    told = [(event["count"], event["first_seq"], event["seq"]) for event in station.events]
+    assert told == [(1, 0, 0), (9, 1, 9)]
+    assert len(station.journal.done) == 20
+
+
+@pytest.mark.mosquitto
+async def test_what_was_refused_and_not_told_of_is_offered_again_after_a_kill(
+    make_strict, station, running, eventually, killed
+):
+    """Told of once a minute; what the process took with it when it was killed must not be lost in silence."""
+    broker = make_strict()
+    sink = station.sink(broker.port)
+    async with running(sink) as task:
+        await station.journal.until(lambda: station.journal.opened)
+        await station.journal.commit(*bodies(10))
+        await eventually(lambda: sink.health().refused == 10)
+        await killed(task)
+    async with running(station.sink(broker.port)):
+        await station.journal.until(lambda: station.journal.opened == 2)
+        await eventually(lambda: sum(event["count"] for event in station.events) >= 2)
+    assert sum(event["count"] for event in station.events) == 10
+    assert len(station.journal.done) == 10
 
 
 @pytest.mark.mosquitto
