@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LINGER_NS = (
-    5_000_000  # under load a commit every 5 ms carries many records; the first after a quiet time waits for none
-)
+LINGER_NS = 5_000_000  # between two commits at least; the first record after a quiet time waits for none
+LINGER_EACH_NS = 2_000_000  # for each record of the last commit: from some 450 a second on commits wait the longest
+LONGEST_LINGER_NS = 20_000_000
 ADOPT_BYTES = 1 << 18  # the same for what memory held, while the disk may still be short of room
 TICK_S = 1.0  # how often an idle thread looks after room, age, acknowledgements and a failed disk
 AGE_TICKS = 60
@@ -75,6 +75,14 @@ class Health:
     lost: Mapping[str, int] = field(default_factory=dict)
 
 
+def linger_ns(records: int) -> int:
+    """Return how long records gather behind a commit of so many.
+
+    A commit costs as much as printing thirty records, in the loop as well, which it wakes.
+    """
+    return min(max(LINGER_NS, records * LINGER_EACH_NS), LONGEST_LINGER_NS)
+
+
 class Scribe:
     """What the thread does. All but `health` and `progress_mono_ns` belongs to the thread.
 
@@ -112,6 +120,7 @@ class Scribe:
         self._pause_ns = FIRST_PAUSE_NS
         self._retry_mono_ns = 0
         self._commit_mono_ns = 0
+        self._linger_ns = LINGER_NS
         self._tick_mono_ns = 0
         self._ticks = 0
         self._lost: dict[str, int] = {}
@@ -142,6 +151,7 @@ class Scribe:
             self.progress_mono_ns = time.monotonic_ns()
             if work.entries or work.overflow:
                 self._keep(work.entries, work.overflow)
+                self._linger_ns = linger_ns(len(work.entries))
             for job in work.jobs:
                 job()
             if time.monotonic_ns() - self._tick_mono_ns >= TICK_S * NS:
@@ -159,7 +169,7 @@ class Scribe:
 
     def _linger(self) -> None:
         """Let records gather where the last commit is not long ago."""
-        rest_ns = self._commit_mono_ns + LINGER_NS - time.monotonic_ns()
+        rest_ns = self._commit_mono_ns + self._linger_ns - time.monotonic_ns()
         if rest_ns > 0:
             time.sleep(rest_ns / NS)
 

@@ -13,6 +13,7 @@ import pytest
 from daq.core.errors import ConfigError, DaqError, SinkError
 from daq.core.record import Entry
 from daq.journal import open_idle
+from daq.journal.scribe import linger_ns
 
 LONG_S = 30.0
 
@@ -318,3 +319,8 @@ async def test_nothing_is_kept_at_hand_for_a_feed_that_is_closed(bench):
         assert [record.seq for record in await again.backlog(0, 10)] == [1, 2, 3, 4]
         journal.append(bench.entry())
         assert [record.seq for record in await again.live(10)] == [5]
+
+
+@pytest.mark.parametrize(("records", "ms"), [(0, 5), (1, 5), (2, 5), (3, 6), (7, 14), (10, 20), (11, 20), (5000, 20)])
+def test_records_gather_the_longer_the_more_there_were(records, ms):
+    assert linger_ns(records) == ms * 1_000_000
