@@ -105,7 +105,22 @@ def test_check_warns_of_what_is_right_and_yet_a_risk(daq):
     Path("dmm.yaml").write_text("".join(line for line in text.splitlines(keepends=True) if "identify:" not in line))
     said = daq("check", "dmm.yaml")
     assert (said.code, said.out) == (0, "dmm.yaml: fine\n")
-    assert "dmm.yaml: identify: nobody asks who answers" in said.err
+    assert "dmm.yaml:2:1: identify: is missing: nobody asks who answers" in said.err
+
+
+def test_check_tells_of_a_driver_what_driver_test_tells(daq):
+    text = Path("drivers/acme/dmm.yaml").read_text()
+    Path("dmm.yaml").write_text(text.replace("source: ", "source: TODO "))
+    checked, tested = (json.loads(daq(*verb, "--json", "dmm.yaml").out) for verb in (["check"], ["driver", "test"]))
+    assert len(checked["dmm.yaml"]["problems"]) == 1
+    assert checked["dmm.yaml"] == {key: tested["dmm.yaml"][key] for key in ("problems", "warnings")}
+
+
+def test_check_puts_its_place_before_a_warning_once(daq):
+    wrong(("every: 500 ms", "every: 100 ms"))
+    warned = [line for line in daq("check", "bench.yaml").err.splitlines() if line.startswith("bench.yaml")]
+    assert warned
+    assert all(line.count("bench.yaml") == 1 for line in warned)
 
 
 def test_check_of_a_file_that_is_not_there_is_used_wrongly(daq):

@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from daq.core.errors import ConfigError
-from daq.load import check_file
+from daq.load import check_file, is_driver
 
 File = Annotated[
     list[Path],
@@ -27,7 +27,7 @@ def check(
         ),
     ] = False,
 ) -> None:
-    """Check bench and driver files: form, names, drivers, wires, and the examples of drivers.
+    """Check bench and driver files: form, names, drivers, wires; of drivers all that `daq driver test` looks at.
 
     Each problem is one line: file:line:column: key: what is wrong. How to mend. What is right and yet a risk is told on
     stderr and leaves the exit code 0.
@@ -47,6 +47,11 @@ def check(
 
 
 def _found(file: Path) -> dict[str, list[str]]:
+    if is_driver(file):
+        from daq.workshop.findings import examined  # noqa: PLC0415  a bench alone needs no workshop
+
+        seen = examined(file)
+        return {"problems": seen.problems, "warnings": seen.warnings}
     try:
         return {"problems": [], "warnings": check_file(file)}
     except ConfigError as error:
@@ -59,10 +64,10 @@ def _probe(file: Path, found: dict[str, list[str]]) -> None:
 
     seen = probed(file)
     found["problems"] += [f"{file}: {words}" for words in seen.problems]
-    found["warnings"] += seen.warnings
+    found["warnings"] += [f"{file}: {words}" for words in seen.warnings]
 
 
 def _tell(file: str, problems: list[str], warnings: list[str]) -> None:
     typer.echo("\n".join(problems) or f"{file}: fine")
     for warning in warnings:
-        typer.echo(f"{file}: {warning} (a warning)", err=True)
+        typer.echo(f"{warning} (a warning)", err=True)

@@ -77,7 +77,7 @@ def new(
     """
     from daq.workshop.asking import asked  # noqa: PLC0415  only this verb needs it
     from daq.workshop.beginning import begin  # noqa: PLC0415
-    from daq.workshop.new import with_comma  # noqa: PLC0415
+    from daq.workshop.new import doubts, with_comma  # noqa: PLC0415
 
     given = {
         "title": title, "source": source, "speaks": speaks, "eol": eol, "line": line, "who": who, "poll": poll,
@@ -90,6 +90,8 @@ def new(
     if wish.decimal == ",":
         assumed = f"{with_comma(wish.got or '', 0)[0]} is one number, with a decimal comma (link: decimal)"
         typer.echo(f"{file}: assumed that {assumed}. If it is two, name both: --channel, twice.")
+    for doubt in doubts(wish):
+        typer.echo(f"{file}: {doubt}", err=True)
     typer.echo(f"{file}: begun. Fill in what says TODO, then: daq driver test {file}")
 
 

@@ -28,7 +28,10 @@ def scan(
         typer.Option("--rtu-over-tcp", help="HOST:PORT of a serial-device server for Modbus RTU; again for more."),
     ] = None,
     units: Annotated[str, typer.Option(help="Modbus units, such as 1-16,20; else 1 on TCP, 1-10 on a line.")] = "",
-    line: Annotated[str | None, typer.Option(help="Serial settings; else all that drivers are delivered with.")] = None,
+    line: Annotated[
+        str | None,
+        typer.Option(help="Serial settings, tried with every driver; else those it comes with."),
+    ] = None,
     backend: Annotated[str, typer.Option(help="VISA library.")] = "@py",
     wait: Annotated[float, typer.Option(help="Seconds that an answer may take.", min=0.05, max=60)] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
@@ -69,8 +72,8 @@ def _show(found: Found) -> None:
     typer.echo(lines_for(found), nl=False)
     for place in found.silent:
         typer.echo(f"{place}: nobody answers.", err=True)
-    for trouble in found.troubles:
-        typer.echo(trouble, err=True)
+    for said in (*found.troubles, *found.hints):
+        typer.echo(said, err=True)
 
 
 def _progress(text: str) -> None:

@@ -1,14 +1,14 @@
-"""Runs a driver's own examples through the very path that readings take, and tells what a driver lacks.
+"""Runs a driver's own examples through the very path that readings take.
 
 A driver is proven by the dialogues of its manual: what the instrument answers there must come out as the manual says.
 Nothing here decodes: it compiles the driver as a bench would and compares. Pure.
 
-    Driver -> [run_examples, lint] -> failures in words -> daq driver test, tests
+    Driver -> [run_examples] -> failures in words -> daq driver test, tests
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from daq.core.bench import Address, InstrumentFile, PollEntry, StationName
 from daq.core.compile import compile_instrument
@@ -18,7 +18,6 @@ from daq.core.errors import BusyReply, RefusedReply, ReplyError
 from daq.core.modbus import COILS, payload_length
 from daq.core.observation import Reading, ReadingStatus
 from daq.core.plan import Answer, InstrumentPlan, PollPlan, Problem, RegisterStep, TextStep
-from daq.core.template import TemplateError, parse, weaknesses
 
 _STATION = StationName(site="examples", name="examples")
 _TABLES = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
@@ -69,26 +68,6 @@ def whole_plan(driver: Driver) -> InstrumentPlan | list[Problem]:
         alone = compile_instrument(driver, "example", _entry(driver, [poll], {}), _STATION)
         problems.extend(alone if isinstance(alone, list) else [])
     return list(dict.fromkeys(problems or plan))
-
-
-def lint(driver: Driver) -> list[str]:
-    """Return what a driver should have and has not, one line each: examples, and templates that take damaged replies.
-
-    Wrong units, quantities and templates are found by run_examples; these here are right, and yet a risk.
-    """
-    found = [f"{poll}.{channel}: no example gives it" for poll, channel in _unproven(driver)]
-    if isinstance(driver, TextDriver):
-        for where, template in _templates(driver):
-            try:
-                parsed = parse(template, driver.link.eol, None, driver.link.decimal)
-            except TemplateError:
-                continue  # named by run_examples, or an enum whose codes only its poll knows
-            found.extend(f"{where}: {warning}" for warning in weaknesses(parsed, driver.link.eol))
-        if driver.identify is None:
-            found.append("identify: nobody asks who answers; a swapped instrument goes unnoticed")
-    elif driver.identify is None and driver.verify is None:
-        found.append("identify, verify: nothing proves that these registers are this model's")
-    return found
 
 
 # Compiling ------------------------------------------------------------------------------------------------------------
@@ -255,33 +234,3 @@ def _differences(
         yield "text", reading.text, example.text[name]
     yield "status", str(reading.status), str(example.status.get(name, ReadingStatus.OK))
     yield "flags", [str(flag) for flag in reading.flags], [str(flag) for flag in example.flags.get(name, [])]
-
-
-def _unproven(driver: Driver) -> list[tuple[str, str]]:
-    """Return (poll, channel) that no example gives."""
-    unproven: list[tuple[str, str]] = []
-    examples: list[TextExample | RegisterExample] = [*driver.examples]
-    for poll in _all_polls(driver):
-        plan = _plan(driver, poll, {})
-        if isinstance(plan, list):
-            continue
-        given = {name for one in examples if one.poll == poll for name in (*one.gives, *one.text)}
-        unproven.extend((poll, channel.name) for channel in plan.channels if channel.name not in given)
-    return unproven
-
-
-def _templates(driver: TextDriver) -> list[tuple[str, str]]:
-    """Return (where, template) of all polls and streams."""
-    found: list[tuple[str, str]] = []
-    for name, poll in driver.polls.items():
-        parts: Sequence[object] = poll.steps or [poll]
-        found.extend((f"polls.{name}", text) for part in parts for text in _written(part))
-    for name, stream in driver.streams.items():
-        found.extend((f"streams.{name}", text) for text in _written(stream))
-    return found
-
-
-def _written(part: object) -> list[str]:
-    """Return the templates of a poll, step or stream."""
-    reply, replies = getattr(part, "reply", None), getattr(part, "replies", None)
-    return [*([reply] if reply else []), *(shape.match for shape in replies or [])]

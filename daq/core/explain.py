@@ -178,6 +178,8 @@ def _choice(wrong: _Wrong) -> str:
     if not words:
         return f"{_given(wrong)} is not possible here. Write {context['expected']}."
     given = context.get("tag", wrong.error["input"])
+    if wrong.path == ("speaks",):
+        return f"{_shown(given)} is not one of text, registers. Write {words[0]!r}; Modbus is registers, all else text."
     if len(words) == 1:
         return f"{_shown(given)} is not possible here. Write {words[0]!r}."
     near = nearest(str(given), words)

@@ -18,7 +18,7 @@ from daq.core.budget import overfull
 from daq.core.compile import compile_instrument
 from daq.core.driver import Driver, RegisterDriver, TextDriver
 from daq.core.errors import ConfigError, quoted
-from daq.core.examples import failed_examples, lint, whole_plan
+from daq.core.examples import failed_examples, whole_plan
 from daq.core.plan import InstrumentPlan, Problem
 from daq.core.wiring import wiring_problems, wirings
 from daq.core.written import Keys, Place, Source, dotted
@@ -124,7 +124,7 @@ def check_file(path: str | Path) -> list[str]:
     """Read a bench or a driver file, whichever it is.
 
     Returns:
-        What is right and yet a risk, one line each.
+        What is right and yet a risk in a bench, one line each; of drivers the workshop knows more.
 
     Raises:
         ConfigError: anything is wrong; holds every problem, by file and line.
@@ -133,15 +133,26 @@ def check_file(path: str | Path) -> list[str]:
     source = found.read(Path(path))
     if source is None:
         raise found.error()
+    if _is_driver(source):
+        load_driver(path)
+        return []
     keys = source.data if isinstance(source.data, dict) else {}
-    if "driver" in keys or "speaks" in keys:
-        return lint(load_driver(path)[0])
     if "bench" in keys or ("instruments" in keys and "world" not in keys):
         loaded = load_bench(path)
         warnings = [_placed(source, name, told) for name, plan in loaded.plans.items() for told in plan.warnings]
-        return [*warnings, *loaded.overfull]
+        return [*warnings, *(f"{source.shown}: {words}" for words in loaded.overfull)]
     found.add(source, (), "neither a bench nor a driver. A bench begins with 'bench: 1', a driver with 'driver: 1'.")
     raise found.error()
+
+
+def is_driver(path: str | Path) -> bool:
+    """Whether a file says that it is a driver; not where it cannot be read."""
+    source = _Problems().read(Path(path))
+    return source is not None and _is_driver(source)
+
+
+def _is_driver(source: Source) -> bool:
+    return isinstance(source.data, dict) and ("driver" in source.data or "speaks" in source.data)
 
 
 def _placed(source: Source, instrument: str, warning: str) -> str:
@@ -290,8 +301,11 @@ class _Problems:
 def _language(data: Any) -> type[TextDriver | RegisterDriver]:
     """Return the model that a driver file is meant for, even where `speaks` is missing or mistyped."""
     keys = data if isinstance(data, dict) else {}
-    registers = "addressing" in keys if keys.get("speaks") not in ("text", "registers") else keys["speaks"] != "text"
-    return RegisterDriver if registers else TextDriver
+    speaks = str(keys.get("speaks")).lower()
+    if speaks in ("text", "registers"):
+        return TextDriver if speaks == "text" else RegisterDriver
+    meant = "addressing" in keys or any(word in speaks for word in ("modbus", "rtu", "regist"))
+    return RegisterDriver if meant else TextDriver
 
 
 def _shown(file: Path) -> str:

@@ -24,7 +24,7 @@ from daq.core.plan import InstrumentPlan, PollPlan
 from daq.openwire import OpenWire, Spoken
 from daq.session import Met, Outcome, Session, failure
 from daq.transports import OPENERS
-from daq.workshop.entry import compiled, entry, polls_of, streams_of, wiring_of
+from daq.workshop.entry import compiled, polls_of, streams_of, whole_entry, wiring_of
 
 T = TypeVar("T")
 
@@ -98,7 +98,7 @@ async def attempt(
         name: of the driver, for messages.
         configure: also set it up, and enter the modes that polls need; else only ask.
         polls: which; None for all.
-        settings: for the polls.
+        settings: for whatever knows them: polls, modes, setup.
 
     Raises:
         ConfigError: driver, address and settings do not go together.
@@ -107,7 +107,7 @@ async def attempt(
     for poll in polls or ():
         if poll not in polls_of(driver):
             raise DaqError(f"no poll {poll!r}. {nearest(poll, polls_of(driver))}")
-    wanted = entry(driver, at, polls=polls, settings=settings, named=name)
+    wanted = whole_entry(driver, at, polls=polls, settings=settings or {}, named=name)
     plan = replace(compiled(driver, wanted), configure=configure)
     wiring = wiring_of(driver, wanted)
     byte_ns = line_settings(wiring.wire.line).byte_ns if wiring.wire.line is not None else 0

@@ -51,7 +51,7 @@ def entry(
         driver: of the instrument.
         at: where it is; None where nothing will be asked.
         polls: which; None for all of them, streams too.
-        settings: for the polls.
+        settings: for each of the polls, which must know them all.
         named: what messages call the driver; its title where nothing is given.
         facts: other keys of the entry, such as configure.
     """
@@ -66,8 +66,59 @@ def entry(
         )
         for name in names
     }
-    made = InstrumentFile(driver=named or driver.title, at=at or NOWHERE[driver.speaks], poll={"any": "1 s"}, **facts)
+    made = InstrumentFile(
+        driver=named or driver.title,
+        at=at or NOWHERE[driver.speaks],
+        poll={"any": "1 s"},
+        **facts,
+    )
     return made.model_copy(update={"poll": asked})
+
+
+def whole_entry(
+    driver: Driver,
+    at: Address | None = None,
+    *,
+    polls: Collection[str] | None = None,
+    settings: Mapping[str, Scalar],
+    named: str | None = None,
+) -> InstrumentFile:
+    """Write the entry of a bench file with settings for whatever knows them, as one types them beside all polls.
+
+    What holds for the whole instrument stands there; what is right for some of the polls alone, as a range in volts is,
+    stands with them.
+
+    Raises:
+        ConfigError: a setting that nothing knows, or that is right nowhere.
+    """
+    made = entry(driver, at, polls=polls, named=named)
+    asked = dict(made.poll)
+    everywhere: dict[str, Scalar] = {}
+    for name, value in settings.items():
+        try:
+            compiled(driver, made.model_copy(update={"settings": {name: value}}))
+        except ConfigError:
+            takers = [poll for poll in asked if takes(driver, poll, {name: value})]
+            if not takers:
+                raise
+            asked |= {poll: _with_setting(asked[poll], name, value) for poll in takers}
+        else:
+            everywhere[name] = value
+    return made.model_copy(update={"poll": asked, "settings": everywhere})
+
+
+def _with_setting(poll: PollEntry | str, name: str, value: Scalar) -> PollEntry:
+    assert isinstance(poll, PollEntry), "entry writes them out"
+    return poll.model_copy(update={"settings": {**poll.settings, name: value}})
+
+
+def takes(driver: Driver, poll: str, settings: Mapping[str, Scalar]) -> bool:
+    """Whether a poll knows these settings, and they are right for it."""
+    try:
+        compiled(driver, entry(driver, polls=[poll], settings=settings))
+    except ConfigError:
+        return False
+    return True
 
 
 def compiled(driver: Driver, wanted: InstrumentFile, name: str = "instrument") -> InstrumentPlan:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from daq.core.number import json_number
 from daq.core.written import Source
 from daq.workshop.findings import TODO
+from daq.workshop.specimen_words import Fit, first_order, fitting, other_type, words_of
 
 SCHEMA = "# yaml-language-server: $schema={schema}\n"
 
@@ -258,8 +259,11 @@ def _registers(wish: Wish) -> str:
     poll = wish.poll or TODO
     name = wish.channels[0] if wish.channels else poll
     at = wish.address if wish.address is not None else f"{TODO} address"
-    words = wish.words if wish.words is not None else f"{TODO} its words, such as 4366 3334"
-    value = wish.value if wish.value is not None else f"{TODO} what it reads"
+    fit = _fit(wish)
+    words = (words_of(wish.words) or wish.words) if wish.words else f"{TODO} its words, such as 4366 3334"
+    value = fit.value if fit is not None else wish.value or f"{TODO} what it reads"
+    order = fit.order if fit is not None else first_order(wish.type)
+    scale = f'scale: "{fit.scale}", ' if fit is not None and fit.scale is not None else ""
     return "".join(
         [
             f"addressing: {wish.addressing} # pdu: from 0 on, as on the wire; plc: from 1 on, also 30001 and 40001\n",
@@ -271,7 +275,8 @@ def _registers(wish: Wish) -> str:
             f"  {poll}:\n",
             "    channels: # order: ABCD, CDAB, BADC or DCBA; daq driver try shows all four\n",
             (
-                f"      {name}: {{at: {at}, table: {wish.table}, type: {wish.type}, order: ABCD, {_channel(wish, 0)}}}"
+                f"      {name}: {{at: {at}, table: {wish.table}, type: {wish.type}, order: {order}, "
+                f"{scale}{_channel(wish, 0)}}}"
                 ' # scale: "0.1", invalid: [0x8000]\n'
             ),
             f"    time: {{model: latest, period: {wish.age or f'{TODO} how often it renews them'}}}\n",
@@ -279,6 +284,27 @@ def _registers(wish: Wish) -> str:
             f'  - {{poll: {poll}, registers: {{{wish.table} {at}: "{words}"}}, gives: {{{name}: "{value}"}}}}\n',
         ]
     )
+
+
+def _fit(wish: Wish) -> Fit | None:
+    words = words_of(wish.words) if wish.words else None
+    return fitting(words, wish.value, wish.type) if words and wish.value else None
+
+
+def doubts(wish: Wish) -> list[str]:
+    """Say what of the manual's example does not go together, and what would: of registers only."""
+    if wish.speaks == "text" or not wish.words or not wish.value or _fit(wish) is not None:
+        return []
+    words = words_of(wish.words)
+    if words is None:
+        return [f"--words {wish.words!r} are no registers. Write them as hexadecimal words, such as '4366 3334'."]
+    other = other_type(words, wish.value, wish.type)
+    said = f"as {wish.type} the words {words} read {wish.value} in no order, nor by a factor of ten. "
+    if other is None:
+        return [f"{said}Look at the manual again: is the example this register's, and is it scaled by another number?"]
+    kind, fit = other
+    factor = f", scale {fit.scale}" if fit.scale is not None else ""
+    return [f"{said}As {kind}, order {fit.order}{factor}, they do: is that its --type?"]
 
 
 # From a similar one ---------------------------------------------------------------------------------------------------

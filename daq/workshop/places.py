@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from daq.load import Shelf, load_driver
 from daq.transports import visa_resources
 from daq.workshop.bench_lines import Asked, bench_lines, instrument_name, pasted
 from daq.workshop.entry import streams_of
-from daq.workshop.scan import Answered, Fits, Told, lines_of, scan_registers, scan_text
+from daq.workshop.scan import Answered, Fits, Told, delivered_with, lines_of, scan_registers, scan_text
 
 BY_ID = Path("/dev/serial/by-id")
 """Where serial adapters stand by a name of their own (udev)."""
@@ -63,11 +64,13 @@ class Found:
         answered: who said something.
         silent: places where nobody did.
         troubles: places that could not be asked, and why.
+        hints: what else may be tried, a sentence or more a place.
     """
 
     answered: list[Answered] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
 
 
 def serial_ports(folder: Path = BY_ID) -> list[str]:
@@ -130,8 +133,11 @@ async def _text(
     vague: Answered | None = None  # at another baud rate it may be somebody we know
     for at in ways:
         told(f"{_name(at)}{f' at {at.line}' if at.line else ''} ...")
+        ask = partial(scan_text, at, clock=clock, wait_ns=wanted.wait_ns, told=told)
         try:
-            answered = await scan_text(at, drivers, clock, wait_ns=wanted.wait_ns, told=told)
+            answered = await ask(_likely(drivers, at, wanted))
+            if at.line is not None and answered is not None and answered.is_legible and not answered.is_sure:
+                answered = await ask(drivers) or answered  # one that was set to other settings than its maker's
         except LinkError as error:
             found.troubles.append(str(error))
             return
@@ -142,7 +148,14 @@ async def _text(
     if vague is not None:
         found.answered.append(vague)
     else:
-        found.silent.extend(_name(at) for at in ways[:1])
+        found.silent.append(_name(ways[0]))
+    if vague is None or not vague.fits:
+        found.hints.append(_text_hint(ways, vague))
+
+
+def _likely(drivers: Mapping[str, Driver], at: Address, wanted: Wanted) -> Mapping[str, Driver]:
+    """Return the drivers to be tried first: of lines whose settings nobody gave, those that are delivered so."""
+    return drivers if at.line is None or wanted.line is not None else delivered_with(drivers, at.line)
 
 
 async def _modbus(
@@ -150,7 +163,7 @@ async def _modbus(
 ) -> None:
     """Scan one place, with one way of opening it after the other until somebody answers."""
     for at in ways:
-        units = list(wanted.units) or ([1] if at.modbus_tcp is not None else list(range(1, 11)))
+        units = _units(at, wanted)
         told(f"{_name(at)}{f' at {at.line}' if at.line else ''} ...")
         try:
             answered = await scan_registers(at, units, drivers, clock, wait_ns=wanted.wait_ns, told=told)
@@ -161,6 +174,54 @@ async def _modbus(
         if answered:
             return
     found.silent.append(_name(ways[0]))
+    found.hints.append(_modbus_hint(ways, _units(ways[0], wanted)))
+
+
+def _units(at: Address, wanted: Wanted) -> list[int]:
+    return list(wanted.units) or ([1] if at.modbus_tcp is not None else list(range(1, 11)))
+
+
+# What else may be tried -----------------------------------------------------------------------------------------------
+
+
+def _text_hint(ways: Sequence[Address], said: Answered | None) -> str:
+    """Say what was tried at a place where no driver fits, and what was not: line settings above all."""
+    place = _name(ways[0])
+    lines = ", ".join(at.line for at in ways if at.line)
+    if said is not None and said.is_legible:
+        return f"{place}: begin a driver for it: daq driver new, or with --from one that speaks like it."
+    if lines:
+        heard = "what it says is not legible" if said is not None else "nobody understood"
+        return (
+            f"{place}: {heard} at {lines}. Look in the instrument's menu for its baud rate, data bits and parity, and "
+            f"give them: --port {place} --line 19200/8n1. Questions ended with CR LF, LF and CR. Is the cable crossed "
+            "where it must be, and the interface switched to RS-232?"
+        )
+    return (
+        f"{place}: questions ended with CR LF, LF and CR. Is it the instrument's port for commands, and is no other "
+        "program connected? Behind a serial-device server the baud rate is set there: it must be the instrument's."
+    )
+
+
+def _modbus_hint(ways: Sequence[Address], units: Sequence[int]) -> str:
+    """Say which units, at which line settings, were asked in vain."""
+    place = _name(ways[0])
+    asked = f"unit{'s' if len(units) > 1 else ''} {_ranges(units)}"
+    if ways[0].modbus_tcp is not None:
+        return f"{place}: asked for {asked}. A gateway passes on to the units behind it: give --units 1-247."
+    lines = ", ".join(at.line for at in ways if at.line)
+    at = f" at {lines}" if lines else ""
+    other = "--line 19200/8e1" if lines else "the baud rate of the server"
+    return (
+        f"{place}: asked for {asked}{at}. Others: --units 1-247, and {other}. Are A and B the right way round, and is "
+        "the meter set to Modbus RTU?"
+    )
+
+
+def _ranges(units: Sequence[int]) -> str:
+    """Return units as they are given: 1-10, or 1,2,9."""
+    one_range = len(units) > 2 and [*units] == [*range(units[0], units[-1] + 1)]
+    return f"{units[0]}-{units[-1]}" if one_range else ",".join(map(str, units))
 
 
 def _name(at: Address) -> str:
@@ -253,5 +314,6 @@ def as_data(found: Found) -> dict[str, object]:
         ],
         "silent": found.silent,
         "troubles": found.troubles,
+        "hints": found.hints,
         "bench": lines_for(found),
     }

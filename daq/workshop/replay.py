@@ -24,7 +24,7 @@ from daq.core.modbus import Framing, registers, request
 from daq.core.observation import Exchange, Reading
 from daq.core.plan import InstrumentPlan, PollPlan, RegisterStep, TextStep
 from daq.core.settings import names_in, put_in
-from daq.workshop.entry import compiled, entry
+from daq.workshop.entry import compiled, whole_entry
 from daq.workshop.orders import Memory, memory_of, words_of
 from daq.workshop.reread import matched, replies
 
@@ -125,7 +125,7 @@ def replayed(driver: Driver, record: Sequence[Pair], settings: Mapping[str, Scal
     Raises:
         ConfigError: driver and settings do not go together.
     """
-    plan = compiled(driver, entry(driver, settings=settings))
+    plan = compiled(driver, whole_entry(driver, settings=settings or {}))
     if isinstance(driver, RegisterDriver):
         return [each for pair in record for each in _registers(driver, plan, pair)]
     return [*_Listener(driver, plan).all(record)]

@@ -82,6 +82,16 @@ class Answered:
         """Whether the serial number says so."""
         return any(one.fields.get("serial", "").strip().startswith(SIMULATED) for one in self.fits)
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether a driver fits by more than that somebody answers."""
+        return any(one.sure for one in self.fits)
+
+    @property
+    def is_legible(self) -> bool:
+        """Whether what it said is text; at a wrong baud rate, or with a wrong parity, other bytes come."""
+        return all(byte in b"\r\n\t" or 0x20 <= byte < 0x7F for byte in self.said)
+
 
 @dataclass(frozen=True, slots=True)
 class _Known:
@@ -98,6 +108,11 @@ def lines_of(drivers: Mapping[str, Driver], kind: type[TextDriver | RegisterDriv
     return sorted(set(found), key=lambda line: (-found.count(line), line))
 
 
+def delivered_with(drivers: Mapping[str, Driver], line: str) -> dict[str, Driver]:
+    """Return the drivers of instruments that leave their maker with these serial settings."""
+    return {name: driver for name, driver in drivers.items() if (driver.link.line or DEFAULT_LINE) == line}
+
+
 # Text -----------------------------------------------------------------------------------------------------------------
 
 
@@ -107,8 +122,8 @@ async def scan_text(
     """Ask who is there, question by question until one is answered; None where nobody says anything.
 
     Args:
-        at: the place; on a serial line only drivers delivered with its settings are tried.
-        drivers: by name.
+        at: the place.
+        drivers: to be tried, by name; see delivered_with.
         clock: time.
         wait_ns: how long an answer may take.
         told: progress.
@@ -179,10 +194,10 @@ async def _asked_around(at: Address, known: Sequence[_Known], hearing: _Hearing,
 
 
 async def _introduced_as(known: Sequence[_Known], question: bytes, reply: bytes, hearing: _Hearing) -> list[Fits]:
-    """Return the drivers whose identity the answer to their first question begins."""
+    """Return the drivers whose identity the answer to their first question begins, whatever the question ended with."""
     fits = []
     for one in known:
-        if _first(one.plan) == question:
+        if question and _first(one.plan).strip() == question.strip():
             fields = await _introduced(one.plan, reply, hearing)
             if fields is not None:
                 fits.append(Fits(one.name, one.driver, _is_sure(one), fields))
@@ -203,8 +218,6 @@ def _text_drivers(at: Address, drivers: Mapping[str, Driver]) -> Iterator[_Known
     for name, driver in drivers.items():
         if not isinstance(driver, TextDriver):
             continue
-        if at.serial is not None and at.line is not None and at.line != (driver.link.line or DEFAULT_LINE):
-            continue
         try:
             plan = compiled(driver, entry(driver, at))
         except DaqError:
@@ -221,11 +234,26 @@ def _first(plan: InstrumentPlan) -> bytes:
     return step.ask if isinstance(step, TextStep) and step.reply is not None else b""
 
 
+ENDINGS = (b"\r\n", b"\n", b"\r")
+"""Of questions, in the order in which they are tried."""
+
+
 def _questions(known: Sequence[_Known]) -> list[bytes]:
-    """Return each first question once: *IDN? first, then what most drivers ask."""
+    """Return the first questions by their endings: CR LF first, which whoever waits for either takes for an end.
+
+    One that ends with LF alone stays in the buffer of whoever waits for CR LF, and spoils what follows; one that ends
+    with CR alone does so to whoever waits for LF. By then those were asked all that is meant for them. What is left
+    over for whoever waits for CR goes with the first of his questions, which is therefore asked twice. Within an
+    ending *IDN? comes first, then what most drivers ask.
+    """
     asked = [first for one in known if (first := _first(one.plan))]
-    ordered = sorted(set(asked), key=lambda ask: (not ask.startswith(b"*IDN?"), -asked.count(ask), ask))
-    return ordered or [b""]
+    by_habit = sorted(set(asked), key=lambda ask: (not ask.startswith(b"*IDN?"), -asked.count(ask), ask))
+    crlf, lf, cr, bare = ([ask for ask in by_habit if _ending(ask) == ending] for ending in (*ENDINGS, b""))
+    return [*crlf, *lf, *(cr[:1] if crlf or lf else []), *cr, *bare] or [b""]
+
+
+def _ending(ask: bytes) -> bytes:
+    return next((ending for ending in ENDINGS if ask.endswith(ending)), b"")
 
 
 def _line(got: bytes | bytearray) -> int:
@@ -285,9 +313,9 @@ async def scan_registers(
     """Read the identity registers of each unit; units that answer and match no driver are returned as well.
 
     Args:
-        at: the place, with any unit; on a serial line only drivers delivered with its settings are tried.
+        at: the place, with any unit.
         units: to be tried.
-        drivers: by name.
+        drivers: to be tried, by name; see delivered_with.
         clock: time.
         wait_ns: how long an answer may take.
         told: progress.
@@ -316,8 +344,6 @@ async def scan_registers(
 def _register_drivers(at: Address, drivers: Mapping[str, Driver]) -> Iterator[_Known]:
     for name, driver in drivers.items():
         if not isinstance(driver, RegisterDriver) or (driver.identify is None and driver.verify is None):
-            continue
-        if at.serial is not None and at.line is not None and at.line != (driver.link.line or DEFAULT_LINE):
             continue
         try:
             yield _Known(name, driver, compiled(driver, entry(driver, at)))

@@ -26,11 +26,19 @@ def as_lines(found: Attempt) -> Iterator[str]:
     for one in found.tried:
         yield ""
         yield f"{one.poll}: {one.status}{f': {one.detail}' if one.detail else ''}"
-        needs = one.status is Status.WRONG_STATE or one.plan.touches is not None
-        if needs and not found.plan.configure:
-            yield "  (--configure lets the driver set it up)"
+        if not found.plan.configure:
+            yield from _untold(one)
         yield from _dialogue(one.exchanges)
         yield from (_reading(name, its) for name, its in one.readings.items())
+
+
+def _untold(one: Tried) -> Iterator[str]:
+    """Say what was not told because nothing was to be changed."""
+    if one.status is Status.WRONG_STATE or one.plan.touches is not None:
+        yield "  (--configure lets the driver set it up)"
+    elif one.plan.start and one.status is Status.TIMEOUT:
+        said = ", ".join(quoted(step.ask) for step in one.plan.start)
+        yield f"  (it begins to talk when it is told {said}: --configure lets the driver say so)"
 
 
 def as_data(driver: Driver, found: Attempt) -> dict[str, Any]:

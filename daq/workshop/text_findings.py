@@ -253,7 +253,7 @@ def _factor(printed: str, code: str) -> Decimal | None:
 
 def _thrown_away(driver: TextDriver) -> Iterator[Found]:
     """Look for fields that are thrown away and touch a number: its sign or its digits may be among them."""
-    for path, source in _templates(driver):
+    for path, source in templates_of(driver):
         try:
             parts = parse(source, driver.link.eol, None, driver.link.decimal).parts
         except TemplateError:
@@ -267,7 +267,8 @@ def _thrown_away(driver: TextDriver) -> Iterator[Found]:
                 yield path, f"{source!r}: {said}. Have the number's own width hold all of it."
 
 
-def _templates(driver: TextDriver) -> Iterator[tuple[Keys, str]]:
+def templates_of(driver: TextDriver) -> Iterator[tuple[Keys, str]]:
+    """Give the templates of all polls and streams, each with its keys."""
     for top, polls in (("polls", driver.polls), ("streams", driver.streams)):
         for name, poll in polls.items():
             for key in ("reply", "replies"):

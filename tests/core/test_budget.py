@@ -63,9 +63,8 @@ def test_a_wire_that_is_to_do_more_than_it_can_is_warned_of(tmp_path: Path):
     of = '  dmm1: {driver: acme/settling, at: {tcp: "h:1"}, poll: {fast: %s, slow: 10 s}}\n'
     # fast: 200 ms and a fiftieth of 700 ms in 200 ms; slow: 900 ms in 10 s
     warned = check_file(bench(tmp_path, of % "200 ms"))
-    assert [line.partition(", so")[0] for line in warned if line.startswith("wire")] == [
-        "wire h:1: its polls take 116% of its time at least"
-    ]
+    wires = [line.partition(".yaml: ")[2].partition(", so")[0] for line in warned if "wire h:1" in line]
+    assert wires == ["wire h:1: its polls take 116% of its time at least"]
     assert not any("wire h:1" in line for line in check_file(bench(tmp_path, of % "500 ms")))
 
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from daq.core.bench import StationName
 from daq.core.errors import ForeignReply, ReplyError, UnreadableReply
-from daq.core.examples import lint, run_examples
+from daq.core.examples import run_examples
 from daq.core.observation import Integrity, ReadingStatus
 from daq.core.timing import Triggered
 from tests.core.drivers import DMM, METER, asks, compiled, problems, readings, text_driver, with_poll
@@ -13,7 +13,6 @@ from tests.core.drivers import DMM, METER, asks, compiled, problems, readings, t
 @pytest.mark.parametrize("driver", [DMM, METER], ids=["34465a", "sdm630"])
 def test_the_examples_of_the_driver_come_true(driver):
     assert run_examples(driver) == []
-    assert lint(driver) == []
 
 
 def test_settings_reach_the_instrument_in_its_own_unit():

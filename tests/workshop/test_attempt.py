@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,49 @@ def test_with_configure_every_mode_is_entered(daq, stands):
     assert "FRES:NPLC 1\n" in [each["ask"] for each in ohms["exchanges"]]
     reading = ohms["readings"]["ohm4w"]
     assert {"ask": "READ?\n", "got": reading["text"] + "\n"} in ohms["exchanges"]
+
+
+def test_a_setting_goes_to_the_polls_that_know_it(daq, stands):
+    words = ["--poll", "dcv", "--poll", "ohm4w", "--setting", "range=10 V", "--setting", "nplc=1", "--configure"]
+    code, found = tried(daq, stands, "keysight/34465a", "dmm1", *words)
+    assert (code, {poll["status"] for poll in found["polls"].values()}) == (0, {"ok"})
+    sent = {name: [each["ask"] for each in poll["exchanges"]] for name, poll in found["polls"].items()}
+    assert {"CONF:VOLT:DC 10\n", "VOLT:DC:NPLC 1\n"} <= {*sent["dcv"]}
+    assert {"CONF:FRES auto\n", "FRES:NPLC 1\n"} <= {*sent["ohm4w"]}
+
+
+def test_a_setting_that_nothing_knows_is_refused(daq, stands):
+    words = [str(DRIVERS / "keysight/34465a.yaml"), *at(stands, "dmm1"), "--setting", "nplcs=1"]
+    said = daq("driver", "try", *words)
+    assert said.code == 1
+    assert "no setting 'nplcs'. Nearest: 'nplc'." in said.err
+
+
+SCALE = """\
+driver: 1
+title: A scale that is told to talk
+source: an invented manual, page 3
+verified: manual
+speaks: text
+link: {eol: "\\r\\n", max_latency: 2 s}
+streams:
+  weight:
+    start: [SIR]
+    reply: "S S {weight:nr2:10} g"
+    channels: {weight: {quantity: mass, unit: g}}
+    time: {model: arrival, latency: 100 ms}
+    quiet: 300 ms
+"""
+
+
+def test_one_that_talks_when_told_is_not_told_without_configure_and_it_says_so(daq, folder):
+    Path("scale.yaml").write_text(SCALE)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"tcp=127.0.0.1:{silent.getsockname()[1]}"
+        said = daq("driver", "try", "scale.yaml", "--at", where)
+    assert said.code == 1
+    assert "weight: timeout" in said.out
+    assert "(it begins to talk when it is told 'SIR\\r\\n': --configure lets the driver say so)" in said.out
 
 
 def test_bytes_and_readings_for_people(daq, stands):
@@ -177,6 +221,17 @@ def test_examples_are_printed_to_be_pasted(daq, stands, folder):
     assert re.fullmatch(r"  # recorded .*, simulated\n  - \{poll: weight, got: \[\"S [SD] .*\n", said.out)
     file.write_text(text.rstrip("\n") + "\n" + said.out)
     load_driver(file)
+
+
+def test_examples_hold_the_settings_that_their_polls_know(daq, stands, folder):
+    file = folder / "mine.yaml"
+    file.write_text((DRIVERS / "keysight/34465a.yaml").read_text())
+    words = ["--poll", "dcv", "--poll", "ohm4w", "--setting", "range=10 V", "--configure", "--append"]
+    said = daq("driver", "record", "mine.yaml", *at(stands, "dmm1"), *words)
+    assert said.code == 0, said.err
+    volts, ohms = load_driver(file)[0].examples[-2:]
+    assert (volts.poll, volts.settings) == ("dcv", {"range": "10 V"})
+    assert (ohms.poll, ohms.settings) == ("ohm4w", {})
 
 
 def test_examples_stand_behind_the_others_with_comments_kept(daq, stands, folder):

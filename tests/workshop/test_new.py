@@ -89,6 +89,53 @@ def test_what_is_not_known_is_named_line_by_line_and_right_when_filled_in(daq, s
     assert daq("driver", "test", "mine.yaml").out.splitlines()[-1].startswith("mine.yaml: 1 example: fine")
 
 
+@pytest.mark.parametrize(
+    ("kind", "printed", "value", "order", "scale", "gives"),
+    [
+        ("float32", "4366 3334", "230.20001", "ABCD", None, "230.20001"),
+        ("float32", "0x3334, 0x4366", "230.2", "CDAB", None, "230.20001"),  # rounded in the manual
+        ("float32", "66 43 34 33", "230.2", "BADC", None, "230.20001"),  # bytes
+        ("float32", "3433 6643", "230.2", "DCBA", None, "230.20001"),
+        ("uint16", "08FE", "230.2", "ABCD", "0.1", "230.2"),
+        ("int16", "FF85", "-12.3", "ABCD", "0.1", "-12.3"),
+        ("int16", "85FF", "-12.3", "BADC", "0.1", "-12.3"),
+        ("uint32", "E240 0001", "1234.56", "CDAB", "0.01", "1234.56"),
+        ("uint16", "0017", "2300", "ABCD", "100", "2300"),
+        ("float64", "0000 0000 0000 4059", "100", "GHEFCDAB", None, "100"),
+    ],
+)
+def test_the_manuals_example_says_the_order_of_words_and_the_factor(daq, kind, printed, value, order, scale, gives):
+    given = METER | {"--type": kind, "--words": printed, "--value": value}
+    said = daq("driver", "new", "mine.yaml", *words(given))
+    assert (said.code, said.err) == (0, "")
+    driver, _ = load_driver("mine.yaml")
+    channel = driver.polls["volts"].channels["u1"]
+    assert (channel.order, channel.scale) == (order, scale)
+    assert driver.examples[0].gives == {"u1": gives}
+
+
+@pytest.mark.parametrize(
+    ("kind", "printed", "value", "told"),
+    [
+        ("uint32", "3334 4366", "230.2", "As float32, order CDAB, they do: is that its --type?"),
+        ("float32", "08FE", "230.2", "As int16, order ABCD, scale 0.1, they do"),
+        ("float32", "4366 3334", "17.5", "Look at the manual again"),
+        ("float32", "43.66", "230.2", "are no registers. Write them as hexadecimal words"),
+    ],
+)
+def test_an_example_that_does_not_read_so_is_told_with_the_type_that_would(daq, kind, printed, value, told):
+    said = daq("driver", "new", "mine.yaml", *words(METER | {"--type": kind, "--words": printed, "--value": value}))
+    assert said.code == 0
+    assert told in said.err
+    assert daq("driver", "test", "mine.yaml").code == 1
+
+
+def test_a_type_of_64_bits_begins_with_an_order_of_its_own_size(daq):
+    given = {key: word for key, word in METER.items() if key not in {"--words", "--value"}}
+    daq("driver", "new", "mine.yaml", *words(given | {"--type": "float64"}))
+    assert "order: ABCDEFGH," in Path("mine.yaml").read_text()
+
+
 def test_a_file_that_is_there_is_never_written_over(daq):
     Path("mine.yaml").write_text("mine")
     said = daq("driver", "new", "mine.yaml", *words(TEXT))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import threading
+import tty
 
 import pytest
 
@@ -204,3 +206,71 @@ def test_used_wrongly(daq, words, told):
     said = daq("scan", *words)
     assert said.code == 2
     assert told in " ".join(said.err.split())
+
+
+STRICT = ["sartorius/sbi", "mettler-toledo/mt-sics", "keysight/34465a", "dhi/rpm4"]
+"""CR LF, CR LF, LF, and CR with another question than *IDN?."""
+
+
+@pytest.mark.parametrize("name", STRICT)
+async def test_whoever_waits_for_one_ending_alone_is_found_all_the_same(shipped, name):
+    """A stand-in keeps what does not end as it waits for, and takes it for the beginning of the next question."""
+    async with on_socket(stand_in_for(name, shipped[name], serial=False), 0) as where:
+        found = await scan_text(Address(tcp=where), shipped, SystemClock(), wait_ns=3 * 10**8, told=lambda _: None)
+    assert found is not None
+    assert [fit.name for fit in found.fits][:1] == [name]
+
+
+def test_what_ends_with_cr_alone_is_asked_last(daq):
+    with listening(lambda _: b"") as (place, asked):
+        scanned(daq, "--tcp", place, "--wait", "0.05", code=1)
+    *lines, rest = asked  # cut at LF: the rest is all that came behind the last one
+    endings = [line.endswith(b"\r\n") for line in lines]
+    assert lines[0] == b"*IDN?\r\n"
+    assert endings == sorted(endings, reverse=True)
+    assert not any(b"\r" in line.removesuffix(b"\r\n") for line in lines)
+    assert rest.count(b"\r") > 5
+
+
+def test_one_that_is_set_to_another_baud_rate_is_tried_with_every_driver(daq, stands, folder):
+    """The transmitter leaves its maker with 4800/7e1."""
+    found = scanned(daq, "--port", stands["ambient1"]["serial"], "--line", "19200/8n1", "--wait", "0.3")
+    (one,) = found["answered"]
+    assert one["at"]["line"] == "19200/8n1"
+    assert "vaisala/ptu300" in [each["name"] for each in one["drivers"]]
+    assert 'line: "19200/8n1"' in found["bench"]
+
+
+def test_a_meter_that_is_set_to_another_baud_rate_is_tried_with_every_driver(daq, stands):
+    found = scanned(daq, "--modbus", stands["rs485a"]["serial"], "--line", "19200/8e1", "--units", "1")
+    (one,) = found["answered"]
+    assert (one["at"]["line"], one["drivers"][0]["name"]) == ("19200/8e1", "eastron/sdm630")
+
+
+def silent_pty():
+    near, far = os.openpty()
+    tty.setraw(far)
+    return near, far, os.ttyname(far)
+
+
+def test_where_nobody_answers_it_is_told_what_was_tried_and_what_else_may_be(daq):
+    near, far, name = silent_pty()
+    try:
+        text = daq("scan", "--port", name, "--line", "9600/8n1", "--wait", "0.05")
+        modbus = daq("scan", "--modbus", name, "--units", "1-3", "--wait", "0.05")
+    finally:
+        os.close(near)
+        os.close(far)
+    assert (text.code, modbus.code) == (1, 1)
+    assert f"{name}: nobody understood at 9600/8n1." in text.err
+    assert f"--port {name} --line 19200/8n1" in text.err
+    assert "CR LF, LF and CR" in text.err
+    assert f"{name}: asked for units 1-3 at 9600/8n1, " in modbus.err
+    assert "--units 1-247" in modbus.err
+
+
+def test_a_silent_socket_is_told_of_its_port_and_of_the_server_before_it(daq):
+    with listening(lambda _: b"") as (place, _):
+        said = daq("scan", "--tcp", place, "--wait", "0.05")
+    assert f"{place}: questions ended with CR LF, LF and CR. Is it the instrument's port for commands" in said.err
+    assert "serial-device server" in said.err
