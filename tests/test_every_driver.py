@@ -328,7 +328,6 @@ LOGGED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "druck/pace5000": {
         "absolute": {"absolute": "pressure"},
-        "gauge": {"gauge": "pressure"},
         "set_point": {"set_point": "set_point"},
         "indicated": {"indicated": "pressure"},
         "indicated_gauge": {"indicated_gauge": "pressure"},
@@ -354,6 +353,8 @@ NOT_SIMULATED = {
     ("eastron/sdm630", "angles"),  # the stand-in holds zeros there
     ("fluke/1502a", "resistance"),  # the stand-in is set to degrees
     *(("druck/pace5000", poll) for poll in ("absolute2", "gauge2")),  # the stand-in has one module
+    ("druck/pace5000", "gauge"),  # its range is absolute, which is no gauge pressure: see below
+    ("druck/pace5000", "controller"),  # the stand-in has no vent
 }
 
 
@@ -537,6 +538,15 @@ async def test_what_the_instrument_says_of_a_value_is_told(name, fault, channels
         assert readings[channel].status == status, channel
         assert readings[channel].flags == flags, channel
         assert (readings[channel].value is None) == (status != "ok"), channel
+
+
+async def test_the_pressure_of_an_absolute_range_is_no_gauge_pressure(stands, tmp_path):
+    bench = data_of(DEMO)
+    only = bench | {"instruments": {"pressure1": bench["instruments"]["pressure1"] | {"poll": {"gauge": "1 s"}}}}
+    _, heard = await ask_all_once(stands, tmp_path, only)
+    (observation,) = heard.observations
+    assert observation.status == "protocol"
+    assert observation.readings == {}
 
 
 async def test_a_line_without_a_number_is_no_reading(stands, tmp_path):

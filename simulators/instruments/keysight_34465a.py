@@ -5,8 +5,8 @@ zero after it. The reading holds the world at the middle of its aperture. An AC 
 takes the settling delay of its bandwidth to forget: it holds the world of that whole time, here the mean of
 AC_SAMPLES instants of it, and the log names them all.
 Source: Truevolt Series Operating and Service Guide (34460-90901), SCPI chapters CONFigure, SENSe, TRIGger, READ?,
-FETCh?; [SENSe:]VOLTage:AC:BANDwidth, page 373, for the filters and their delays. What shape the filter's memory has is
-not in the guide. Left out: statistics, limits, digitising and current, which answer -113.
+FETCh?, [SENSe:]<function>:NULL; [SENSe:]VOLTage:AC:BANDwidth, page 373, for the filters and their delays. What shape
+the filter's memory has is not in the guide. Left out: statistics, limits, scaling, digitising and current.
 """
 
 # ruff: noqa: SLF001 - the command table stands below the class whose methods it names
@@ -48,11 +48,14 @@ class Function:
     nplc: float = 10.0
     autozero: bool = True
     bandwidth: float = 20.0
+    null: bool = False
+    null_value: float = 0.0
 
     def reset(self) -> None:
         """Go back to the factory settings."""
         self.range, self.auto, self.nplc, self.autozero = self.preset, True, 10.0, True
         self.bandwidth = 20.0
+        self.null, self.null_value = False, 0.0
 
     def instants(self, started_ns: int, cycle_s: float) -> tuple[int, ...]:
         """Give the instants whose world values a reading holds that began then."""
@@ -186,6 +189,18 @@ class Multimeter:
         self._functions[function].autozero = argument.upper() != "ONCE" and scpi.boolean(argument)
         self.clear()
 
+    def _set_null(self, function: str, argument: str) -> None:
+        self._functions[function].null = scpi.boolean(argument)
+        self.clear()
+
+    def _set_null_value(self, function: str, argument: str) -> None:
+        self._functions[function].null_value = scpi.number(argument, "V OHM")
+        self.clear()
+
+    def _set_scaling(self, argument: str, _: object) -> None:
+        if scpi.boolean(argument):
+            raise ScpiError(-221, "Settings conflict")  # no scaling function is chosen: the stand-in has none
+
     def _set_source(self, argument: str, _: object) -> None:
         source = {"IMM": "IMM", "IMMEDIATE": "IMM", "BUS": "BUS", "EXT": "EXT", "EXTERNAL": "EXT"}.get(argument.upper())
         if source is None:
@@ -237,7 +252,7 @@ class Multimeter:
             now.range = next((one for one in now.ranges if abs(seen) <= 1.2 * one), now.ranges[-1])
         if self._faults.strikes("overload") or abs(seen) > 1.2 * now.range:
             return OVERLOAD
-        return nr3(seen)
+        return nr3(seen - now.null_value * now.null)
 
     async def _fetch(self, *_: object) -> Answer:
         started_ns = await self._measured()
@@ -280,6 +295,10 @@ def _sense(node: str, function: str) -> dict[str, scpi.Handler]:
         f"[SENSe:]{node}:RANGe[:UPPer]?": lambda meter, *_: nr3(one(meter).range),
         f"[SENSe:]{node}:RANGe:AUTO": lambda meter, argument, _: meter._set_auto(function, argument),
         f"[SENSe:]{node}:RANGe:AUTO?": lambda meter, *_: f"{one(meter).auto:d}",
+        f"[SENSe:]{node}:NULL[:STATe]": lambda meter, argument, _: meter._set_null(function, argument),
+        f"[SENSe:]{node}:NULL[:STATe]?": lambda meter, *_: f"{one(meter).null:d}",
+        f"[SENSe:]{node}:NULL:VALue": lambda meter, argument, _: meter._set_null_value(function, argument),
+        f"[SENSe:]{node}:NULL:VALue?": lambda meter, *_: nr3(one(meter).null_value),
     }
     if function == "VOLT:AC":
         return commands | {
@@ -323,6 +342,8 @@ COMMANDS = scpi.table(
         "CONFigure?": Multimeter._configured,
         "[SENSe:]FUNCtion[:ON]": Multimeter._set_function,
         "[SENSe:]FUNCtion[:ON]?": lambda meter, *_: f'"{meter._function}"',
+        "CALCulate:SCALe[:STATe]": Multimeter._set_scaling,
+        "CALCulate:SCALe[:STATe]?": lambda *_: "0",
         "TRIGger:SOURce": Multimeter._set_source,
         "TRIGger:SOURce?": lambda meter, *_: meter._source,
         "SAMPle:COUNt": Multimeter._set_samples,

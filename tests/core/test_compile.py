@@ -25,12 +25,23 @@ def test_settings_reach_the_instrument_in_its_own_unit():
             "auto": {"ask": "ohm2w", "every": "10 s"},
         },
     )
+    unscaled = b"CALC:SCAL:STAT 0\n"
     assert [asks(poll.mode.enter) for poll in plan.polls] == [
-        (b"CONF:VOLT:DC 10\n", b"VOLT:DC:NPLC 10\n"),
-        (b"CONF:VOLT:DC 0.100\n", b"VOLT:DC:NPLC 10\n"),
-        (b"CONF:FRES 10000\n", b"FRES:NPLC 100\n"),
-        (b"CONF:RES auto\n", b"RES:NPLC 10\n"),
+        (b"CONF:VOLT:DC 10\n", b"VOLT:DC:NPLC 10\n", b"VOLT:DC:NULL:STAT 0\n", unscaled),
+        (b"CONF:VOLT:DC 0.100\n", b"VOLT:DC:NPLC 10\n", b"VOLT:DC:NULL:STAT 0\n", unscaled),
+        (b"CONF:FRES 10000\n", b"FRES:NPLC 100\n", b"FRES:NULL:STAT 0\n", unscaled),
+        (b"CONF:RES auto\n", b"RES:NPLC 10\n", b"RES:NULL:STAT 0\n", unscaled),
     ]
+
+
+def test_a_null_at_the_front_panel_is_seen_when_it_is_read_back():
+    plan = compiled(DMM, {"vref": {"ask": "dcv", "every": "1 s"}})
+    null, scaling = (one for one in plan.polls[0].mode.readbacks if one.setting in {"relative", "scaling"})
+    for switch, question in ((null, b"VOLT:DC:NULL:STAT?\n"), (scaling, b"CALC:SCAL:STAT?\n")):
+        assert switch.step.ask == question
+        off, on = (switch.step.reply.match(reply) for reply in (b"0\n", b"1\n"))
+        assert switch.agrees(off)
+        assert not switch.agrees(on)
 
 
 def test_apertures_follow_from_settings_and_mains():

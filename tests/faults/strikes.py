@@ -136,7 +136,7 @@ async def stale(talk: Talk, reply: bytes, strike: Strike) -> None:
 
 FOREIGN = (
     b"S S     100.00 g",
-    b":SENS:PRES:INL 101.32500,1;:UNIT:PRES KPA",
+    b':SENS:PRES:INL 101.32500,1;:SENS:PRES:RANG "2.00bara";:UNIT:PRES KPA',
     b"Keysight Technologies,34465A,MY54500123,A.03.03",
     b"P=  1013.2 hPa   T= 31.1 'C RH= 38.3 %RH ",
     b"ERR",

@@ -17,11 +17,11 @@ from tests.faults.wires import Strike
 
 NS = 1_000_000_000
 BOOT_UTC_NS = 1_795_000_000 * NS
-ASK = ":SENS:PRES:INL?;:UNIT:PRES?"
+ASK = ":SENS:PRES:INL?;:SENS:PRES:RANG?;:UNIT:PRES?"
 
 
 def reply(number):
-    return f":SENS:PRES:INL 101.{number:05d},1;:UNIT:PRES KPA"
+    return f':SENS:PRES:INL 101.{number:05d},1;:SENS:PRES:RANG "2.00bara";:UNIT:PRES KPA'
 
 
 def at(mono_ns):

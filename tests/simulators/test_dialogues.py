@@ -45,6 +45,15 @@ def test_settings_are_read_back_as_they_were_set(dmm):
     assert dmm.ask(":VOLT:ZERO:AUTO?;:TRIG:SOUR?;:SAMP:COUN?") == "0;BUS;+3"
 
 
+def test_a_null_is_taken_off_every_reading_until_it_is_configured_anew(dmm):
+    dmm.write("CONF:VOLT:DC 10;:VOLT:DC:NPLC 0.02;NULL:STAT ON;VAL 2")
+    assert dmm.ask("VOLT:DC:NULL:STAT?;:VOLT:DC:NULL:VAL?") == "1;+2.00000000E+00"
+    assert float(dmm.ask("READ?")) == pytest.approx(8.0, abs=1e-3)
+    dmm.write("CONF:VOLT:DC 10;:VOLT:DC:NPLC 0.02")
+    assert dmm.ask("VOLT:DC:NULL:STAT?;:CALC:SCAL:STAT?") == "0;0"
+    assert float(dmm.ask("READ?")) == pytest.approx(10.0, abs=1e-3)
+
+
 def test_an_ac_reading_holds_the_past_that_its_filter_remembers(dmm, demo):
     dmm.write("CONF:VOLT:AC 1000;:VOLT:AC:BAND 200")
     assert dmm.ask("FUNC?") == '"VOLT:AC"'
