@@ -350,7 +350,7 @@ NOT_SIMULATED = {
     ("fluke/1502a", "newest_resistance"),
     ("mettler-toledo/mt-sics", "tare"),  # the stand-in has no tare
     ("vaisala/ptu300", "checked"),  # the stand-in sends no checksum
-    ("eastron/sdm630", "angles"),  # the stand-in holds zeros there
+    *(("eastron/sdm630", poll) for poll in ("angles", "demand", "distortion", "phase_energy")),  # it holds zeros there
     ("fluke/1502a", "resistance"),  # the stand-in is set to degrees
     *(("druck/pace5000", poll) for poll in ("absolute2", "gauge2")),  # the stand-in has one module
     ("druck/pace5000", "gauge"),  # its range is absolute, which is no gauge pressure: see below
