@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import daq
-from daq.core.errors import DaqError, nearest
+from daq.core.errors import ConfigError, DaqError, nearest
 from daq.core.message import rfc3339
 from daq.core.observation import Stamp, Status
 
@@ -90,8 +90,11 @@ class Answers:
         return {"context": dict(self._station.marks.pairs)}
 
     async def reload(self, _: Words) -> Words:
-        """Read the files again."""
-        return asdict(await self._station.reload())
+        """Read the files again. Raises DaqError where they are wrong: what was read before stays in force."""
+        try:
+            return asdict(await self._station.reload())
+        except ConfigError as error:
+            raise DaqError(f"{error}\nNothing has changed: the station goes on with what it read before.") from None
 
     async def tap(self, words: Words) -> AsyncIterator[Words]:
         """Show the bytes of an instrument's wire until the one who asked leaves."""

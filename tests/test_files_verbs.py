@@ -191,10 +191,37 @@ def test_drivers_in_a_table(daq):
     ]
 
 
-def test_drivers_that_nobody_has(daq):
-    said = daq("drivers", "frobnicator")
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["pressure", "9600/7o1"], ["mks/pr4000b"]),
+        (["MODBUS", "humidity.relative"], ["vaisala/hmp", "vaisala/hmt330"]),
+        (["465a"], ["keysight/34465a"]),
+        (["ac", "hp/"], ["hp/34401a", "hp/3458a"]),  # a short word begins one, and is not any two letters
+    ],
+)
+def test_drivers_are_found_by_maker_model_quantity_and_interface(daq, words, found):
+    assert [*json.loads(daq("drivers", "--json", *words).out)] == found
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["presure"], "no driver has 'presure' in its row. Nearest: 'pressure'."),
+        (["modbus", "druck"], "no driver has 'modbus' and 'druck' at once. Give fewer words"),
+        (["title"], "no driver has 'title' in its row."),
+    ],
+)
+def test_a_word_that_no_driver_has_is_told_with_the_nearest(daq, words, told):
+    said = daq("drivers", *words)
     assert said.code == 1
-    assert said.err.endswith("no driver has 'frobnicator' in its row. Without words, all are listed.\n")
+    assert told in said.err
+
+
+def test_drivers_that_nobody_has(daq):
+    said = daq("drivers", "xyzzy")
+    assert said.code == 1
+    assert said.err.endswith("no driver has 'xyzzy' in its row. Without words, all are listed.\n")
 
 
 def test_a_broken_driver_is_told_and_hides_no_other(daq, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import orjson
@@ -11,30 +13,37 @@ from rich.console import Console
 from rich.table import Table
 
 from daq.core.driver import Driver, RegisterDriver, TextDriver
-from daq.core.errors import ConfigError
+from daq.core.errors import ConfigError, nearest
 from daq.load import Shelf, load_driver
 
 WIDE = 300
 """Columns where nobody looks but grep: every row on a line of its own."""
 
+LONG = 4
+"""Letters from which on a word may stand within another, as 465a in 34465a; a shorter one begins it."""
+
 
 def drivers(
     words: Annotated[
-        list[str] | None, typer.Argument(help="Only those with all these words: maker, quantity, modbus, serial.")
+        list[str] | None,
+        typer.Argument(
+            help="Only those with all these words: maker, model, quantity such as voltage.dc, modbus, serial."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: drivers by name.")] = False,
 ) -> None:
     """List the drivers in ./drivers, in $BENCH_DAQ_DRIVERS and those that came with bench-daq."""
     found, wrong = _all(Shelf.beside())
-    rows = {name: row for name, row in found.items() if _has(words or [], name, row)}
+    known = {name: _words(name, row) for name, row in found.items()}
+    rows = {name: row for name, row in found.items() if all(_has(word, known[name]) for word in words or [])}
     if as_json:
         typer.echo(orjson.dumps(rows).decode())
-    else:
+    elif rows:
         Console(width=None if sys.stdout.isatty() else WIDE).print(_table(rows))
     for problem in wrong:
         typer.echo(problem, err=True)
     if words and not rows:
-        typer.echo(f"no driver has {' '.join(words)!r} in its row. Without words, all are listed.", err=True)
+        typer.echo(_nobody(words, {each for tokens in known.values() for each in tokens}), err=True)
         raise typer.Exit(1)
 
 
@@ -80,9 +89,26 @@ def _quantities(driver: Driver) -> list[str]:
     return sorted(asked | heard)
 
 
-def _has(words: list[str], name: str, row: dict[str, Any]) -> bool:
-    text = f"{name} {row}".lower()
-    return all(word.lower() in text for word in words)
+def _words(name: str, row: dict[str, Any]) -> set[str]:
+    """Return what a driver is found by: each word, and the parts of those with points and strokes in them."""
+    text = " ".join((name, row["title"], row["interface"], row["speaks"], *row["quantities"], *row["polls"])).lower()
+    whole = set(re.findall(r"[^\s,;()]+", text))
+    return whole | {part for word in whole for part in re.split(r"[^\w]+", word) if part}
+
+
+def _has(word: str, known: Iterable[str]) -> bool:
+    wanted = word.lower()
+    return any(one.startswith(wanted) or (len(wanted) >= LONG and wanted in one) for one in known)
+
+
+def _nobody(words: list[str], known: set[str]) -> str:
+    """Say which word no driver has, and which was probably meant."""
+    unknown = [word for word in words if not _has(word, known)]
+    if not unknown:
+        return f"no driver has {' and '.join(map(repr, words))} at once. Give fewer words; without any, all are listed."
+    near = nearest(unknown[0].lower(), known)
+    meant = f" {near}" if near.startswith("Nearest") else ""
+    return f"no driver has {unknown[0]!r} in its row.{meant} Without words, all are listed."
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> Table:

@@ -209,13 +209,18 @@ class Assembly:
 
     # Channels ---------------------------------------------------------------------------------------------------------
 
-    def decided(self, channel: AnyChannel, values: Mapping[str, str], path: Path) -> AnyChannel:
-        """Return a channel with the values of settings put in where `set_by` says so; as written if one is wrong."""
+    def decided(self, channel: AnyChannel, values: Mapping[str, str], wanted: Wanted, path: Path) -> AnyChannel:
+        """Return a channel with the values of settings put in where `set_by` says so; as written if one is wrong.
+
+        Where a setting says what is measured, units that are none of it are not read, whatever the instrument prints.
+        """
         for key, setting in channel.set_by.items():
             if setting not in values or key not in type(channel).model_fields:
                 message = f"{key}: {setting} wants a key of channels, and a setting that has a value."
                 self.wrong_driver((*path, "set_by"), message)
                 return channel
+            if self._is_told(self._given_at(setting, wanted)):
+                continue
             wrong = _not_for(key, values[setting])
             if wrong is None:
                 try:
@@ -224,17 +229,31 @@ class Assembly:
                 except ValidationError as error:
                     wrong = f"{values[setting]!r}: {error.errors()[0]['msg']}"
             if wrong is not None:
-                self.wrong_bench(("settings", setting), wrong)
+                self.wrong_bench(self._given_at(setting, wanted), wrong)
+        printed: Mapping[str, str] = getattr(channel, "units", {})
+        if printed and "quantity" in channel.set_by:
+            fitting = {word: code for word, code in printed.items() if _fits(channel.quantity, code)}
+            channel = channel.model_copy(update={"units": fitting})
         return channel
 
-    def channel_plan(self, name: str, channel: Channel, path: Path) -> ChannelPlan:
+    def _given_at(self, setting: str, wanted: Wanted) -> Path:
+        """Return the keys at which a bench gives a setting; of the poll where it gives none."""
+        if setting in wanted.settings:
+            return (*wanted.path, "settings", setting)
+        return ("settings", setting) if setting in self.entry.settings else wanted.path
+
+    def _is_told(self, path: Path) -> bool:
+        """Whether the value of a setting was found wrong already."""
+        return any(problem.path == ("instruments", self.name, *path) for problem in self.problems)
+
+    def channel_plan(self, name: str, channel: Channel, wanted: Wanted, path: Path) -> ChannelPlan:
         """Describe a channel as info publishes it, and note a wrong unit or quantity."""
         self.check_unit(channel.unit, (*path, "unit"))
         if channel.quantity not in QUANTITIES:
             message = f"no quantity {channel.quantity!r}. {nearest(channel.quantity, QUANTITIES)}"
             self.wrong_driver((*path, "quantity"), message)
         elif channel.kind == "number":
-            self._check_fits(channel, path)
+            self._check_fits(channel, wanted, path)
         if channel.kind == "enum" and not channel.enum:
             self.wrong_driver(path, "kind enum needs the meaning of each code: enum: {'0': off, '1': on}.")
         override = self.entry.channels.get(name)
@@ -249,11 +268,11 @@ class Assembly:
             label=(override.label if override else None) or channel.label,
         )
 
-    def _check_fits(self, channel: Channel, path: Path) -> None:
+    def _check_fits(self, channel: Channel, wanted: Wanted, path: Path) -> None:
         """Note a unit that is none of the quantity; where settings decide, the bench file has it wrong."""
-        printed = getattr(channel, "units", {})
-        if printed and "quantity" in channel.set_by:
-            return  # the reply says which of many units it is, and the bench file what is measured
+        printed: Mapping[str, str] = getattr(channel, "units", {})
+        if any(self._is_told(self._given_at(setting, wanted)) for setting in channel.set_by.values()):
+            return
         decides = channel.set_by.get("unit") or channel.set_by.get("quantity")
         for unit, key in ((channel.unit, "unit"), *((each, "units") for each in printed.values())):
             try:
@@ -264,7 +283,9 @@ class Assembly:
                 check_fits(channel.quantity, unit)
             except UnitError as error:
                 if decides and key == "unit":
-                    self.wrong_bench(("settings", decides), str(error))
+                    given = self._given_at(decides, wanted)
+                    remedy = "" if given != wanted.path else f" Give one: settings: {{{decides}: ...}}."
+                    self.wrong_bench(given, f"{error}{remedy}")
                 else:
                     self.wrong_driver((*path, key), str(error))
 
@@ -387,10 +408,21 @@ def identity_check(entry: InstrumentFile, expect: Mapping[str, str]) -> Identity
     return IdentityCheck(entry.driver, patterns, serial, entry.simulated)
 
 
+def _fits(quantity: str, unit: str) -> bool:
+    """Whether a unit is one of a quantity; one that is neither is told of elsewhere."""
+    try:
+        check_fits(quantity, unit)
+    except (UnitError, KeyError):
+        return False
+    return True
+
+
 def _not_for(key: str, value: str) -> str | None:
     """Return why a setting's value is no unit or quantity; None where it is, or is for another key."""
     if key == "quantity" and value not in QUANTITIES:
         return f"no quantity {value!r}. {nearest(value, QUANTITIES)}"
+    if key == "scale" and not as_number(value):
+        return f"{value!r} is not a decimal factor such as '0.1'."
     try:
         check_unit(value if key == "unit" else "1")
     except UnitError as error:

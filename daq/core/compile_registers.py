@@ -179,7 +179,8 @@ class RegisterCompiler:
         poll, path = self.driver.polls[wanted.source], ("polls", wanted.source)
         values = self.work.values(self.driver.settings, wanted, ("settings",))
         decided = {
-            key: self.work.decided(channel, values, (*path, "channels", key)) for key, channel in poll.channels.items()
+            key: self.work.decided(channel, values, wanted, (*path, "channels", key))
+            for key, channel in poll.channels.items()
         }
         channels = self._expanded(decided, poll.for_each, path)
         within_ns = poll.within or self.driver.link.max_latency
@@ -205,7 +206,9 @@ class RegisterCompiler:
             readings=RegisterReadings({name: quickest(reader) for name, reader in readers.items()}),
             time=self.work.time_model(poll.time, values, self.driver.settings, wanted, path),
             integrity=Integrity.TRANSACTION if tcp else Integrity.CHECKSUM,
-            channels=tuple(self.work.channel_plan(name, channel, where) for name, (channel, where) in channels.items()),
+            channels=tuple(
+                self.work.channel_plan(name, channel, wanted, where) for name, (channel, where) in channels.items()
+            ),
             subdivide=Subdivision({self._step(block.span, within_ns): block for block in blocks}),
         )
 

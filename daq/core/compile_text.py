@@ -147,7 +147,7 @@ class TextCompiler:
         known = self.driver.settings | (mode.settings if mode else {})
         values = self.work.values(known, wanted, ("settings",))
         for_each = self._lists(wanted, poll, values, path)
-        channels = self._channels(expanded_channels(poll.channels, for_each), values, path)
+        channels = self._channels(expanded_channels(poll.channels, for_each), values, wanted, path)
         steps = expanded_steps(self._steps(poll, path), for_each)
         self._check_effect(wanted, poll, mode, [step for step, _ in steps])
         touches = self._touching(wanted, [step for step, _ in steps])
@@ -165,7 +165,7 @@ class TextCompiler:
             time=self.work.time_model(poll.time, values, known, wanted, path),
             integrity=integrity(asked, poll.header),
             channels=tuple(
-                self.work.channel_plan(name, channel, (*path, "channels", key))
+                self.work.channel_plan(name, channel, wanted, (*path, "channels", key))
                 for name, (key, channel) in channels.items()
             ),
         )
@@ -186,7 +186,7 @@ class TextCompiler:
         path: Path = ("streams", wanted.source)
         values = self.work.values(self.driver.settings, wanted, ("settings",))
         for_each = self._lists(wanted, stream, values, path)
-        channels = self._channels(expanded_channels(stream.channels, for_each), values, path)
+        channels = self._channels(expanded_channels(stream.channels, for_each), values, wanted, path)
         line = files.TextStep.model_construct(**{key: getattr(stream, key) for key in files.Answer.model_fields})
         (step, _), *more = expanded_steps([(line, ())], for_each)
         if more:
@@ -206,7 +206,7 @@ class TextCompiler:
             time=self.work.time_model(stream.time, values, self.driver.settings, wanted, path),
             integrity=integrity([asked]),
             channels=tuple(
-                self.work.channel_plan(name, channel, (*path, "channels", key))
+                self.work.channel_plan(name, channel, wanted, (*path, "channels", key))
                 for name, (key, channel) in channels.items()
             ),
             quiet_ns=stream.quiet,
@@ -226,11 +226,11 @@ class TextCompiler:
         return [(files.TextStep(ask=poll.ask, reply=poll.reply, replies=poll.replies), ())]
 
     def _channels(
-        self, channels: Mapping[str, tuple[str, TextChannel]], values: Mapping[str, str], path: Path
+        self, channels: Mapping[str, tuple[str, TextChannel]], values: Mapping[str, str], wanted: Wanted, path: Path
     ) -> dict[str, tuple[str, TextChannel]]:
         """Return the channels with what settings decide put in."""
         return {
-            name: (key, self.work.decided(channel, values, (*path, "channels", key)))
+            name: (key, self.work.decided(channel, values, wanted, (*path, "channels", key)))
             for name, (key, channel) in channels.items()
         }
 

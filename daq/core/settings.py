@@ -155,7 +155,7 @@ def _allowed(setting: Setting) -> str:
         parts = [(low + high).strip()]
     if not parts and setting.unit:
         parts = [f"a number in {setting.unit}"]
-    return f"Allowed: {', '.join([*parts, *words_of(setting)])}."
+    return f"Allowed: {', '.join(dict.fromkeys([*parts, *words_of(setting)]))}."
 
 
 def _with_unit(one: Scalar, unit: str | None) -> str:

@@ -331,7 +331,8 @@ def _split_atom(atom: str, code: str) -> tuple[str, str]:
     for length in (1, 2):
         if atom[:length] in _PREFIXES and atom[length:] in _METRIC:
             return atom[:length], atom[length:]
-    raise UnitError(f"{code!r}: {atom!r} is no UCUM unit known here. {_advice(atom)}")
+    whole = "" if atom == code else f"{code!r}: "
+    raise UnitError(f"{whole}{atom!r} is no UCUM unit known here. {_advice(atom)}")
 
 
 _COMMON = {  # what people write -> UCUM

@@ -6,7 +6,7 @@ A driver that the bench does not use is not even opened.
     path -> source (plain data, and where each key stands) -> models -> compile -> Loaded (bench, drivers, plans)
 """
 
-from daq.load.files import Loaded, check_file, is_driver, judge_driver, load_bench, load_driver
+from daq.load.files import Loaded, check_file, is_driver, judge_driver, load_bench, load_driver, named_station
 from daq.load.secret import resolve
 from daq.load.shelf import Shelf, data_path
 from daq.load.source import read_yaml
@@ -20,6 +20,7 @@ __all__ = [
     "judge_driver",
     "load_bench",
     "load_driver",
+    "named_station",
     "read_yaml",
     "resolve",
 ]

@@ -6,14 +6,14 @@ path -> Source -> models, wiring, compile -> Loaded | ConfigError (problems by f
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from daq.core import explain
-from daq.core.bench import Bench
+from daq.core.bench import Bench, StationName
 from daq.core.budget import overfull
 from daq.core.compile import compile_instrument
 from daq.core.driver import Driver, RegisterDriver, TextDriver
@@ -98,6 +98,21 @@ def load_bench(path: str | Path) -> Loaded:
     if found.any() or bench is None:
         raise found.error()
     return Loaded(path, bench, drivers, source, sources, plans)
+
+
+def named_station(path: str | Path) -> tuple[str, str]:
+    """Return site and name of the station of a bench file, whatever else is wrong with it. Raises ConfigError."""
+    found = _Problems()
+    source = found.read(Path(path))
+    written = source.data.get("station") if source is not None and isinstance(source.data, dict) else None
+    try:
+        named = StationName.model_validate(written)
+    except ValidationError as error:
+        if source is not None:
+            wrong = explain.problems(error, StationName, "bench")
+            found.extend(source, (replace(one, path=("station", *one.path)) for one in wrong))
+        raise found.error() from None
+    return named.site, named.name
 
 
 def load_driver(path: str | Path) -> tuple[Driver, Source]:
@@ -304,8 +319,11 @@ def _language(data: Any) -> type[TextDriver | RegisterDriver]:
     speaks = str(keys.get("speaks")).lower()
     if speaks in ("text", "registers"):
         return TextDriver if speaks == "text" else RegisterDriver
-    meant = "addressing" in keys or any(word in speaks for word in ("modbus", "rtu", "regist"))
-    return RegisterDriver if meant else TextDriver
+    if "addressing" in keys or "registers" in str(keys.get("examples")):
+        return RegisterDriver
+    asks = "'ask':" in str(keys.get("polls")) or "'ask':" in str(keys.get("identify")) or "streams" in keys
+    named = any(word in speaks for word in ("modbus", "rtu", "regist"))
+    return RegisterDriver if named and not asks else TextDriver
 
 
 def _shown(file: Path) -> str:

@@ -36,9 +36,20 @@ def test_what_a_reload_changes_and_what_it_leaves_alone(empty):
     daemon.said("instruments.dmm1.pol")
     run = daemon.verb("reload", "--bench", str(daemon.bench))
     assert run.returncode == 1
+    assert "bench.yaml:" in run.stderr
+    assert "instruments.dmm1.pol: no such key. Nearest: 'poll'." in run.stderr
+    assert run.stderr.endswith("Nothing has changed: the station goes on with what it read before.\n")
     mark = ear.mark()
     for name in AT_FIRST:
         went_on(empty, name, mark)
+
+    # Not even YAML, or the file of another station: it is found all the same, by the file that it has read.
+    for broken in ("station: {site: lab, name: b1\n", "station: {site: lab, name: b9}\n"):
+        daemon.bench.write_text(broken)
+        for verb, code in (("reload", 1), ("mark", 0)):
+            run = daemon.verb(verb, "--bench", str(daemon.bench))
+            assert run.returncode == code, run.stderr
+            assert "No station" not in run.stderr
 
     # One added, one removed, one changed, one left alone.
     after = ("dmm1", "pressure1", "meter3", "balance1")
