@@ -94,8 +94,8 @@ class Feed:
         self._scribe = scribe
         self._sink = sink
         self._tail = tail
-        self._head = head
         self._row = head
+        self._late = [(0, head)]  # (first excluded, last): what is not done of these is backlog
         self._ahead = deque(ahead)
         self._ended: str | None = None
 
@@ -136,23 +136,38 @@ class Feed:
             page: list[Record] = await self._ask(partial(self._scribe.undone, self._sink, self._row, upto, limit))
             if page:
                 return page
+            self._leave_behind(upto)
             self.position = first
         page = self._tail.page(self.position, limit)
         self.position += len(page)
         return page
 
+    def _leave_behind(self, upto: int) -> None:
+        """Make backlog of what live records went past while the disk could not be read; mostly it is nothing."""
+        if upto > self._row:
+            self._late.append((self._row, upto))
+            self._row = upto
+
     async def backlog(self, after_row: int, limit: int, infos: bool = False) -> list[Record]:
         """Return records from before the feed was opened that are not done, above `after_row`; [] when none is left.
 
-        While the disk cannot be read it is [] too; what is there comes with the next feed.
+        So is what `live` had to leave behind. While the disk cannot be read it is [] too: `backlog_size` tells.
         """
-        read = partial(self._scribe.undone, self._sink, after_row, self._head, limit, infos)
-        records: list[Record] = await self._ask(read)
+        records: list[Record] = await self._ask(partial(self._undone, after_row, limit, infos))
         return records
 
+    def _undone(self, after_row: int, limit: int, infos: bool) -> list[Record]:
+        """Read what the backlog holds; in the journal's thread."""
+        found: list[Record] = []
+        for after, upto in tuple(self._late):
+            if upto > after_row and len(found) < limit:
+                first = max(after, after_row)
+                found += self._scribe.undone(self._sink, first, upto, limit - len(found), infos)
+        return found
+
     async def backlog_size(self) -> int:
-        """Return how many records from before the feed was opened are not done yet."""
-        size: int = await self._ask(lambda: self._scribe.backlog(self._sink, self._head))
+        """Return how many records of the backlog are not done yet, those that cannot be read now among them."""
+        size: int = await self._ask(lambda: sum(self._scribe.backlog(self._sink, *each) for each in tuple(self._late)))
         return size
 
     async def done(self, rows: Sequence[int]) -> None:

@@ -345,9 +345,9 @@ class Scribe:
             if records or not spoilt:
                 return records
 
-    def backlog(self, sink: str, upto: int) -> int:
-        """Return how many records up to a row a sink has not done."""
-        return self._file.done[sink].missing(0, upto)
+    def backlog(self, sink: str, after: int, upto: int) -> int:
+        """Return how many records between two rows (the first excluded) a sink has not done."""
+        return self._file.done[sink].missing(after + 1, upto)
 
     def last_slots(self, polls: Iterable[str], until_mono_ns: int) -> dict[str, int]:
         """Return the last slots that the file speaks for; none where the disk cannot be read."""

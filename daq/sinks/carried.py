@@ -23,6 +23,8 @@ class Figures:
         retries: messages sent again.
         backlog: records of before this connection still to be delivered; None while away.
         why: what was seen when it was lost.
+        tries: attempts to connect since then; 0 while connected.
+        next_try_ns: UTC, when the next one is due; None while connected or trying.
     """
 
     connected: bool = False
@@ -36,6 +38,8 @@ class Figures:
     retries: int = 0
     backlog: int | None = None
     why: str | None = None
+    tries: int = 0
+    next_try_ns: int | None = None
 
 
 @dataclass(slots=True)

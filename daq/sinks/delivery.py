@@ -27,6 +27,7 @@ from daq.core.record import Feed, Record
 from daq.sinks.carried import Carried, Suspect
 from daq.sinks.pace import BURST_NS, Pace
 from daq.sinks.publisher import (
+    BLAMELESS,
     PACKET_ID_IN_USE,
     PACKET_TOO_LARGE,
     QUOTA_EXCEEDED,
@@ -56,6 +57,9 @@ The last page foretells how large the next will be.
 
 QUIET_NS = NS // 5
 """So long without a new record, and the journal is taken to have no more when stopping."""
+
+LOOK_AGAIN_NS = 10 * NS
+"""Behind the backlog: part of it may have been out of reach, and live records that nobody took in time become late."""
 
 QUOTA_FIRST_NS, QUOTA_MOST_NS = NS, 30 * NS
 """Between two attempts at a message for which the broker had no room."""
@@ -227,9 +231,7 @@ class Delivery:
         """Wait for room before live records get any: what they cite, and retained state, comes before them."""
         self._claims += 1
         try:
-            while self._again or not self._has_room():
-                self._room.clear()
-                await self._room.wait()
+            await self._answered(lambda: not self._again and self._has_room())
         finally:
             self._claims -= 1
 
@@ -245,11 +247,21 @@ class Delivery:
                     self._delivered_late.add(record.row)
 
     async def _late(self) -> None:
-        """Deliver the backlog, oldest first, behind the live records."""
+        """Deliver the backlog, and look again for ever: what the disk could not give is backlog until it can."""
+        while True:
+            if self._figures.backlog:
+                await self._deliver_backlog()
+                await self._settle_now()
+            self._figures.backlog = await self._feed.backlog_size()
+            await self._clock.wait(self._clock.now().mono_ns + LOOK_AGAIN_NS)
+
+    async def _deliver_backlog(self) -> None:
+        """Deliver the backlog, oldest first, behind the live records, until all of it has been answered."""
         async with asyncio.TaskGroup() as group:
             pace = group.create_task(self._keep_pace(), name="mqtt[pace]")
             await self._fetch_late()
             pace.cancel()
+        await self._answered(lambda: not self._late_flying and not any(flight.late for flight in self._again))
 
     async def _fetch_late(self) -> None:
         """Keep records of the backlog at hand until it is done; they are sent by the pace and by acknowledgements."""
@@ -296,7 +308,7 @@ class Delivery:
     def _remember_suspects(self, lost: ConnectionLost) -> None:
         under_way = [flight.record for flight in self._flying.values() if flight.record is not None]
         under_way += [flight.record for flight in self._again if flight.record is not None]
-        alone = len(under_way) == 1 and not lost.silent
+        alone = len(under_way) == 1 and not lost.silent and lost.code not in BLAMELESS
         for record in under_way:
             suspect = self._carried.suspects.setdefault(record.row, Suspect(record))
             suspect.drops += alone
@@ -324,7 +336,7 @@ class Delivery:
     async def _post_changed(self) -> None:
         for topic, payload in self._carried.retained.take_changed():
             await self._post(topic, payload)
-        await self._landed_retained()
+        await self._answered(lambda: all(flight.record is not None for flight in self._flying.values()))
 
     async def _post(self, topic: str, payload: bytes | None) -> None:
         """Publish retained state; None clears it.
@@ -465,12 +477,11 @@ class Delivery:
             await self._feed.done(rows)
 
     async def _landed(self) -> None:
-        while self._flying:
-            self._room.clear()
-            await self._room.wait()
+        await self._answered(lambda: not self._flying)
 
-    async def _landed_retained(self) -> None:
-        while any(flight.record is None for flight in self._flying.values()):
+    async def _answered(self, enough: Callable[[], bool]) -> None:
+        """Wait until it holds; it is looked at after each answer of the broker."""
+        while not enough():
             self._room.clear()
             await self._room.wait()
 

@@ -1,7 +1,8 @@
 """The MQTT sink: keeps a connection to the broker and has the records delivered over it.
 
-It connects, and connects again, for ever; a broker that is absent is said once, and once that it is back. It never
-decides what a record means (delivery does) and never speaks MQTT (connection does).
+It connects, and connects again, for ever: after pauses that grow to `retry_most_s`, or to minutes where another client
+of the same name seems to throw us out. A broker that is absent is said once, and once that it is back. It never decides
+what a record means (delivery does) and never speaks MQTT (connection does).
 
     station -> MqttSink -> delivery -> Connection -> broker
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from dataclasses import replace
 from typing import Any
 
@@ -39,8 +41,17 @@ SLAMMED = 2
 TAKE_OVERS = 3
 """Thrown out so often by another client of the same name: one of us must give in."""
 
+GIVEN_IN_NS = 300 * NS
+"""For so long, and then once more: whoever holds the name loses it for a second in five minutes, not for good."""
+
 UNSTEADY = 10
 """Let in and dropped without a word so often in a row: worth a word of ours. mosquitto 2.0.11 does not say 0x8E."""
+
+UNSTEADY_NS = 60 * NS
+"""Between two attempts then: it may be another client of our name, or a broker that is ill."""
+
+SHORTEST = 0.6
+"""Of a pause, by chance: stations that lost one broker together do not come back together."""
 
 
 class MqttSink:
@@ -115,21 +126,42 @@ class MqttSink:
         pause_ns = first_ns = int(self._settings.retry_first_s * NS)
         most_ns = int(self._settings.retry_most_s * NS)
         while not self._stopping.is_set():
-            began_ns = self._clock.now().mono_ns
-            try:
-                await self._connection()
-            except SinkError as problem:
-                self._away(problem)
-            if self._take_overs >= TAKE_OVERS:
-                await self._give_in()
-            if self._clock.now().mono_ns - began_ns >= 2 * most_ns:  # a steady connection: begin anew
+            began_ns, refused = self._clock.now().mono_ns, self._carried.figures.refused
+            lost = await self._lost()
+            steady = self._clock.now().mono_ns - began_ns >= 2 * most_ns
+            if steady:
                 pause_ns = first_ns
+            if steady or self._carried.figures.refused > refused:  # what it hung up on was found, and set aside
                 self._take_overs = self._dropped = 0
-            if self._dropped == UNSTEADY:
-                self._say_unsteady()
-            if not self._stopping.is_set():
-                await self._clock.wait(self._clock.now().mono_ns + pause_ns, self._stopping)
+            if lost is not None:
+                self._take_overs += lost.code == TAKEN_OVER
+                self._dropped += lost.code is None and not lost.silent
+            await self._pause(self._given_in() or pause_ns)
             pause_ns = min(2 * pause_ns, most_ns)
+
+    async def _lost(self) -> ConnectionLost | None:
+        """Connect once and deliver until that ends; return how it was lost, None where there was no connection."""
+        self._carried.figures.tries += 1
+        try:
+            await self._connection()
+        except SinkError as problem:
+            self._away(problem)
+            return problem if isinstance(problem, ConnectionLost) else None
+        return None
+
+    async def _pause(self, longest_ns: int) -> None:
+        """Wait before the next attempt, for SHORTEST of it at least, and tell until when."""
+        if self._stopping.is_set():
+            return
+        now = self._clock.now()
+        pause_ns = int(longest_ns * (SHORTEST + (1 - SHORTEST) * self._chance()))
+        self._carried.figures.next_try_ns = now.utc_ns + pause_ns
+        await self._clock.wait(now.mono_ns + pause_ns, self._stopping)
+        self._carried.figures.next_try_ns = None
+
+    def _chance(self) -> float:
+        """Return a number from 0 to 1."""
+        return secrets.randbelow(1001) / 1000
 
     async def _connection(self) -> None:
         """Connect once and deliver until the connection is lost, or the station stops. Raises SinkError."""
@@ -150,10 +182,6 @@ class MqttSink:
             )
             await delivery.run(self._stopping, self._status("online", publisher), lambda: self._status("offline"))
             await publisher.disconnect()
-        except ConnectionLost as lost:
-            self._take_overs += lost.code == TAKEN_OVER
-            self._dropped += lost.code is None and not lost.silent
-            raise
         finally:
             if feed is not None:
                 feed.close()
@@ -193,28 +221,28 @@ class MqttSink:
         version = None if publisher is None else publisher.limits.version
         return station_status_payload(status, self._boot, self._clock.now().utc_ns, why, version)
 
-    async def _give_in(self) -> None:
-        """Another client of our name throws us out each time: stop, and say so, rather than fight for ever."""
-        client_id = self._settings.client_id
-        log.error(
-            "%s: another client named %r takes the connection over, %d times now. Nothing is delivered until this "
-            "daemon is restarted; the journal keeps it. Give one of the two another name.",
-            self._where(),
-            client_id,
-            self._take_overs,
-        )
-        self._announce("mqtt", what="taken_over", client_id=client_id, times=self._take_overs)
-        await self._stopping.wait()
+    def _given_in(self) -> int | None:
+        """Return how long to leave the name to another client that seems to have it too, and say so; None if none."""
+        if self._take_overs >= TAKE_OVERS:
+            self._say_given_in("taken_over", self._take_overs, GIVEN_IN_NS, "another client takes its connection over")
+            return GIVEN_IN_NS
+        if self._dropped >= UNSTEADY:
+            self._say_given_in("dropped", self._dropped, UNSTEADY_NS, "it lets us in and drops us without a word")
+            return UNSTEADY_NS
+        return None
 
-    def _say_unsteady(self) -> None:
+    def _say_given_in(self, what: str, times: int, pause_ns: int, seen: str) -> None:
         client_id = self._settings.client_id
         log.error(
-            "%s: lets us in and drops us without a word, %d times now. Is there another client named %r? Trying on.",
+            "%s: %s, %d times now. Is there another client named %r? Give one of the two another name. The journal "
+            "keeps what is not delivered; trying again within %d s.",
             self._where(),
-            self._dropped,
+            seen,
+            times,
             client_id,
+            pause_ns // NS,
         )
-        self._announce("mqtt", what="dropped", client_id=client_id, times=self._dropped)
+        self._announce("mqtt", what=what, client_id=client_id, times=times, again_in_s=pause_ns // NS)
 
     # Saying so, once
 
@@ -250,5 +278,6 @@ class MqttSink:
         if not limits.retain_available:
             log.warning("%s: the broker retains nothing: late subscribers see no status and no info", self._where())
         figures.connected, figures.protocol, figures.since_ns, figures.why = True, limits.version, now.utc_ns, None
+        figures.tries = 0
         self._away_since_ns = None
         self._said.clear()

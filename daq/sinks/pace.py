@@ -23,7 +23,13 @@ A third of the bursts may come late, as on a machine that others use, before the
 """
 
 LEAST_PER_S = 200.0
-"""However late the loop comes: less than a hundredth of a core, and a backlog has to end."""
+"""However late the loop comes: less than a hundredth of a core, and a backlog has to end.
+
+Of time, not of bursts: a loop that comes a tenth of a second late to each makes few of them.
+"""
+
+LATEST_NS = NS
+"""What a loop that came later than this did not let go is not made up for."""
 
 
 class Pace:
@@ -36,11 +42,13 @@ class Pace:
     def __init__(self, most_per_s: float) -> None:
         self.per_s = self._most_per_s = most_per_s
         self._due = 0.0
+        self._owed = 0.0  # for the time by which the loop came late
 
     def begin_burst(self) -> None:
         """Let another burst go; of what the one before left, no more than as much again."""
         burst = self.per_s * BURST_NS / NS
-        self._due = min(self._due + burst, max(2 * burst, 1.0))
+        self._due = min(self._due + burst, max(2 * burst, 1.0)) + self._owed
+        self._owed = 0.0
 
     def lets_go(self) -> bool:
         """Count one record that goes now; False where none may."""
@@ -53,3 +61,4 @@ class Pace:
         """Go slower or faster; `late_ns` is how much later than asked the loop came back."""
         wish = self.per_s * (SLOWER if late_ns > LATE_NS else FASTER)
         self.per_s = min(max(wish, LEAST_PER_S), self._most_per_s)
+        self._owed = min(LEAST_PER_S, self._most_per_s) * min(max(late_ns, 0), LATEST_NS) / NS

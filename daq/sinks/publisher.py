@@ -22,6 +22,9 @@ PACKET_ID_IN_USE = 0x91
 PACKET_TOO_LARGE = 0x95
 TAKEN_OVER = 0x8E
 
+BLAMELESS = frozenset({0x00, 0x89, 0x8B, 0x8D, TAKEN_OVER, 0x98, 0x9C, 0x9D, 0x9F, 0xA0})
+"""Why a broker hangs up whatever it was sent: busy, shutting down, taken over, moved and the like (5.0, table 3-10)."""
+
 REASONS = {
     0x80: "unspecified error",
     0x83: "implementation specific error",

@@ -65,4 +65,12 @@ def test_a_loop_that_comes_late_now_and_then_does_not():
 def test_it_never_goes_faster_than_told(most, lates):
     pace = Pace(most)
     went = sum(burst(pace, late) for late in lates)
-    assert went <= most * (len(lates) + 1) / BURSTS_A_SECOND + 1
+    assert went <= most * ((len(lates) + 1) / BURSTS_A_SECOND + sum(lates) / 10**9) + 1
+
+
+def test_however_late_the_loop_comes_a_backlog_ends():
+    """Half a second late to each burst: two bursts a second, and a hundred in each of them all the same."""
+    pace = Pace(5000)
+    for _ in range(100):
+        burst(pace, 500_000_000)
+    assert [burst(pace, 500_000_000) for _ in range(3)] == [100 + LEAST_PER_S * BURST_NS // 10**9] * 3
