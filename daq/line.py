@@ -305,6 +305,8 @@ class Line:
         item.cause = outcome
         silent = outcome.lost_track or outcome.not_reached
         item.breaker = item.breaker.failed(self._clock.now().mono_ns) if silent else item.breaker.answered()
+        if outcome.status is Status.PROTOCOL and item.party.session.plan.only_time_heals:
+            self._wire.settled(item.party.name)  # it did answer; what was damaged does not come again
         if outcome.lost_track:
             self._ledger.lost_track(item.party, item.plan.name, outcome.detail or outcome.status)
             await self._distrust(item.party, outcome)
@@ -393,6 +395,8 @@ class Line:
         """Pass the barrier, then connect; return what failed, and the exchanges that show it."""
         gap_ns = party.gap_ns
         if party.suspect:
+            if party.session.plan.only_time_heals and self._wire.is_owed_by(party.name):
+                return LinkDesync("an answer is still owed, and nothing it says tells that one from the next"), ()
             passed = await self._wire.speak(
                 party.session.barrier(self._wire.owes), who=party.name, gap_ns=gap_ns, lenient=True
             )

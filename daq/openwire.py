@@ -151,6 +151,10 @@ class OpenWire:
         """Return the monotonic instant from which what an instrument owes now is taken for lost."""
         return self._owed.until_ns(who, self._clock.now().mono_ns)
 
+    def is_owed_by(self, who: str) -> bool:
+        """Say whether an instrument may still answer what it was asked before."""
+        return self.owes_until_ns(who) > self._clock.now().mono_ns
+
     def settled(self, who: str) -> None:
         """Take note that an instrument has passed its barrier: it owes nothing."""
         self._owed.settled(who)

@@ -249,6 +249,11 @@ class InstrumentPlan:
     second_barrier: Step | None = None
     wake: tuple[TextStep, ...] = ()
 
+    @property
+    def only_time_heals(self) -> bool:
+        """Whether nothing can be asked whose answer differs from all that may still come, and it does not talk anyway."""
+        return self.barrier is None and all(poll.every_ns is not None for poll in self.polls)
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

@@ -413,7 +413,9 @@ class Delivery:
         """Give up a message that the broker will never take. It stays in the journal until that trims it."""
         self._figures.refused += 1
         if flight.topic == self._topics.event():  # an event about it would be refused too
-            if flight.record is not None:
+            if (
+                flight.record is not None and code != PACKET_TOO_LARGE
+            ):  # this broker's limit may be another one tomorrow
                 self._finish(flight.record, late=flight.late)
             return
         self._count_down(late=flight.late)

@@ -66,12 +66,13 @@ async def play(bench: Room, seconds: int) -> None:
 
 
 @MANY
-@given(DELAYS, st.booleans(), st.booleans())
-def test_a_text_instrument(delays, reopen_heals, has_barrier):
+@given(DELAYS, st.booleans(), st.booleans(), st.booleans())
+def test_a_text_instrument(delays, reopen_heals, has_barrier, says_who):
     async def session() -> None:
         clock = ManualClock()
         counter = CountingInstrument(clock, iter(ns(delays)))
-        plan = instrument() if has_barrier or not reopen_heals else instrument(barrier=None)
+        given = {} if has_barrier else {"barrier": None}
+        plan = instrument(**given) if says_who else instrument(identify=None, **given)
         bench = room(FakeTransport(clock, counter, reopen_heals=reopen_heals), clock, plan)
         await play(bench, 300)
         assert_answers_are_their_own(bench, counter)

@@ -152,3 +152,45 @@ async def test_while_identities_are_owed_another_question_is_the_barrier(second)
     assert ("ok" in bench.statuses()) == (second is not None)
     assert transport.written.count(b"MODE?\n") == (1 if second else 0)
     assert_answers_are_their_own(bench, counter)
+
+
+def wordless(*polls):
+    return instrument(*polls, identify=None, barrier=None)
+
+
+@pytest.mark.parametrize("late_ms", [1100, 1900, 2104, 2108, 5000, 9900])
+async def test_an_instrument_that_cannot_prove_itself_is_left_alone_while_it_owes_an_answer(late_ms):
+    clock = ManualClock()
+    counter = CountingInstrument(clock, iter([10 * MS, late_ms * MS]))
+    bench = room(FakeTransport(clock, counter, reopen_heals=False), clock, wordless())
+    async with served(bench):
+        await clock.advance(20)
+    assert_answers_are_their_own(bench, counter)
+    assert bench.statuses()[-3:] == ["ok"] * 3
+
+
+async def test_an_answer_within_the_quiet_is_no_longer_owed_by_an_instrument_that_cannot_prove_itself():
+    clock = ManualClock()
+    counter = CountingInstrument(clock, iter([10 * MS, 1900 * MS]))
+    bench = room(FakeTransport(clock, counter, reopen_heals=False), clock, wordless())
+    async with served(bench):
+        await clock.advance(6.5)
+    assert "timeout" in bench.statuses()
+    assert "desync" not in bench.statuses()
+    assert bench.statuses()[-1] == "ok"
+    assert_answers_are_their_own(bench, counter)
+
+
+async def test_a_damaged_answer_is_an_answer_of_an_instrument_that_cannot_prove_itself():
+    clock, damaged = ManualClock(), iter([b"1.0\n", b"#\n"])
+    counter = CountingInstrument(clock)
+
+    def answer(data: bytes, now_ns: int) -> list[tuple[int, bytes]]:
+        return [(after, next(damaged, piece)) for after, piece in counter(data, now_ns)]
+
+    bench = room(FakeTransport(clock, answer, reopen_heals=False), clock, wordless())
+    async with served(bench):
+        await clock.advance(6.5)
+    assert "protocol" in bench.statuses()
+    assert "desync" not in bench.statuses()
+    assert bench.statuses()[-1] == "ok"

@@ -157,6 +157,19 @@ async def test_the_packet_limit_is_met_to_the_byte(station, running, topics):
     assert [(event["why"], event["seq"]) for event in station.events] == [("packet too large", 1)]
 
 
+async def test_an_event_too_large_for_this_broker_is_kept_for_the_next_connection(station, running, topics, eventually):
+    """It may be the event that tells what else this broker did not take."""
+    async with ScriptedBroker(lambda *_: 0, bytes([MAXIMUM_PACKET, 0, 0, 0, 100])) as small:
+        async with running(sink := station.sink(small.port)):
+            await station.journal.until(lambda: station.journal.opened)
+            await station.journal.commit(b"x" * 200, stream="event", kind="event")
+            await eventually(lambda: sink.health().refused)
+        assert small.on(topics.event()) == []
+    async with ScriptedBroker(lambda *_: 0) as large, running(station.sink(large.port)):
+        await large.until(lambda: large.on(topics.event()))
+        await station.journal.all_done()
+
+
 @pytest.mark.parametrize("code", [0x80, 0x83, 0x87, 0x90, 0x99])
 async def test_whatever_else_it_refuses_is_set_aside(station, running, topics, code):
     obs = topics.observation("dmm1", "vref")
