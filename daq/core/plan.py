@@ -251,7 +251,7 @@ class InstrumentPlan:
 
     @property
     def only_time_heals(self) -> bool:
-        """Whether nothing can be asked whose answer differs from all that may still come, and it does not talk anyway."""
+        """Whether nothing can be asked whose answer differs from all that may still come; talkers are not asked."""
         return self.barrier is None and all(poll.every_ns is not None for poll in self.polls)
 
 
