@@ -16,6 +16,7 @@ import os
 import time
 import uuid
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -92,20 +93,24 @@ class SystemClock:
         while bell is None or not bell.is_set():
             if time.monotonic_ns() >= until_mono_ns:
                 return False
-            await _sleep(until_mono_ns / NS, bell)
+            await _sleep(until_mono_ns, bell)
         return True
 
 
-async def _sleep(until_s: float, bell: Bell | None) -> None:
+async def _sleep(until_ns: int, bell: Bell | None) -> None:
     loop = asyncio.get_running_loop()
     sleeper: asyncio.Future[None] = loop.create_future()
-    timer = loop.call_at(until_s, _wake, sleeper)
+    ring_at = getattr(loop, "ring_at", None)  # the station's loop has alarms of its own, that nobody cancels
+    timer = loop.call_at(until_ns / NS, _wake, sleeper) if ring_at is None else None
+    if ring_at is not None:
+        ring_at(until_ns, partial(_wake, sleeper))
     if bell is not None:
         bell.sleepers.add(sleeper)
     try:
         await sleeper
     finally:
-        timer.cancel()
+        if timer is not None:
+            timer.cancel()
         if bell is not None:
             bell.sleepers.discard(sleeper)
 

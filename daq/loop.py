@@ -8,13 +8,18 @@ between these few the kernel is asked again: a broker lets no more than some twe
 acknowledgements are worth as much as a turn is long. With all of five hundred lines in one turn the daemon would ask
 without end and publish next to nothing.
 
-    kernel -> StampingSelector (woke) -> station_loop -> transports.descriptor (receives, then admit) -> line
+What happens at every exchange does not go through asyncio's own queue: whose bytes came and whose instant has come is
+called from the selector itself, so that the task it wakes runs in this turn and not in the next one.
+
+    kernel -> StampingSelector (woke, alarms) -> transports.descriptor (receives, then admit) -> line
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import heapq
+import itertools
 import logging
 import select
 import selectors
@@ -23,7 +28,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from daq.core.observation import Stamp
+from daq.core.observation import NS, Stamp
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +40,24 @@ AT_ONCE = 8
 
 
 class StampingSelector(selectors.DefaultSelector):
-    """Reads both clocks each time it returns something; some hundred nanoseconds a turn."""
+    """Reads both clocks each time it returns something; some hundred nanoseconds a turn.
 
-    def __init__(self) -> None:
+    Args:
+        complain: told of an exception that something called from here has raised; the loop goes on.
+    """
+
+    def __init__(self, complain: Callable[[Exception], None]) -> None:
         super().__init__()
         self.woke = Stamp(time.monotonic_ns(), time.time_ns())
+        self.readers: dict[int, Callable[[], None]] = {}
+        """Descriptor -> what is called when it is readable; asyncio watches it too, and is told of all else."""
+        self._complain = complain
+        self._asked = (self.fileno(),)
         self._admitted = 0  # since the kernel was asked
         self._just_asked = False
         self._crowd: deque[Callable[[], None]] = deque()
+        self._alarms: list[tuple[int, int, Callable[[], None]]] = []  # heap: when, order of asking
+        self._order = itertools.count()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait as any selector does, but not while somebody waits to be let on; let the next few on."""
@@ -50,20 +65,51 @@ class StampingSelector(selectors.DefaultSelector):
             self._just_asked = False
             return []  # what the kernel's last answer has woken goes on first
         self._just_asked = True
-        if self._crowd:
-            timeout = 0
-        elif timeout is not None and timeout > 0:
-            # epoll counts in whole milliseconds, rounded up: every slot would begin late by half of one.
-            select.select([self], [], [], timeout)
-            timeout = 0
-        events = super().select(timeout)
+        events = self._awaited(0 if self._crowd else self._patience(timeout))
         if events:
             self.woke = Stamp(time.monotonic_ns(), time.time_ns())
         self._admitted = 0
         while self._crowd and self._admitted < AT_ONCE:
             self._admitted += 1
-            self._crowd.popleft()()
-        return events
+            self._call(self._crowd.popleft())
+        if self._alarms:
+            self._ring()
+        return [event for event in events if not self._was_read(*event)] if events else events
+
+    def _patience(self, timeout: float | None) -> float | None:
+        """Return for how long to wait at most, in seconds: until the first alarm, or what asyncio asks for."""
+        if not self._alarms or timeout == 0:
+            return timeout
+        left_s = max(0, self._alarms[0][0] - time.monotonic_ns()) / NS
+        return left_s if timeout is None else min(timeout, left_s)
+
+    def _awaited(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and timeout > 0:
+            # epoll counts in whole milliseconds, rounded up: every slot would begin late by half of one.
+            if not select.select(self._asked, (), (), timeout)[0]:
+                return []
+            timeout = 0
+        return super().select(timeout)
+
+    def _ring(self) -> None:
+        """Call whose instant has come."""
+        now_ns = time.monotonic_ns()
+        while self._alarms and self._alarms[0][0] <= now_ns:
+            self._call(heapq.heappop(self._alarms)[2])
+
+    def _was_read(self, key: selectors.SelectorKey, ready: int) -> bool:
+        """Call who reads this descriptor; say whether that was all."""
+        reader = self.readers.get(key.fd)
+        if reader is None or ready != selectors.EVENT_READ:
+            return False  # asyncio's own, or asyncio's too: it calls all there are
+        self._call(reader)
+        return True
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as error:  # noqa: BLE001  as asyncio does with every callback
+            self._complain(error)
 
     def admit(self, go_on: Callable[[], None]) -> None:
         """Call it in this turn where few were let on yet, else in one of the next, in the order of asking."""
@@ -73,14 +119,23 @@ class StampingSelector(selectors.DefaultSelector):
         else:
             self._crowd.append(go_on)
 
+    def ring_at(self, mono_ns: int, callback: Callable[[], None]) -> None:
+        """Call it at the instant, never earlier, and whether or not anybody still waits for it.
+
+        A tuple in a heap: asyncio's timers are objects compared in Python, and one is made for every slot.
+        """
+        heapq.heappush(self._alarms, (mono_ns, next(self._order), callback))
+
 
 class StationLoop(asyncio.SelectorEventLoop):
     """A selector loop with the stamp of its last wake-up."""
 
     def __init__(self) -> None:
-        self._stamping = StampingSelector()
+        self._stamping = StampingSelector(self._complain)
         self.admit = self._stamping.admit
         """Lets a task on, in this turn or one of the next."""
+        self.ring_at = self._stamping.ring_at
+        """Calls something at a monotonic instant (ns)."""
         super().__init__(self._stamping)
         self.set_exception_handler(_Complaints())
 
@@ -88,6 +143,19 @@ class StationLoop(asyncio.SelectorEventLoop):
     def woke(self) -> Stamp:
         """When the selector last returned; what a reader callback of this turn was called for had come by then."""
         return self._stamping.woke
+
+    def watch(self, fileno: int, readable: Callable[[], None]) -> None:
+        """As add_reader, but called before anything else of this turn."""
+        self.add_reader(fileno, readable)
+        self._stamping.readers[fileno] = readable
+
+    def unwatch(self, fileno: int) -> None:
+        """End it."""
+        self._stamping.readers.pop(fileno, None)
+        self.remove_reader(fileno)
+
+    def _complain(self, error: Exception) -> None:
+        self.call_exception_handler({"message": "what a wake-up called has failed", "exception": error})
 
 
 class _Complaints:

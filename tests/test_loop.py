@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import socket
 import time
+from functools import partial
 
 from daq.clock import SystemClock
 from daq.core.cut import ends_with
@@ -116,5 +117,113 @@ def test_a_crowd_goes_on_where_nothing_else_happens():
         loop.admit(last.set)
         async with asyncio.timeout(20):
             await last.wait()
+
+    run(main)
+
+
+def test_an_answer_is_taken_in_the_turn_in_which_it_came():
+    async def main():
+        loop = asyncio.get_running_loop()
+        near, far = await connected()
+        asked, select, receive = [], loop._selector.select, near._link._receive
+        came = []
+
+        def counted(timeout=None):
+            asked.append(timeout)
+            return select(timeout)
+
+        def received(*of):
+            came.append(len(asked))
+            return receive(*of)
+
+        async def taken():
+            await near.write(b"?", within(20))
+            await near.read(LINE, within(20))
+            return len(asked)
+
+        near._link._receive, loop._selector.select = received, counted
+        taking = asyncio.create_task(taken())
+        await asyncio.sleep(0)  # it waits
+        far.sendall(b"x\n")
+        assert await taking == came[-1]
+        await near.close()
+        far.close()
+
+    run(main)
+
+
+def test_alarms_ring_in_their_order_and_never_early():
+    async def main():
+        loop, rang, over = asyncio.get_running_loop(), [], asyncio.Event()
+        now = time.monotonic_ns()
+        instants = [now + 1_000_000 * number for number in (7, 3, 5, 3)] + [now]
+        for instant in instants:
+            loop.ring_at(instant, lambda instant=instant: rang.append((instant, time.monotonic_ns())))
+        loop.ring_at(max(instants), over.set)
+        async with asyncio.timeout(20):
+            await over.wait()
+        assert [instant for instant, _ in rang] == sorted(instants)
+        assert all(instant <= rung for instant, rung in rang)
+
+    run(main)
+
+
+def test_an_alarm_does_not_wait_for_asyncios_own_timers_nor_they_for_it():
+    async def main():
+        loop, first = asyncio.get_running_loop(), asyncio.Event()
+        loop.ring_at(within(3600), lambda: None)
+        loop.call_later(0.01, first.set)
+        async with asyncio.timeout(20):
+            await first.wait()
+            second = asyncio.Event()
+            later = loop.call_later(3600, lambda: None)
+            loop.ring_at(within(0.01), second.set)
+            await second.wait()
+            later.cancel()
+
+    run(main)
+
+
+def test_what_one_wake_up_raises_is_complained_of_and_keeps_nobody_from_theirs():
+    async def main():
+        loop, complaints, rung, read = asyncio.get_running_loop(), [], asyncio.Event(), asyncio.Event()
+        loop.set_exception_handler(lambda _, context: complaints.append(context["exception"]))
+        pairs = [socket.socketpair() for _ in range(2)]
+        for (near, far), then in zip(pairs, (_failing, read.set), strict=True):
+            loop.watch(near.fileno(), _after(partial(near.recv, 1), then))
+            far.send(b"x")
+        loop.ring_at(time.monotonic_ns(), _failing)
+        loop.ring_at(time.monotonic_ns(), rung.set)
+        async with asyncio.timeout(20):
+            await rung.wait()
+            await read.wait()
+        for near, far in pairs:
+            loop.unwatch(near.fileno())
+            near.close()
+            far.close()
+        assert [type(error) for error in complaints] == [ZeroDivisionError] * 2
+
+    run(main)
+
+
+def _failing():
+    raise ZeroDivisionError
+
+
+def test_a_descriptor_that_is_watched_no_longer_calls_nobody():
+    async def main():
+        loop = asyncio.get_running_loop()
+        near, far = socket.socketpair()
+        with near, far:
+            called, first, over = [], asyncio.Event(), asyncio.Event()
+            loop.watch(near.fileno(), _after(partial(called.append, 1), first.set))
+            far.send(b"x")
+            async with asyncio.timeout(20):
+                await first.wait()
+                loop.unwatch(near.fileno())
+                count = len(called)
+                loop.ring_at(within(0.02), over.set)
+                await over.wait()
+            assert len(called) == count
 
     run(main)

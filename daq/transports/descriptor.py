@@ -187,9 +187,11 @@ class Descriptor:
         """Watch for bytes while there is room for them: the kernel holds back what does not fit."""
         wanted = self._lost is None and not self._inbox.full
         if wanted and not self._watched:
-            self._loop.add_reader(self._ends.fileno, self._on_readable)
+            watch = self._loop.add_reader if self._wakes is None else self._wakes.watch
+            watch(self._ends.fileno, self._on_readable)
         elif self._watched and not wanted:
-            self._loop.remove_reader(self._ends.fileno)
+            unwatch = self._loop.remove_reader if self._wakes is None else self._wakes.unwatch
+            unwatch(self._ends.fileno)
         self._watched = wanted
 
     async def _arrival(self, deadline_ns: int, look_every_s: float | None) -> None:

@@ -40,6 +40,14 @@ class Wakes(Protocol):
         """Call it now, or a little later where many want to go on."""
         ...
 
+    def watch(self, fileno: int, readable: Callable[[], None]) -> None:
+        """Call it whenever there is something to be read, before anything else of that turn."""
+        ...
+
+    def unwatch(self, fileno: int) -> None:
+        """Watch it no longer."""
+        ...
+
 
 @unchanging
 class Received:
