@@ -154,8 +154,13 @@ def _second(utc_s: int) -> str:
 
 def rfc3339(utc_ns: int) -> str:
     """Write an instant (UTC ns since 1970) to the nearest microsecond: `2026-11-22T08:40:00.423456Z`."""
-    micros = (utc_ns + 500) // 1000
-    return f"{_second(micros // 1_000_000)}{micros % 1_000_000:06d}Z"
+    return instant(microseconds(utc_ns))
+
+
+def instant(utc_us: int) -> str:
+    """Write an instant (UTC us since 1970) as rfc3339 does."""
+    seconds, micros = divmod(utc_us, 1_000_000)
+    return f"{_second(seconds)}{micros:06d}Z"
 
 
 def microseconds(ns: int) -> int:

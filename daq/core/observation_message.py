@@ -22,12 +22,13 @@ from daq.core.message import (
     MAX_EXCHANGES,
     VERSION,
     StationName,
+    instant,
     microseconds,
     printed,
     rfc3339,
     utf8,
 )
-from daq.core.observation import NS, ClockState, Exchange, Identity, Kind, Observation, Reading, ReadingStatus, Slots
+from daq.core.observation import NS, Exchange, Kind, Observation, Reading, ReadingStatus, Slots
 
 KEPT = 4096
 """Pieces of each sort that are kept printed: more than a station has polls and channels."""
@@ -62,13 +63,15 @@ def observation_payload(
         ValueError: a value is not a JSON number, or the observation has neither a slot nor a time.
     """
     named, epoch_named = _named(station.site, station.name, obs.instrument, obs.poll, epoch)
+    clock, who = obs.clock, obs.identity
     detail = "" if obs.detail is None else f',"detail":{_string(obs.detail[:MAX_DETAIL])}'
     slots = "" if obs.slots is None else _slots(obs.slots)
-    standing = _standing(obs.simulated, durable, obs.identity, obs.info, obs.context)
+    standing = _standing(obs.simulated, durable, who.asset, who.model, who.serial, obs.info, obs.context)
+    state = _state(boot, clock.source, clock.err_s, obs.status)
     readings = ",".join([_reading(name, reading) for name, reading in obs.readings.items()])
     asked = _exchanges(obs.exchanges) if exchanges else ""
     return (
-        f"{named}{seq}{epoch_named}{seq},{_times(obs)},{_state(boot, obs.clock, obs.status)}{detail}{slots},{standing},"
+        f"{named}{seq}{epoch_named}{seq},{_times(obs)},{state}{detail}{slots},{standing},"
         f'"readings":{{{readings}}}{asked}}}'
     ).encode()
 
@@ -90,20 +93,26 @@ def _named(site: str, name: str, instrument: str, poll: str, epoch: str) -> tupl
 
 
 @lru_cache(KEPT)
-def _state(boot: str, clock: ClockState, status: str) -> str:
-    return _inside({"boot": boot, "clock": {"source": clock.source, "err": clock.err_s}, "status": str(status)})
+def _state(boot: str, source: str, err_s: float | None, status: str) -> str:
+    return _inside({"boot": boot, "clock": {"source": source, "err": err_s}, "status": str(status)})
 
 
 @lru_cache(KEPT)
 def _standing(
-    simulated: bool, durable: bool, identity: Identity, info: str, context: tuple[tuple[str, str], ...]
+    simulated: bool,
+    durable: bool,
+    asset: str | None,
+    model: str | None,
+    serial: str | None,
+    info: str,
+    context: tuple[tuple[str, str], ...],
 ) -> str:
     return _inside(
         {
             "origin": "instrument",
             "simulated": simulated,
             "durable": durable,
-            "instrument": {"asset": identity.asset, "model": identity.model, "serial": identity.serial},
+            "instrument": {"asset": asset, "model": model, "serial": serial},
             "info": info,
             "context": {utf8(key): utf8(value) for key, value in context},
         }
@@ -129,7 +138,7 @@ def _around(
 
 def _times(obs: Observation) -> str:
     """Give t, t_err, aperture, due, mono, in this order."""
-    due = None if obs.due_ns is None else rfc3339(obs.due_ns)
+    due = None if obs.due_ns is None else instant(microseconds(obs.due_ns))
     timing = obs.timing
     if timing is None:
         if due is None:
@@ -141,7 +150,7 @@ def _times(obs: Observation) -> str:
     aperture = "null" if timing.aperture_ns is None else _number(timing.aperture_ns / NS)
     slot = "null" if due is None else f'"{due}"'
     return (
-        f'"t":"{rfc3339(timing.utc_ns)}","t_err":{_number(err_ns / NS)},"aperture":{aperture},"due":{slot},'
+        f'"t":"{instant(utc_us)}","t_err":{_number(err_ns / NS)},"aperture":{aperture},"due":{slot},'
         f'"mono":{mono_us // 1_000_000}.{mono_us % 1_000_000:06d}'
     )
 
@@ -166,6 +175,8 @@ def _reading(name: str, reading: Reading) -> str:
 
 def _exchanges(exchanges: Sequence[Exchange]) -> str:
     """Give the bounded list, and how many had to be left out of it where any were."""
+    if len(exchanges) == 1:
+        return f',"exchanges":[{_exchange(exchanges[0], MAX_EXCHANGE)}]'
     kept = exchanges
     if len(exchanges) > MAX_EXCHANGE_COUNT:
         kept = (*exchanges[: MAX_EXCHANGE_COUNT - 1], exchanges[-1])
@@ -177,12 +188,19 @@ def _exchanges(exchanges: Sequence[Exchange]) -> str:
 
 def _exchange(exchange: Exchange, limit: int) -> str:
     """One exchange of at most `limit` characters; the question comes first, the answer takes what it leaves."""
-    ask, ask_length, ask_whole = _shown(exchange.ask, exchange.binary, limit // 2)
+    show_ask = _shown if exchange.binary else _asked  # a Modbus question has a number of its own
+    ask, ask_length, ask_whole = show_ask(exchange.ask, exchange.binary, limit // 2)
     got, _, got_whole = _shown(exchange.got, exchange.binary, limit - ask_length)
+    at = _number(round(exchange.at_s, 6)) if exchange.at_s else "0.0"
     rtt = "null" if exchange.rtt_s is None else _number(round(exchange.rtt_s, 6))
     binary = ',"hex":true' if exchange.binary else ""
     truncated = "" if ask_whole and got_whole else ',"truncated":true'
-    return f'{{"ask":{ask},"got":{got},"at":{_number(round(exchange.at_s, 6))},"rtt":{rtt}{binary}{truncated}}}'
+    return f'{{"ask":{ask},"got":{got},"at":{at},"rtt":{rtt}{binary}{truncated}}}'
+
+
+@lru_cache(KEPT)
+def _asked(ask: bytes, binary: bool, limit: int) -> tuple[str, int, bool]:
+    return _shown(ask, binary, limit)
 
 
 def _shown(raw: bytes, binary: bool, limit: int) -> tuple[str, int, bool]:

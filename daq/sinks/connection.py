@@ -28,10 +28,10 @@ from mqttium.packets import (
     ConnectPacket,
     DisconnectPacket,
     PubAckPacket,
-    PublishPacket,
     encode_disconnect,
     encode_pingreq,
 )
+from mqttium.packets.publish import encode_publish_item
 
 from daq.sinks.publisher import ConnectionLost, Limits, MqttSettings, NotConnected, TlsSettings, Version
 
@@ -236,7 +236,17 @@ class Connection:
         if self.lost.done():
             raise self.lost.result()
         number = self._next_number() if qos else None
-        self._say(PublishPacket(topic, payload, _QOS[qos], retain, False, number).encode(self._protocol))
+        packet = encode_publish_item(
+            topic,
+            payload,
+            qos=_QOS[qos],
+            retain=retain,
+            dup=False,
+            mid=number,
+            properties=None,
+            protocol=self._protocol,
+        )
+        self._say(packet if isinstance(packet, bytes) else b"".join(packet))
         if number is None:
             self._unheard.append(acknowledged)
         else:
@@ -325,10 +335,7 @@ class Connection:
 
     def _hear(self, packet: RawPacket) -> None:
         if packet.packet_type is PacketType.PUBACK:
-            answer = PubAckPacket.decode(packet.remaining, self._protocol)
-            acknowledged = self._waiting.pop(answer.mid, None)
-            if acknowledged is not None:
-                acknowledged(answer.reason_code)
+            self._hear_acknowledgement(packet.remaining)
         elif packet.packet_type is PacketType.PINGRESP:
             self._pinged_s = None
         elif packet.packet_type is PacketType.CONNACK:
@@ -338,6 +345,16 @@ class Connection:
             self._end(ConnectionLost(f"the broker disconnects: {_reason(code)}", code))
         else:
             self._end(ConnectionLost(f"the broker sends what nobody asked for: {packet.packet_type.name}"))
+
+    def _hear_acknowledgement(self, said: bytes) -> None:
+        """Tell whoever waits. Two bytes are the number alone: success (MQTT 5.0, 3.4.2.1), as nearly always."""
+        number, code = int.from_bytes(said, "big"), 0
+        if len(said) != len(b"\x00\x01") or number not in self._waiting:
+            answer = PubAckPacket.decode(said, self._protocol)
+            number, code = answer.mid, answer.reason_code
+        acknowledged = self._waiting.pop(number, None)
+        if acknowledged is not None:
+            acknowledged(code)
 
     def _let_in(self, packet: RawPacket) -> None:
         if self._granted.done():

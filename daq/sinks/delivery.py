@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from daq.clock import Clock
@@ -24,6 +24,7 @@ from daq.core.message import Topics
 from daq.core.observation import NS
 from daq.core.observation_message import without_exchanges
 from daq.core.record import Feed, Record
+from daq.core.unchanging import unchanging
 from daq.sinks.carried import Carried, Suspect
 from daq.sinks.pace import BURST_NS, Pace
 from daq.sinks.publisher import (
@@ -88,7 +89,7 @@ class Announce(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@unchanging
 class Flight:
     """A message under way. `record` is None for retained state."""
 
@@ -97,7 +98,6 @@ class Flight:
     retain: bool
     late: bool
     record: Record | None
-    sent_ns: int
     forgets: bool = False
 
 
@@ -323,7 +323,7 @@ class Delivery:
             payload = without_exchanges(payload)
         elif record.kind == "info":
             retain = self._carried.retained.is_newest(topic, payload, late=late)
-        return Flight(topic, payload, retain, late, record, self._clock.now().mono_ns)
+        return Flight(topic, payload, retain, late, record)
 
     # Retained state
 
@@ -347,7 +347,7 @@ class Delivery:
         if left_out_ns is not None and self._clock.now().mono_ns - left_out_ns < LEFT_OUT_NS:
             return
         await self._room_first()
-        self._fly(Flight(topic, payload or b"", True, False, None, self._clock.now().mono_ns, forgets=payload is None))
+        self._fly(Flight(topic, payload or b"", True, False, None, forgets=payload is None))
         self._send_waiting()
 
     # In flight
@@ -368,7 +368,7 @@ class Delivery:
             flight.payload,
             qos=min(1, limits.maximum_qos),
             retain=flight.retain and limits.retain_available,
-            acknowledged=lambda code: self._acknowledged(key, code),
+            acknowledged=partial(self._acknowledged, key),
         )
 
     def _acknowledged(self, key: int, code: int) -> None:
@@ -443,7 +443,7 @@ class Delivery:
             pause_ns = min(2 * pause_ns, QUOTA_MOST_NS)
             for _ in range(len(self._again)):
                 self._figures.retries += 1
-                self._fly(replace(self._again.popleft(), sent_ns=self._clock.now().mono_ns))
+                self._fly(self._again.popleft())
                 await self._landed()
             if not self._again:
                 pause_ns = QUOTA_FIRST_NS
@@ -456,12 +456,17 @@ class Delivery:
         raise await asyncio.shield(self._publisher.lost)
 
     async def _watch_silence(self) -> None:
-        """A stopped broker keeps its connection open: what counts is that it acknowledges."""
+        """A stopped broker keeps its connection open: what counts is that it acknowledges.
+
+        Looked at now and then, so that no message need carry when it was sent.
+        """
         limit_ns = int(self._settings.ack_timeout_s * NS)
+        awaited, since_ns = None, 0
         while True:
-            oldest = next(iter(self._flying.values()), None)
-            now_ns = self._clock.now().mono_ns
-            if oldest is not None and now_ns - oldest.sent_ns > limit_ns:
+            oldest, now_ns = next(iter(self._flying), None), self._clock.now().mono_ns
+            if oldest is None or oldest != awaited:
+                awaited, since_ns = oldest, now_ns
+            elif now_ns - since_ns > limit_ns:
                 message = f"no acknowledgement for {self._settings.ack_timeout_s:g} s"
                 raise ConnectionLost(message, silent=True)
             await self._clock.wait(now_ns + min(NS, limit_ns // 4))

@@ -154,5 +154,5 @@ class MqttSettings:
 def packet_size(topic: str, payload: bytes) -> int:
     """Bytes of the PUBLISH packet that carries this at QoS 1 on MQTT 5 (5.0, 3.3): topic, identifier, no properties."""
     remaining = 2 + len(topic) + 2 + 1 + len(payload)
-    length_bytes = 1 + sum(remaining >= limit for limit in (128, 16_384, 2_097_152))
+    length_bytes = 1 + (remaining >= 128) + (remaining >= 16_384) + (remaining >= 2_097_152)
     return 1 + length_bytes + remaining
