@@ -73,7 +73,14 @@ TYPES = {
     "xor2": r"[0-9A-Fa-f]{2}",
     "sum4": r"[0-9A-Fa-f]{4}",
     "crc4": r"[0-9A-Fa-f]{4}",
+    "lrc2": r"[0-9A-Fa-f]{2}",
+    "block": r"#(?:1[0-9]|2[0-9]{2}|3[0-9]{3}|4[0-9]{4}|5[0-9]{5}|6[0-9]{6}|7[0-9]{7})",
+    "from": "",
+    "to": "",
 }
+BYTES = {"uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "float32": 4, "float64": 8}
+BYTES |= {"easy32": 6, "easy16": 3, "easyid": 6, "sum1": 1, "xor1": 1, "lrc1": 1, "crc2": 2}
+TYPES |= {kind: rf"[\x00-\xff]{{{length}}}" for kind, length in BYTES.items()}
 NUMBERS = ("nr1", "nr2", "nr3", "nr", "snr")
 
 
@@ -96,7 +103,7 @@ def grammar(template):
         else:
             found.append(re.escape(source[place]))
             place += 1
-    return re.compile("".join(found))
+    return re.compile("".join(found), re.DOTALL)
 
 
 def field(written, codes):
@@ -108,7 +115,8 @@ def field(written, codes):
     if ".." in names:
         low, high = (int(re.search("[0-9]+$", end)[0]) for end in names.split(".."))
         many = [f"{re.match('.*?(?=[0-9]+$)', names.split('..')[0])[0]}{number}" for number in range(low, high + 1)]
-    between = re.escape(separator).replace(r"\ ", " +") if star else ","
+    between = re.escape(separator).replace(r"\ ", " +") if star else "" if kind in BYTES else ","
+    width = "" if kind in BYTES else width
     return between.join(content(kind, width, codes.get(name, ())) for name in many)
 
 

@@ -128,6 +128,12 @@ class TextCompiler:
 
     def _check_address(self) -> None:
         at = self.work.entry.at
+        if at.way == "visa" and not self.driver.link.eol:
+            message = (
+                f"answers of driver {self.work.entry.driver!r} have no ending, and VISA reads up to one. Use tcp, "
+                "serial or wire."
+            )
+            self.work.wrong_bench(("at", "visa"), message)
         if at.way.startswith("modbus") or at.unit is not None:
             key = at.way if at.way.startswith("modbus") else "unit"
             message = (

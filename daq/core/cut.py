@@ -17,27 +17,29 @@ Cut = Callable[[bytes | bytearray], int]
 
 @dataclass(frozen=True)
 class EndsWith:
-    """Cuts after the first `eol`, one or more bytes."""
+    """Cuts after the first `eol`, one or more bytes, and as many bytes behind it as always follow there."""
 
     eol: bytes
+    behind: int = 0
 
     def __call__(self, got: bytes | bytearray) -> int:
         """Look through all of it."""
         return self.beyond(got, 0)
 
     def beyond(self, got: bytes | bytearray, looked: int) -> int:
-        """Look where nobody has: the first `looked` bytes hold no whole ending.
+        """Look where nobody has: the first `looked` bytes hold no whole reply.
 
         A line without an end that comes in small pieces would else be searched from its beginning for each of them: a
         megabyte of it took the whole station's time for seconds.
         """
-        found = got.find(self.eol, max(0, looked - len(self.eol) + 1))
-        return found + len(self.eol) if found >= 0 else 0
+        found = got.find(self.eol, max(0, looked - len(self.eol) - self.behind + 1))
+        end = found + len(self.eol) + self.behind
+        return end if found >= 0 and end <= len(got) else 0
 
 
-def ends_with(eol: bytes) -> Cut:
-    """Cut after the first `eol`, one or more bytes."""
-    return EndsWith(eol)
+def ends_with(eol: bytes, behind: int = 0) -> Cut:
+    """Cut after the first `eol`, one or more bytes, and `behind` bytes more, such as a block check behind ETX."""
+    return EndsWith(eol, behind)
 
 
 def exactly(length: int) -> Cut:

@@ -162,7 +162,8 @@ def in_text(step: TextStep, eol: bytes, *, tolerant: bool = False) -> Dialogue[t
     form = step.reply
     what = _asked(step.ask, eol)
     fits = partial(could_answer, form.match)
-    replied = yield from answered(Ask(step.ask, form.cut, step.within_ns, fits=fits), what, step.within_ns)
+    ours = Ask(step.ask, form.cut, step.within_ns, form.binary, fits)
+    replied = yield from answered(ours, what, step.within_ns)
     for _ in range(MOST_DISCARDED if tolerant else 0):
         try:
             found = form.match(replied.data)

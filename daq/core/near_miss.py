@@ -11,9 +11,10 @@ import re
 
 from daq.core.checksum import printed
 from daq.core.errors import quoted
-from daq.core.template import NUMBERS, Field, Template, TemplateError, may_print, parse
+from daq.core.template import Field, Template, TemplateError, may_print, parse
+from daq.core.template_parts import DIGITS
 
-_LISTED = ("enum", "bits", "hexs", "hex", *sorted(NUMBERS))
+_LISTED = ("enum", "bits", "hexs", "hex", *sorted(DIGITS))
 """Types of fields whose content can be seen to be wrong by itself."""
 
 _FIELD = re.compile(rf"(\{{[A-Za-z0-9_.,-]*:)(?:{'|'.join(_LISTED)})(?=[:*}}])")
@@ -26,11 +27,12 @@ def near_miss(template: Template, reply: bytes) -> str | None:
 
 def _wrong_checksum(template: Template, reply: bytes) -> str | None:
     found = template.pattern.fullmatch(reply.decode("latin-1"))
-    for group, kind in template.checksums if found is not None else ():
+    for one in template.checksums if found is not None else ():
         assert found is not None, "it was asked before"
-        right = printed(kind, reply[: found.start(group)])
-        if found[group].upper() != right:
-            return f"its checksum is {quoted(found[group])}, and the characters before it make {right!r} ({kind})"
+        if not one.agrees(found, reply):
+            right = printed(one.kind, one.counted(found, reply))
+            which = "that it counts" if one.begin or one.end else "before it"
+            return f"its checksum is {quoted(found[one.group])}, and the characters {which} make {right!r} ({one.kind})"
     return None
 
 

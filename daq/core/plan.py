@@ -43,11 +43,13 @@ class ReplyForm:
         cut: where it ends in the stream of bytes.
         match: whole reply, ending included -> Match. Raises UnreadableReply, BusyReply, RefusedReply.
         shape: two questions with the same shape cannot be told apart by their replies (barriers need different ones).
+        binary: it is to be shown as hex.
     """
 
     cut: Cut
     match: Callable[[bytes], Match]
     shape: str
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ Grammar
     {v1..v20:type}      twenty fields v1, v2, ... v20, separated by a comma each.
     {a,b,c:type*; }     the same, separated by what stands between * and }, here semicolon and blank.
     {{  }}              a brace.
+    {:from} {:to}       where what the next checksum counts begins and ends: ${:from}GP,{v:nr2}{:to}*{:xor2}. Without
+                        {:from} it counts from the first character, without {:to} up to itself.
     blank               one blank or more. Directly before a field of fixed width: exactly as many as are written.
                         Where the template has no blank, the reply may have none: no edge is trimmed.
     anything else       itself. Characters beyond ASCII stand for their Latin-1 byte (degree, micro).
@@ -38,7 +40,18 @@ Types
             needs: {x:hexs:8} reads FFFFFE0C as -500; with one digit less nobody could tell what was sent.
     blanks  any number of blanks, none too; has no name: {:blanks}
     sum2    the checksum of all characters before it: their sum in two hexadecimal digits; has no name: {:sum2}. The
-            same are sum4 (four digits), xor2 (all of them combined by exclusive or), crc4 (CRC-16 as Modbus has it).
+            same are sum4 (four digits), xor2 (all of them combined by exclusive or), lrc2 (what their sum lacks to a
+            multiple of 256, as Modbus ASCII has it), crc4 (CRC-16 as Modbus has it); and sent as bytes sum1, xor1,
+            lrc1 (one byte), crc2 (two bytes, the low one first).
+    block   the head of a definite-length block (IEEE 488.2), #, a digit, as many digits: {:block}. As many characters
+            as they say must follow, up to {:to} or the end of the reply.
+
+Types of numbers sent as bytes, the high one first unless the letters of registers say otherwise ({v:float32:DCBA}):
+    uint8, int16, uint16, int32, uint32, float32, float64. What is no number is one of the words NAN, INF, -INF. Several
+    names ({a,b:float32}) follow each other with nothing between. The reply ends where all of it is there.
+    easy32  six bytes of an EASYBus (Greisinger): a measured value, with a CRC behind each two bytes; or a word such as
+            E16365, which is the number of an error. easy16: three bytes, a whole number. easyid: six bytes, eight
+            hexadecimal digits.
 
 Matching takes time proportional to the reply's length: every part takes all it can and never gives back.
 """
@@ -47,97 +60,41 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
 
-from daq.core.checksum import CHECKSUMS, printed
+from daq.core.binary import KINDS, Kind, highest_first
+from daq.core.checksum import CHECKSUMS, agrees, printed
+from daq.core.template_parts import (
+    BLOCK,
+    HEX,
+    MARKS,
+    NUMBERS,
+    Field,
+    Literal,
+    Part,
+    TemplateError,
+    latin1,
+    parts_of,
+)
+from daq.core.template_patterns import content, has_loose_blank, inside_of, pattern_of, sample_of, shape_of
 
-MAX_TEXT = 4096
-"""Characters in one text field, at most."""
-
-MAX_HEX = 16
-"""Hexadecimal digits of a number: 64 bits."""
-
-_DIGITS = "[0-9]{1,40}"
-_MANTISSA = rf"(?:{_DIGITS}(?:\.[0-9]{{0,40}})?|\.{_DIGITS})"
-_EXPONENT = "[eE][+-]?[0-9]{1,4}"
-
-# NR1, NR2, NR3 of IEEE 488.2-1992, 8.7.2 to 8.7.4, as instruments print them (see core.number).
-_PATTERNS = {
-    "nr1": rf"[+-]?{_DIGITS}",
-    "nr2": rf"[+-]?(?:{_DIGITS}\.[0-9]{{0,40}}|\.{_DIGITS})",
-    "nr3": rf"[+-]?{_MANTISSA}{_EXPONENT}",
-    "nr": rf"[+-]?{_MANTISSA}(?:{_EXPONENT})?",
-    "snr": rf"(?:[+-] {{0,20}}+)?{_MANTISSA}(?:{_EXPONENT})?",
-    "bits": "[0-9]{1,20}",
-    "hex": "(?:0[xX]|#[hH])?[0-9A-Fa-f]{1,16}",
-    "hexs": "[0-9A-Fa-f]{1,16}",
-    "blanks": " {0,256}",
-    "quoted": f'"(?>(?:[^"\x00-\x1f\x7f]|""){{0,{MAX_TEXT}}})"',
-}
-_RUNNING = {  # what ends where the following literal begins: (first character, the others, at least, at most)
-    "text": (r"\x20-\x7e\x80-\xff", r"\x20-\x7e\x80-\xff", 0, MAX_TEXT),
-    "word": (r"!#-+\--:<-~\x80-\xff", r"!#-+\--:<-~\x80-\xff", 1, MAX_TEXT),
-    "unit": (r"A-Za-z%\xa1-\xff", r"A-Za-z0-9%/.^*()_\xa1-\xff", 1, 16),
-}
-TYPES = frozenset({*_PATTERNS, *_RUNNING, *CHECKSUMS, "enum"})
-HEX = frozenset({"hex", "hexs"})
-NUMBERS = frozenset({"nr1", "nr2", "nr3", "nr", "snr"})
-_POINTED = NUMBERS - {"nr1"}  # those that may have a decimal point, or comma
-_WITH_COMMA = {kind: _PATTERNS[kind].replace(r"\.", ",") for kind in _POINTED}
-
-_SAMPLES = {
-    "nr1": "+123",
-    "nr2": "-12.345",
-    "nr3": "+1.23450000E+01",
-    "nr": "12.345",
-    "snr": "-  12.345",
-    "bits": "32",
-    "hex": "1F",
-    "hexs": "FFFFFFFFFFFFFE0C",
-    "blanks": "",
-    "quoted": '"Sample text"',
-    "text": "Sample",
-    "word": "Sample",
-    "unit": "V",
-}
-
-_SPEC = re.compile(r"([A-Za-z0-9_.,-]*):([a-z0-9]+)(?::([0-9]+))?(?:\*(.+))?", re.DOTALL)
-_NAME = re.compile("[A-Za-z0-9_-]+")
-_RANGE = re.compile(r"([A-Za-z0-9_-]*?)([0-9]+)\.\.([A-Za-z0-9_-]*?)([0-9]+)")
-
+__all__ = [
+    "HEX",
+    "NUMBERS",
+    "Field",
+    "Literal",
+    "Template",
+    "TemplateError",
+    "may_print",
+    "parse",
+    "put_together",
+    "weaknesses",
+]
 
 DecimalSign = typing.Literal[".", ","]
 """What stands before the decimals of a number."""
-
-
-class TemplateError(ValueError):
-    """The template itself is wrong; the message says where and how to mend it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """Text that stands in every reply."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """Something the instrument puts in.
-
-    Args:
-        name: None where it is only checked.
-        width: exact number of characters; None where the content decides.
-        comma: whether its decimals stand behind a comma.
-    """
-
-    name: str | None
-    type: str
-    width: int | None = None
-    comma: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +107,24 @@ class Template:
         types: field -> type.
         shape: the template without names; equal shapes cannot be told apart.
         length: characters of every reply without its ending; None where they vary.
-        checksums: group of the pattern, type.
+        checksums: what each counts.
+        proven: whether a checksum stands for every named field.
+        numbers: fields in bytes.
+        blocks: heads of blocks: group of the head, group of {:to} where the block ends, 0 for the reply's end.
         eol, codes, decimal: as it was parsed with.
     """
 
     source: str
-    parts: tuple[Literal | Field, ...]
+    parts: tuple[Part, ...]
     types: Mapping[str, str]
     shape: str
     length: int | None
     pattern: re.Pattern[str]
     insides: tuple[tuple[str | None, int, re.Pattern[str] | None], ...]
-    checksums: tuple[tuple[int, str], ...] = ()
+    checksums: tuple[Counted, ...] = ()
+    proven: bool = False
+    numbers: tuple[InBytes, ...] = ()
+    blocks: tuple[tuple[int, int], ...] = ()
     eol: str = ""
     codes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     decimal: DecimalSign = "."
@@ -181,21 +144,95 @@ class Template:
                 text = padded[1]
             if name is not None:
                 fields[name] = _content_of(text, self.types[name])
-        if any(printed(kind, reply[: found.start(group)]) != found[group].upper() for group, kind in self.checksums):
-            return None
-        return fields
+        return fields if self._is_whole(found, reply, fields) else None
+
+    def _is_whole(self, found: re.Match[str], reply: bytes, fields: dict[str, str]) -> bool:
+        """Read what is sent as bytes; tell whether it can be read, and whether checksums and lengths are right."""
+        for number in self.numbers:
+            said = number.kind.read(highest_first(found[number.group], number.order))
+            if said is None:
+                return False
+            if number.name is not None:
+                fields[number.name] = said
+        right = all(one.agrees(found, reply) for one in self.checksums)
+        return right and all(self._is_as_long(found, head, end) for head, end in self.blocks)
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether any byte may stand in such a reply, one that ends lines too."""
+        return any(isinstance(part, Field) and part.in_bytes for part in self.parts)
 
     def sample(self, codes: Mapping[str, Sequence[str]] | None = None) -> str:
         """Return a reply, without ending, that this template matches; `codes`: field -> codes of an enum."""
-        whole = ""
-        for part in self.parts:
-            if isinstance(part, Literal):
-                whole += part.text
-            elif part.type in CHECKSUMS:
-                whole += printed(part.type, whole.encode("latin-1"))
-            else:
-                whole += _sample(part, (codes or {}).get(part.name or "", ()))
+        return put_together(self.parts, lambda part: sample_of(part, (codes or {}).get(part.name or "", ())))
+
+    def _is_as_long(self, found: re.Match[str], head: int, end: int) -> bool:
+        """Whether a block is as long as its head says."""
+        behind = found.start(end) if end else found.end() - len(self.eol)
+        return int(found[head][2:]) == behind - found.end(head)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A checksum, and what it counts.
+
+    Args:
+        group: of the pattern.
+        kind: of core.checksum.
+        begin, end: groups where it begins and ends; 0 for the beginning of the reply, and for the checksum itself.
+    """
+
+    group: int
+    kind: str
+    begin: int = 0
+    end: int = 0
+
+    def agrees(self, found: re.Match[str], reply: bytes) -> bool:
+        """Whether it is right in a reply that the pattern matched."""
+        return agrees(self.kind, self.counted(found, reply), found[self.group])
+
+    def counted(self, found: re.Match[str], reply: bytes) -> bytes:
+        """Return what it counts."""
+        return reply[found.end(self.begin) if self.begin else 0 : found.start(self.end or self.group)]
+
+
+@dataclass(frozen=True, slots=True)
+class InBytes:
+    """A field of bytes: group of the pattern, and how they are read."""
+
+    name: str | None
+    group: int
+    kind: Kind
+    order: str | None
+
+
+def put_together(parts: Sequence[Part], text_of: Callable[[Field], str]) -> str:
+    """Write a reply, without ending: what each field prints, with its checksums, and with the heads of blocks."""
+    whole, begin, end, block = "", 0, None, None
+    for part in parts:
+        if isinstance(part, Literal):
+            whole += part.text
+        elif part.type == "from":
+            begin, end = len(whole), None
+        elif part.type == "to":
+            whole, block = _with_head(whole, block), None
+            end = len(whole)
+        elif part.type == BLOCK:
+            block = len(whole)
+        elif part.type in CHECKSUMS:
+            whole += printed(part.type, whole[begin:end].encode("latin-1"))
+            begin, end = 0, None
+        else:
+            whole += text_of(part)
+    return _with_head(whole, block)
+
+
+def _with_head(whole: str, begin: int | None) -> str:
+    """Put the head of a block before what stands in it; None where no block is open."""
+    if begin is None:
         return whole
+    length = str(len(whole) - begin)
+    return f"{whole[:begin]}#{len(length)}{length}{whole[begin:]}"
 
 
 def _content_of(text: str, kind: str) -> str:
@@ -226,30 +263,34 @@ def parse(
 def _compiled(source: str, eol: str, given: tuple[tuple[str, tuple[str, ...]], ...], decimal: DecimalSign) -> Template:
     """Compile; kept, for each poll of a driver is compiled with all that a poll may be mistaken for."""
     codes = dict(given)
-    parts = _joined(_parts(source, comma=decimal == ","))
-    _check(parts, source)
+    parts = parts_of(source, comma=decimal == ",")
     fields = [part for part in parts if isinstance(part, Field)]
-    pattern = "".join(_patterns(parts, codes)) + re.escape(_latin1(eol))
-    lengths = [len(part.text) if isinstance(part, Literal) else part.width for part in parts]
-    fixed = all(length is not None for length in lengths) and not _has_loose_blank(parts)
+    checksums, blocks = _spans(fields, source)
     template = Template(
         source=source,
         parts=tuple(parts),
         types={field.name: field.type for field in fields if field.name is not None},
-        shape="".join(_shape(part) for part in parts),
-        length=sum(length or 0 for length in lengths) if fixed else None,
-        pattern=re.compile(pattern),
+        shape="".join(shape_of(part) for part in parts),
+        length=_length(parts),
+        pattern=re.compile(pattern_of(parts, codes) + re.escape(latin1(eol)), re.DOTALL),
         insides=tuple(
-            (field.name, number, _inside(field, codes) if field.width is not None else None)
+            (field.name, number, inside_of(field, codes) if field.width is not None else None)
             for number, field in enumerate(fields, 1)
-            if field.name is not None or field.width is not None
+            if not field.in_bytes and field.type not in MARKS and (field.name is not None or field.width is not None)
         ),
-        checksums=tuple((number, field.type) for number, field in enumerate(fields, 1) if field.type in CHECKSUMS),
+        checksums=checksums,
+        proven=_are_proven(fields, checksums),
+        numbers=tuple(
+            InBytes(field.name, number, KINDS[field.type], field.order)
+            for number, field in enumerate(fields, 1)
+            if field.type in KINDS
+        ),
+        blocks=blocks,
         eol=eol,
         codes=codes,
         decimal=decimal,
     )
-    if template.fields(_latin1(template.sample(codes) + eol).encode("latin-1")) is None:
+    if template.fields(latin1(template.sample(codes) + eol).encode("latin-1")) is None:
         raise TemplateError(
             f"{source!r} can match no reply: a field takes all it can, and so what stands behind it as well. Give the "
             "field its width, such as {v:nr:8}, or another type."
@@ -257,9 +298,61 @@ def _compiled(source: str, eol: str, given: tuple[tuple[str, tuple[str, ...]], .
     return template
 
 
+def _spans(fields: Sequence[Field], source: str) -> tuple[tuple[Counted, ...], tuple[tuple[int, int], ...]]:
+    """Find what each checksum counts, and where each block ends. Raises TemplateError: a mark that serves nothing."""
+    checksums: list[Counted] = []
+    blocks: list[tuple[int, int]] = []
+    begin = end = block = 0
+    for group, part in enumerate(fields, 1):
+        if part.type == BLOCK:
+            block = group
+        elif part.type == "from":
+            begin, end = group, 0
+        elif part.type == "to":
+            blocks += [(block, group)] if block else []
+            end, block = group, 0
+        elif part.type in CHECKSUMS:
+            checksums.append(Counted(group, part.type, begin, end))
+            begin = end = 0
+    blocks += [(block, 0)] if block else []
+    used = {each for one in checksums for each in (one.begin, one.end)} | {end for _, end in blocks}
+    for group, part in enumerate(fields, 1):
+        if part.type in MARKS and group not in used:
+            raise TemplateError(
+                f"{source!r}: no checksum counts what {{:{part.type}}} marks. Write it before the checksum that it is "
+                "for, as in ${:from}...{:to}*{:xor2}, or take it away."
+            )
+    return tuple(checksums), tuple(blocks)
+
+
+def _are_proven(fields: Sequence[Field], checksums: Sequence[Counted]) -> bool:
+    """Whether each named field is counted by a checksum, or has one of its own."""
+    there_are = bool(checksums) or any(_proves(part) for part in fields)
+    return there_are and all(
+        part.name is None or _proves(part) or any(one.begin < group < (one.end or one.group) for one in checksums)
+        for group, part in enumerate(fields, 1)
+    )
+
+
+def _proves(part: Field) -> bool:
+    return part.type in KINDS and KINDS[part.type].proves
+
+
+def _length(parts: Sequence[Part]) -> int | None:
+    """Return how many characters every reply has without its ending; None where they vary."""
+    lengths = [len(part.text) if isinstance(part, Literal) else part.width for part in parts if not _is_head(part)]
+    if has_loose_blank(parts) or any(length is None for length in lengths):
+        return None
+    return len(put_together(parts, lambda part: " " * (part.width or 0)))
+
+
+def _is_head(part: Part) -> bool:
+    return isinstance(part, Field) and part.type == BLOCK
+
+
 def may_print(field: Field, text: str, codes: Sequence[str] = ()) -> bool:
     """Whether a text may stand in a field; `codes`: of an enum, or words that it may print in place of a number."""
-    return re.fullmatch(_content(field, None, {field.name or "": codes}), text) is not None
+    return re.fullmatch(content(field, None, {field.name or "": codes}), text) is not None
 
 
 def weaknesses(template: Template, eol: str, codes: Mapping[str, Sequence[str]] | None = None) -> list[str]:
@@ -271,229 +364,7 @@ def weaknesses(template: Template, eol: str, codes: Mapping[str, Sequence[str]] 
         ("has lost its last characters but not its ending", [whole[:-cut] for cut in range(1, len(whole))]),
         ("stands twice before one ending", [whole + whole]),
     ):
-        passing = next((text for text in damaged if template.fields(_latin1(text).encode("latin-1") + ending)), None)
+        passing = next((text for text in damaged if template.fields(latin1(text).encode("latin-1") + ending)), None)
         if passing is not None:
             found.append(f"{template.source!r} also matches a reply that {what}: {passing!r} of {whole!r}")
     return found
-
-
-# Parsing --------------------------------------------------------------------------------------------------------------
-
-
-def _parts(source: str, *, comma: bool) -> list[Literal | Field]:
-    parts: list[Literal | Field] = []
-    rest = source
-    while rest:
-        if rest[:2] in ("{{", "}}"):
-            parts.append(Literal(rest[0]))
-            rest = rest[2:]
-        elif rest[0] == "{":
-            inside, brace, rest = rest[1:].partition("}")
-            if not brace:
-                raise TemplateError(f"{source!r}: '{{{inside}' has no closing brace. For a brace itself write '{{{{'.")
-            parts.extend(_fields(inside, source, comma=comma))
-        elif rest[0] == "}":
-            raise TemplateError(f"{source!r}: a closing brace without an opening one. For a brace itself write '}}}}'.")
-        else:
-            parts.append(Literal(_latin1(rest[0])))
-            rest = rest[1:]
-    return parts
-
-
-def _fields(inside: str, source: str, *, comma: bool) -> list[Literal | Field]:
-    """Read what stands between braces: one field, or several with their separators."""
-    found = _SPEC.fullmatch(inside)
-    if found is None:
-        raise TemplateError(f"{source!r}: '{{{inside}}}' is not {{name:type}}, {{name:type:width}} or {{a,b:type}}")
-    names, kind, width, separator = found.groups()
-    if kind not in TYPES:
-        raise TemplateError(f"{source!r}: no type {kind!r}. Types: {', '.join(sorted(TYPES))}")
-    if (kind == "blanks" or kind in CHECKSUMS) and (names or width):
-        raise TemplateError(f"{source!r}: {kind} has neither name nor width. Write '{{:{kind}}}'")
-    if kind in CHECKSUMS:
-        return [Field(None, kind, CHECKSUMS[kind][0])]
-    if kind == "hexs" and not (width and int(width) <= MAX_HEX):
-        raise TemplateError(
-            f"{source!r}: {{{names}:hexs}} needs the number of digits that are sent, 1 to {MAX_HEX}, as in "
-            f"{{{names}:hexs:8}}: the first of them decides the sign"
-        )
-    if width is not None and not 1 <= int(width) <= MAX_TEXT:
-        raise TemplateError(f"{source!r}: a width is 1 to {MAX_TEXT}, not {width}")
-    fields: list[Literal | Field] = []
-    for name in _names(names, source):
-        if fields:
-            fields.append(Literal(_latin1(separator or ",")))
-        fields.append(Field(name, kind, None if width is None else int(width), comma and kind in _POINTED))
-    return fields
-
-
-def _names(text: str, source: str) -> list[str | None]:
-    if not text:
-        return [None]
-    names: list[str | None] = []
-    for part in text.split(","):
-        several = _RANGE.fullmatch(part)
-        if several and several[1] == several[3] and int(several[2]) <= int(several[4]) < 1000:
-            names.extend(f"{several[1]}{number}" for number in range(int(several[2]), int(several[4]) + 1))
-        elif _NAME.fullmatch(part):
-            names.append(part)
-        else:
-            raise TemplateError(f"{source!r}: {part!r} is neither a field's name nor a range such as v1..v20")
-    return names
-
-
-def _joined(parts: list[Literal | Field]) -> list[Literal | Field]:
-    """Put literals that follow each other together."""
-    joined: list[Literal | Field] = []
-    for part in parts:
-        last = joined[-1] if joined else None
-        if isinstance(part, Literal) and isinstance(last, Literal):
-            joined[-1] = Literal(last.text + part.text)
-        else:
-            joined.append(part)
-    return joined
-
-
-def _check(parts: list[Literal | Field], source: str) -> None:
-    """Refuse names that stand twice, and neighbours whose border no one could find."""
-    names = [part.name for part in parts if isinstance(part, Field) and part.name is not None]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise TemplateError(f"{source!r}: the field {twice[0]!r} stands twice")
-    for left, literal, right in zip(parts, parts[1:], [*parts[2:], None], strict=False):
-        if isinstance(literal, Literal) and _comma_in_doubt(left, literal, right):
-            raise TemplateError(
-                f"{source!r}: nobody can tell whether the comma in {literal.text!r} separates or is a decimal comma. "
-                "Give the numbers beside it a width."
-            )
-    for left, right in pairwise(parts):
-        if isinstance(left, Field) and isinstance(right, Field) and not _border(left, right):
-            raise TemplateError(
-                f"{source!r}: nobody can tell where the {left.type} ends and the {right.type} begins. "
-                "Put a literal between them, or give them a width."
-            )
-        if isinstance(left, Field) and left.type == "blanks" and isinstance(right, Literal) and right.text[0] == " ":
-            raise TemplateError(f"{source!r}: {{:blanks}} takes all blanks; the blank behind it can never match")
-
-
-def _comma_in_doubt(left: Literal | Field, literal: Literal, right: Literal | Field | None) -> bool:
-    """Whether a comma between two parts might be that of a number."""
-    if not literal.text.startswith(",") or not isinstance(left, Field) or left.width is not None:
-        return False
-    after = isinstance(right, Field) and right.comma and right.width is None and literal.text == ","
-    return left.comma or (left.type in NUMBERS and after)
-
-
-def _border(left: Field, right: Field) -> bool:
-    """Whether the end of `left` can be seen when `right` follows directly."""
-    if left.width is not None:
-        return right.type != "blanks" or left.type != "blanks"
-    if left.type == "blanks":
-        return right.width is None and right.type != "blanks"
-    if left.type == "quoted":
-        return right.type not in {"quoted", "text"}
-    if right.type == "blanks":
-        return left.type != "text"
-    return left.type in NUMBERS and right.type == "unit" and right.width is None
-
-
-# Regular expressions --------------------------------------------------------------------------------------------------
-
-
-def _patterns(parts: list[Literal | Field], codes: Mapping[str, Sequence[str]]) -> list[str]:
-    patterns = []
-    for part, after in zip(parts, [*parts[1:], None], strict=False):  # an empty reply has no parts
-        if isinstance(part, Literal):
-            patterns.append(_literal(part.text, exact_end=isinstance(after, Field) and after.width is not None))
-        elif part.width is not None:
-            patterns.append(rf"([\x20-\x7e\x80-\xff]{{{part.width}}})")
-        else:
-            # (?>...), not a + behind the group: that failed in Python before 3.11.5 (gh-106052)
-            patterns.append(f"(?>({_content(part, after, codes)}))")
-    return patterns
-
-
-def _literal(text: str, *, exact_end: bool) -> str:
-    """Escape a literal; each run of blanks takes one or more, the last one exactly as many before a fixed width."""
-    pieces = re.split("( +)", text)
-    patterns = []
-    for number, piece in enumerate(pieces):
-        if not piece.startswith(" "):
-            patterns.append(re.escape(piece))
-        elif exact_end and not any(pieces[number + 1 :]):
-            patterns.append(f" {{{len(piece)}}}")
-        else:
-            patterns.append(" {1,256}+")
-    return "".join(patterns)
-
-
-def _content(field: Field, after: Literal | Field | None, codes: Mapping[str, Sequence[str]]) -> str:
-    """Return the pattern of what a field may print, `after` being what follows it."""
-    if field.type == "enum":
-        listed = sorted(codes.get(field.name or "", ()), key=len, reverse=True)
-        if not listed:
-            raise TemplateError(f"the field {field.name!r} is an enum, but no channel of that field lists its codes")
-        return "(?:" + "|".join(re.escape(_latin1(code)) for code in listed) + ")"
-    if field.type in CHECKSUMS:
-        return f"[0-9A-Fa-f]{{{field.width}}}"
-    if field.type not in _RUNNING:
-        worded = field.type in NUMBERS or field.type == "hexs"
-        words = sorted(codes.get(field.name or "", ()), key=len, reverse=True) if worded else []
-        number = _WITH_COMMA[field.type] if field.comma else _PATTERNS[field.type]
-        if field.type == "hexs":
-            number = f"[0-9A-Fa-f]{{{field.width}}}"
-        return "|".join([number, *(re.escape(_latin1(word)) for word in words)])
-    first, others, least, most = _RUNNING[field.type]
-    stop = ""
-    if isinstance(after, Literal):
-        stop = f"(?![{re.escape(after.text[0])}])"
-    elif after is not None and after.type == "blanks":
-        stop = "(?! )"
-    if least == 0:
-        return f"(?>(?:{stop}[{others}]){{0,{most}}})"
-    return f"{stop}[{first}](?>(?:{stop}[{others}]){{0,{most - 1}}})"
-
-
-def _inside(field: Field, codes: Mapping[str, Sequence[str]]) -> re.Pattern[str]:
-    """Return what a field of fixed width must hold: its content between blanks."""
-    if field.type == "text":
-        return re.compile(r" *+((?>(?:[!-~\x80-\xff]++(?: +(?=[!-~\x80-\xff]))?)*)) *+")
-    return re.compile(f" *+(?>({_content(field, None, codes)})) *+")
-
-
-def _has_loose_blank(parts: list[Literal | Field]) -> bool:
-    """Whether a blank of the template may stand for several."""
-    return any(
-        isinstance(part, Literal)
-        and " " in (part.text.rstrip(" ") if isinstance(after, Field) and after.width is not None else part.text)
-        for part, after in zip(parts, [*parts[1:], None], strict=False)
-    )
-
-
-def _shape(part: Literal | Field) -> str:
-    if isinstance(part, Literal):
-        return re.sub(" +", " ", part.text)
-    return f"{{{part.type}{'' if part.width is None else f':{part.width}'}}}"
-
-
-def _sample(field: Field, codes: Sequence[str]) -> str:
-    text = codes[0] if field.type == "enum" and codes else _SAMPLES.get(field.type, "")
-    text = text.replace(".", ",") if field.comma else text
-    if field.type == "hexs":
-        return text[-(field.width or 1) :]
-    if field.width is None:
-        return text
-    if len(text) > field.width:
-        text = {"nr2": "1," if field.comma else "1.", "nr3": "1E1"}.get(field.type, "1" * field.width)
-    return text[: field.width].rjust(field.width)
-
-
-def _latin1(text: str) -> str:
-    """Return the text as it is, if every character is one byte on the wire."""
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError as error:
-        raise TemplateError(
-            f"{text!r} holds {error.object[error.start]!r}, which is not one byte (Latin-1) on the wire"
-        ) from None
-    return text

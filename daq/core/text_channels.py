@@ -20,7 +20,7 @@ from daq.core.text_exchanges import Asked, types_in
 from daq.core.text_readings import FlagBits, FlagWords, StatusCode, TextChannelReader, plain_code
 from daq.core.units import symbol
 
-_NO_NUMBER = frozenset({"text", "word", "quoted", "unit", "enum"})
+_NO_NUMBER = frozenset({"text", "word", "quoted", "unit", "enum", "easyid"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,7 @@ def integrity(asked: Sequence[Asked], header: str | None = None) -> Integrity:
     """Checksum, where every reply has one; else tagged, where every reply names its question."""
     answered = [one for one in asked if one.whole is not None]
     shapes = [shape for one in answered for shape in (one.whole.shapes if one.whole else ())]
-    if shapes and all(shape.template.checksums for shape in shapes):
+    if shapes and all(shape.template.proven for shape in shapes):
         return Integrity.CHECKSUM
     if header is not None:
         return Integrity.TAGGED

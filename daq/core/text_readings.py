@@ -9,6 +9,7 @@ so. Values keep the instrument's digits. Pure; all of it is settled when the dri
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
@@ -28,7 +29,9 @@ from daq.core.near_miss import near_miss
 from daq.core.number import json_number
 from daq.core.observation import Flag, Kind, Reading, ReadingStatus
 from daq.core.plan import Answer, Match, ReplyForm
+from daq.core.template import Literal as Fixed
 from daq.core.template import Template, TemplateError
+from daq.core.template_parts import solid
 
 EXACT = Context(prec=200)
 """Scaling never rounds: no factor and no reading have together more digits."""
@@ -62,6 +65,7 @@ class WholeReply:
         others: the instrument's other questions, filled in when all are known; only looked at when nothing matches.
         strangers: questions whose replies this one must not be taken for; only barriers have them.
         acknowledges: it is what a command is answered with.
+        binary: some shape holds bytes that are no characters.
     """
 
     asked: str
@@ -70,6 +74,10 @@ class WholeReply:
     others: list[WholeReply] = dataclasses.field(default_factory=list, repr=False, compare=False)
     strangers: list[WholeReply] = dataclasses.field(default_factory=list, repr=False, compare=False)
     acknowledges: bool = False
+    binary: bool = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.binary = any(shape.template.in_bytes for shape in self.shapes)
 
     def __call__(self, reply: bytes) -> Match:
         """Return what the reply holds.
@@ -95,7 +103,9 @@ class WholeReply:
         return any(shape.template.fields(reply) is not None for shape in self.shapes)
 
     def printed(self, reply: bytes) -> str:
-        """Return the reply without its ending."""
+        """Return the reply without its ending; in hexadecimal digits where it is no characters."""
+        if self.binary:
+            return reply.hex(" ")
         return reply[: len(reply) - len(self.eol)].decode("latin-1")
 
     def _refusal(self, reply: bytes) -> ReplyError:
@@ -123,19 +133,48 @@ def reply_form(whole: WholeReply) -> ReplyForm:
         TemplateError: replies without an ending, and not all of the same length.
     """
     shape = " | ".join(shape.template.shape for shape in whole.shapes)
-    return ReplyForm(_cut(whole), whole, shape)
+    return ReplyForm(_cut(whole), whole, shape, whole.binary)
 
 
 def _cut(whole: WholeReply) -> Cut:
-    if whole.eol:
+    if whole.eol and not whole.binary:
         return ends_with(whole.eol)
     lengths = {shape.template.length for shape in whole.shapes}
     length = lengths.pop()
-    if lengths or length is None:
-        raise TemplateError(
-            "link.eol is empty, so all shapes of the reply must have one fixed length: give each field a width"
-        )
-    return exactly(length)
+    if length is not None and not lengths:
+        return exactly(length + len(whole.eol))
+    ends = {_last_mark(shape.template, whole.eol) for shape in whole.shapes}
+    end = ends.pop()
+    if end is not None and not ends:
+        return ends_with(*end)
+    why = "a byte of it may look like link.eol" if whole.eol else "link.eol is empty"
+    raise TemplateError(
+        f"{why}, so all shapes of the reply must have one fixed length: give each field a width. Or all of them end "
+        'alike, with a control character, such as ETX ("\\x03"), that stands nowhere else, and as many bytes behind it.'
+    )
+
+
+def _last_mark(template: Template, eol: bytes) -> tuple[bytes, int] | None:
+    """Return the control character after which a reply has a fixed number of bytes left, and that number.
+
+    Nothing that prints characters can hold it; where a byte of any kind may come before it, there is none.
+    """
+    mark, behind, found = b"", len(eol), ""
+    for part in reversed(solid(template.parts)):
+        if found:
+            whole = part.text if isinstance(part, Fixed) else ""
+            if found in whole or (not isinstance(part, Fixed) and part.in_bytes):
+                return None
+        elif isinstance(part, Fixed):
+            head, found = part.text[:-1], part.text[-1]
+            if not re.fullmatch(r"[\x00-\x1f\x7f]", found) or found in head:
+                return None
+            mark = found.encode("latin-1")
+        elif part.width is None:
+            return None
+        else:
+            behind += part.width
+    return (mark, behind) if found else None
 
 
 # Channels -------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from daq.core.errors import DaqError
 from daq.core.register_map import RegisterIdentify
 from daq.core.written import Keys, Source, dotted
 from daq.load import judge_driver
+from daq.workshop.checksum_findings import checksum_findings
 from daq.workshop.damage import Damage, Kind, damages
 from daq.workshop.entry import poll_plan, polls_of, streams_of
 from daq.workshop.register_findings import TOLD, Found, register_findings
@@ -114,6 +115,7 @@ def _warnings(driver: Driver) -> Iterator[Found]:
         yield from register_findings(driver)
     else:
         yield from text_findings(driver)
+        yield from checksum_findings(driver)
 
 
 def _avoidable(driver: Driver, struck: Mapping[str, Damage]) -> Iterator[Found]:

@@ -16,10 +16,10 @@ from re import _parser as grammar  # type: ignore[attr-defined]  # the one place
 from typing import Any
 
 from daq.core.assembly import SIMULATED
-from daq.core.checksum import CHECKSUMS, printed
+from daq.core.binary import KINDS, as_sent
 from daq.core.register_map import Register
 from daq.core.registers import WORDS, ordered
-from daq.core.template import Field, Literal, Template
+from daq.core.template import Field, Template, put_together
 
 _BY_TYPE = dict.fromkeys(("bits", "hex", "hexs"), "0") | dict.fromkeys(("nr1", "nr", "snr"), "1")
 _BY_TYPE |= {"nr2": "1.0", "nr3": "1.0E+00", "unit": "V"}
@@ -38,18 +38,12 @@ def rendered(template: Template, values: Mapping[str, str]) -> str:
         template: compiled.
         values: field -> what it shall hold; any other is made up.
     """
-    whole = ""
-    for part in template.parts:
-        if isinstance(part, Literal):
-            whole += part.text
-        elif part.type in CHECKSUMS:
-            whole += printed(part.type, whole.encode("latin-1"))
-        else:
-            whole += _printed(part, values.get(part.name or ""))
-    return whole
+    return put_together(template.parts, lambda part: _printed(part, values.get(part.name or "")))
 
 
 def _printed(field: Field, value: str | None) -> str:
+    if field.type in KINDS:
+        return as_sent(KINDS[field.type].write(value or "1"), field.order)
     text = _of_type(field.type, value)
     if field.comma:
         text = text.replace(".", ",")

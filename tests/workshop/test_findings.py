@@ -155,3 +155,39 @@ def test_all_that_are_on_the_shelf(daq, folder, monkeypatch):
 def test_used_wrongly(daq, dmm, words):
     dmm()
     assert daq("driver", "test", *words).code == 2
+
+
+NMEA = "$PAC,{dcv:nr2}*{:hex:2}"
+
+
+# By hand: exclusive or of PAC,1013.25 is 54, of PAC,1013.26 is 57, of 02 31 2E 32 35 is 1A; >+3.5671 9D: see ADAM-4000
+@pytest.mark.parametrize(
+    ("reply", "examples", "cure"),
+    [
+        (NMEA, {"$PAC,1013.25*54": "1013.25"}, "in the only reply of the examples is the checksum xor2 of what stands"),
+        (
+            NMEA,
+            {"$PAC,1013.25*54": "1013.25"},
+            "Write {:xor2} there, with {:from} behind the first character and {:to}",
+        ),
+        (
+            NMEA.replace("hex:2", "word"),
+            {"$PAC,1013.25*54": "1013.25", "$PAC,1013.26*57": "1013.26"},
+            "in all 2 replies",
+        ),
+        (">{dcv:nr2:7}{:hex:2}", {">+3.56719d": "3.5671"}, "Write {:sum2} there."),
+        ("\\x02{dcv:nr2:4}{:uint8}", {"\\x021.25\\x1A": "1.25"}, "Write {:xor1} there."),
+        (NMEA, {"$PAC,1013.25*54": "1013.25", "$PAC,1013.26*58": "1013.26"}, None),  # it fitted by chance, once
+        (NMEA, {"$PAC,1013.25*55": "1013.25"}, None),
+        ("${:from}PAC,{dcv:nr2}{:to}*{:xor2}", {"$PAC,1013.25*54": "1013.25"}, None),
+    ],
+)
+def test_a_checksum_that_is_thrown_away_is_noticed(daq, dmm, reply, examples, cure):
+    lines = [f'  - {{poll: dcv, got: ["{got}"], gives: {{dcv: "{value}"}}}}\n' for got, value in examples.items()]
+    old = '  - {poll: dcv, got: ["+9.99998713E+00"], gives: {dcv: "9.99998713"}} # from page 7\n'
+    dmm(("{dcv:nr3:15}", reply), (old, "".join(lines)))
+    said = daq("driver", "test", "dmm.yaml")
+    assert said.code == 0, said.out
+    told = [line for line in said.out.splitlines() if "the checksum" in line]
+    assert len(told) == (cure is not None), said.out
+    assert cure is None or (cure in told[0] and told[0].startswith("dmm.yaml:10:3: polls.dcv: "))
