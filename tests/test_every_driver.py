@@ -339,8 +339,8 @@ NOT_SIMULATED = {
     *(  # the stand-in measures DC volts and ohms, and has no switch
         ("keysight/34465a", poll)
         for poll in (
-            *("dci", "acv", "aci", "frequency", "period", "temperature", "capacitance", "continuity", "diode"),
-            "terminals",
+            *("dci", "acv", "aci", "frequency", "period", "temperature", "thermistor", "thermocouple", "capacitance"),
+            *("continuity", "diode", "terminals"),
         )
     ),
     *(  # the stand-in gives volts

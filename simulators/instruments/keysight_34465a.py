@@ -50,12 +50,13 @@ class Function:
     bandwidth: float = 20.0
     null: bool = False
     null_value: float = 0.0
+    high_impedance: bool = False
 
     def reset(self) -> None:
         """Go back to the factory settings."""
         self.range, self.auto, self.nplc, self.autozero = self.preset, True, 10.0, True
         self.bandwidth = 20.0
-        self.null, self.null_value = False, 0.0
+        self.null, self.null_value, self.high_impedance = False, 0.0, False
 
     def instants(self, started_ns: int, cycle_s: float) -> tuple[int, ...]:
         """Give the instants whose world values a reading holds that began then."""
@@ -195,6 +196,10 @@ class Multimeter:
 
     def _set_null_value(self, function: str, argument: str) -> None:
         self._functions[function].null_value = scpi.number(argument, "V OHM")
+        self.clear()
+
+    def _set_impedance(self, argument: str, _: object) -> None:
+        self._functions["VOLT"].high_impedance = scpi.boolean(argument)  # the world's sources have no resistance
         self.clear()
 
     def _set_scaling(self, argument: str, _: object) -> None:
@@ -342,6 +347,8 @@ COMMANDS = scpi.table(
         "CONFigure?": Multimeter._configured,
         "[SENSe:]FUNCtion[:ON]": Multimeter._set_function,
         "[SENSe:]FUNCtion[:ON]?": lambda meter, *_: f'"{meter._function}"',
+        "[SENSe:]VOLTage[:DC]:IMPedance:AUTO": Multimeter._set_impedance,
+        "[SENSe:]VOLTage[:DC]:IMPedance:AUTO?": lambda meter, *_: f"{meter._functions['VOLT'].high_impedance:d}",
         "CALCulate:SCALe[:STATe]": Multimeter._set_scaling,
         "CALCulate:SCALe[:STATe]?": lambda *_: "0",
         "TRIGger:SOURce": Multimeter._set_source,

@@ -27,8 +27,8 @@ def test_settings_reach_the_instrument_in_its_own_unit():
     )
     unscaled = b"CALC:SCAL:STAT 0\n"
     assert [asks(poll.mode.enter) for poll in plan.polls] == [
-        (b"CONF:VOLT:DC 10\n", b"VOLT:DC:NPLC 10\n", b"VOLT:DC:NULL:STAT 0\n", unscaled),
-        (b"CONF:VOLT:DC 0.100\n", b"VOLT:DC:NPLC 10\n", b"VOLT:DC:NULL:STAT 0\n", unscaled),
+        (b"CONF:VOLT:DC 10\n", b"VOLT:DC:NPLC 10\n", b"VOLT:DC:NULL:STAT 0\n", unscaled, b"VOLT:DC:IMP:AUTO 0\n"),
+        (b"CONF:VOLT:DC 0.100\n", b"VOLT:DC:NPLC 10\n", b"VOLT:DC:NULL:STAT 0\n", unscaled, b"VOLT:DC:IMP:AUTO 0\n"),
         (b"CONF:FRES 10000\n", b"FRES:NPLC 100\n", b"FRES:NULL:STAT 0\n", unscaled),
         (b"CONF:RES auto\n", b"RES:NPLC 10\n", b"RES:NULL:STAT 0\n", unscaled),
     ]

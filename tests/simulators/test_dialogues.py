@@ -50,7 +50,7 @@ def test_a_null_is_taken_off_every_reading_until_it_is_configured_anew(dmm):
     assert dmm.ask("VOLT:DC:NULL:STAT?;:VOLT:DC:NULL:VAL?") == "1;+2.00000000E+00"
     assert float(dmm.ask("READ?")) == pytest.approx(8.0, abs=1e-3)
     dmm.write("CONF:VOLT:DC 10;:VOLT:DC:NPLC 0.02")
-    assert dmm.ask("VOLT:DC:NULL:STAT?;:CALC:SCAL:STAT?") == "0;0"
+    assert dmm.ask("VOLT:DC:NULL:STAT?;:CALC:SCAL:STAT?;:VOLT:DC:IMP:AUTO?") == "0;0;0"
     assert float(dmm.ask("READ?")) == pytest.approx(10.0, abs=1e-3)
 
 
