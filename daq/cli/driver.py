@@ -24,7 +24,23 @@ app = typer.Typer(
     help="Make a driver: begin one, try it against the instrument, record its answers, hold it to the rules.",
 )
 
-DriverFile = Annotated[Path, typer.Argument(help="Driver file.", exists=True, dir_okay=False, metavar="FILE")]
+
+def _driver_file(word: str) -> Path:
+    """Return the file that is meant: by its path, or by the driver's name as a bench gives it."""
+    path = Path(word)
+    if path.is_file():
+        return path
+    shelf = Shelf.beside()
+    found = None if word.endswith((".yaml", ".yml")) else shelf.find(word)
+    if found is None:
+        here = "no such file" if "." in path.name else "no such file or driver"
+        raise typer.BadParameter(f"{word!r}: {here}. {shelf.nearest(word.removesuffix('.yaml'))}")
+    return found
+
+
+DriverFile = Annotated[
+    Path, typer.Argument(help="Driver file, or name of a driver.", parser=_driver_file, metavar="FILE")
+]
 At = Annotated[
     str,
     typer.Option(
@@ -102,7 +118,8 @@ def _question(text: str) -> str:
 @app.command("test")
 def hold(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Driver files.", exists=True, dir_okay=False, metavar="FILE...")
+        list[Path] | None,
+        typer.Argument(help="Driver files, or names of drivers.", parser=_driver_file, metavar="FILE..."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every driver in ./drivers and those shipped.")] = False,
     as_json: Json = False,

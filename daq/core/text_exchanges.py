@@ -101,7 +101,8 @@ class Exchanges:
             self.work.wrong_driver((*path, "ack"), "ack goes with tell. Write reply for the answer to ask.")
         codes = {channel.field or name: self._words(channel) for name, (_, channel) in channels.items()}
         codes = dict.fromkeys(_enums(step), _codes_of(step)) | codes
-        whole = self.whole(text or "", step, path, values=values, codes=codes)
+        sent = question.decode("latin-1").removesuffix(self.ask_eol) or text or ""
+        whole = self.whole(sent, step, path, values=values, codes=codes)
         if whole is not None:
             self.replies.append(whole)
             self.poll_replies.append(whole)

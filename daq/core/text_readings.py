@@ -36,6 +36,8 @@ from daq.core.template_parts import solid
 EXACT = Context(prec=200)
 """Scaling never rounds: no factor and no reading have together more digits."""
 
+_ANOTHER_STATE = "was the instrument set to that one at its front panel, or by its menu?"
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -111,8 +113,11 @@ class WholeReply:
     def _refusal(self, reply: bytes) -> ReplyError:
         got = f"asked {quoted(self.asked)}, got {quoted(reply)}"
         for other in (*self.others, *self.strangers):
-            if other is not self and other.fits(reply):
-                return ForeignReply(f"{got}, which is how {quoted(other.asked)} is answered")
+            if other is self or not other.fits(reply):
+                continue
+            if other.asked == self.asked:
+                return UnreadableReply(f"{got}, which another poll reads that asks the same: {_ANOTHER_STATE}")
+            return ForeignReply(f"{got}, which is how {quoted(other.asked)} is answered")
         if self.acknowledges:
             expected = self.shapes[0].template.source
             return UnexpectedAck(f"told {quoted(self.asked)}, got {quoted(reply)}; its driver expects {expected!r}")

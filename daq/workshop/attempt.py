@@ -8,7 +8,7 @@ driver wants to see each poll, also when the identity is not what the driver exp
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ from daq.core.errors import DaqError, LinkClosed, LinkError, nearest, quoted
 from daq.core.line_settings import line_settings
 from daq.core.modbus import Framing
 from daq.core.observation import Exchange, Reading, Status
-from daq.core.plan import InstrumentPlan, PollPlan
+from daq.core.plan import InstrumentPlan, PollPlan, TextStep
 from daq.openwire import OpenWire, Spoken
 from daq.session import Met, Outcome, Session, failure
 from daq.transports import OPENERS
@@ -28,6 +28,7 @@ from daq.workshop.entry import compiled, polls_of, streams_of, whole_entry, wiri
 
 T = TypeVar("T")
 
+ONE_STATE = "{other} asks the same, and its answer it was: the instrument is set to that one. This one said: {why}"
 TALKING = "it talks by itself: nothing can be asked meanwhile. Name the poll to ask it all the same."
 
 
@@ -141,6 +142,7 @@ class _Talk:
             for poll in self._session.polls:
                 tried.append(Tried(poll.source, poll, Status.SKIPPED, TALKING) if talks else await self._ask(poll))
             await self._speak(self._session.teardown(), lenient=True)
+            tried = [_set_otherwise(one, tried) for one in tried]
         refused = None if met.failed is None else str(met.failed)
         return Attempt(self._plan, met.result, refused, met.exchanges, tuple(tried))
 
@@ -194,6 +196,22 @@ class _Talk:
             self._session.forget()
             await self._wire.open(banner=self._plan.banner)
             self._wire.dirty = None
+
+
+def _set_otherwise(one: Tried, tried: Sequence[Tried]) -> Tried:
+    """Skip a poll whose questions another one asks too, and could read: an instrument is in one state at a time."""
+    if one.status is not Status.PROTOCOL:
+        return one
+    mine = _questions(one.plan)
+    alike = [each for each in tried if each.status is Status.OK and each.plan.mode == one.plan.mode]
+    other = next((each.poll for each in alike if mine and mine <= _questions(each.plan)), None)
+    if other is None:
+        return one
+    return replace(one, status=Status.SKIPPED, detail=ONE_STATE.format(other=other, why=one.detail))
+
+
+def _questions(plan: PollPlan) -> set[bytes]:
+    return {step.ask for step in plan.steps if isinstance(step, TextStep)} - {b""}
 
 
 def _outcome(spoken: Spoken[Outcome]) -> Outcome:

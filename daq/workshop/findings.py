@@ -133,12 +133,14 @@ def _avoidable(driver: Driver, struck: Mapping[str, Damage]) -> Iterator[Found]:
 
 
 def _unavoidable(driver: Driver, struck: Mapping[str, Damage]) -> Iterator[Found]:
-    """Tell of those that nothing on such a wire shows."""
-    for poll, one in struck.items():
+    """Tell of those that nothing on such a wire shows; of polls that are all answered alike in one line."""
+    alike = set[frozenset[str]]()
+    for poll, one in ((poll, struck[poll]) for poll in polls_of(driver) if poll in struck):
         if "digits" in one.passed:
             why = f"Characters lost from {', '.join(one.hit)} show nowhere: neither width nor checksum."
             yield _where(driver, poll), _passed(one, "digits", "another value", why)
-        if one.foreign:
+        if one.foreign and frozenset({poll, *one.foreign}) not in alike:
+            alike.add(frozenset({poll, *one.foreign}))
             cure = "Where the instrument can send headers with its answers, have it do so."
             yield _where(driver, poll), f"its answer cannot be told from that to {', '.join(one.foreign)}. {cure}"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import signal
 from pathlib import Path
 from typing import Protocol
@@ -67,12 +68,12 @@ def serve_driver(word: str, port: int | None, seconds: float | None, say: Say) -
     name, driver = found_driver(word)
     instrument = stand_in_for(name, driver, serial=port is None)
     try:
-        asyncio.run(_served(instrument, name, port, seconds, say))
+        asyncio.run(_served(instrument, word, name, port, seconds, say))
     except OSError as error:
         raise DaqError(f"port {port} cannot be served: {error.strerror}. Take another, or 0 for any.") from None
 
 
-async def _served(instrument: StandIn, name: str, port: int | None, seconds: float | None, say: Say) -> None:
+async def _served(instrument: StandIn, word: str, name: str, port: int | None, seconds: float | None, say: Say) -> None:
     stop = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
@@ -81,6 +82,7 @@ async def _served(instrument: StandIn, name: str, port: int | None, seconds: flo
         at = address(instrument, where, serial=port is None)
         say(json.dumps({"instruments": {instrument_name(name): at.model_dump(exclude_none=True)}}))
         say(lines_for(instrument, name, at).rstrip())
+        say("\n".join(f"# {command}" for command in attempts(instrument, word, at)))
         for words in instrument.left_out:
             say(f"left out: {words}", error=True)
         try:
@@ -109,3 +111,30 @@ def lines_for(instrument: StandIn, name: str, at: Address) -> str:
     told = instrument.says_who()
     serial = serial_number(name) if told else None
     return pasted([bench_lines(instrument_name(name), name, at, polls, serial_number=serial, simulated=not told)])
+
+
+def attempts(instrument: StandIn, driver: str, at: Address) -> list[str]:
+    """Return the commands that try the driver against the stand-in, one for each set of settings that it answers to."""
+    where = f"daq driver try {shlex.quote(driver)} --at {at.way}={getattr(at, at.way)}"
+    if at.unit is not None:
+        where += f" --unit {at.unit}"
+    if _is_told_something(instrument.driver):
+        where += " --configure"
+    groups: dict[tuple[tuple[str, object], ...], list[str]] = {}
+    for poll, settings in instrument.polls().items():
+        groups.setdefault(tuple(settings.items()), []).append(poll)
+    return [
+        where
+        + "".join(f" --poll {poll}" for poll in (polls if len(groups) > 1 else ()))
+        + "".join(f" --setting {shlex.quote(f'{name}={value}')}" for name, value in settings)
+        for settings, polls in groups.items()
+    ]
+
+
+def _is_told_something(driver: Driver) -> bool:
+    """Whether it answers as it should only when it was set up: its mode entered, its talking begun."""
+    if isinstance(driver, RegisterDriver):
+        return False
+    begun = any(stream.start for stream in driver.streams.values())
+    tells = any(step.tell is not None for poll in driver.polls.values() for step in poll.steps or [])
+    return bool(driver.modes or driver.setup or driver.over_serial.setup or begun or tells)

@@ -58,6 +58,7 @@ class TextStandIn:
     name: str
     left_out: list[str] = field(default_factory=list)
     """What it cannot answer, in words."""
+    _fields: dict[str, str] = field(default_factory=dict)
     _fixed: dict[str, str] = field(default_factory=dict)
     _asked: dict[tuple[str | None, str], _Turns] = field(default_factory=dict)
     _owner: dict[tuple[str | None, str], str] = field(default_factory=dict)
@@ -94,7 +95,7 @@ class TextStandIn:
             turns = self._asked.get((mode, line)) or self._by_pattern(mode, line)
             if turns is not None:
                 return turns.take()
-        said = self._read_back(line)
+        said = self._read_back(line) or self._who_at(line)
         if said is None:
             self._take_command(line)
             said = self._acknowledgement(line)
@@ -209,10 +210,32 @@ class TextStandIn:
         fields = {"maker": words[0], "model": words[1] if len(words) > 1 else "x", "firmware": "1.0"}
         fields["serial"] = serial_number(self.name)
         fields |= {name: specimen(expression, words) for name, expression in identify.expect.items()}
-        for step in plan.steps:
-            template = _template(step) if isinstance(step, TextStep) else None
-            if template is not None and isinstance(step, TextStep):
-                self._fixed[self._text(step.ask)] = rendered(template, fields)
+        self._fields = fields
+        self._fixed |= self._introduced(self._plan)
+
+    def _introduced(self, plan: InstrumentPlan) -> dict[str, str]:
+        """Return question -> answer of an identity."""
+        steps = [step for step in (plan.identify.steps if plan.identify else ()) if isinstance(step, TextStep)]
+        templates = [(step, _template(step)) for step in steps]
+        return {
+            self._text(step.ask): rendered(template, self._fields)
+            for step, template in templates
+            if template is not None
+        }
+
+    def _who_at(self, line: str) -> str | None:
+        """Say who it is where the question holds settings, such as an address, and others than usual."""
+        identify = self.driver.identify
+        written = [each.ask for each in (identify.steps or [])] + [identify.ask] if identify is not None else []
+        for ask in written:
+            values = _matches(ask, line) if ask is not None and names_in(ask) else None
+            if values:
+                at = entry(self.driver).model_copy(update={"settings": values})
+                try:
+                    return self._introduced(compiled(self.driver, at)).get(line)
+                except DaqError:
+                    continue  # no address that its driver takes
+        return None
 
     def _put_serial_numbers_in(self) -> None:
         """Where a poll's own answer says who it is, have the examples say that they are simulated."""

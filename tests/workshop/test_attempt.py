@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from daq.load import load_driver
-from tests.workshop.conftest import ROOT
+from tests.workshop.conftest import ROOT, beside
 
 DRIVERS = ROOT / "drivers"
 
@@ -62,6 +62,49 @@ def test_a_setting_that_nothing_knows_is_refused(daq, stands):
     said = daq("driver", "try", *words)
     assert said.code == 1
     assert "no setting 'nplcs'. Nearest: 'nplc'." in said.err
+
+
+PIECES = """\
+driver: 1
+title: A balance that shows grams or pieces
+source: an invented manual, page 3
+verified: manual
+speaks: text
+link: {eol: "\\r\\n", max_latency: 500 ms}
+polls:
+  weight:
+    ask: Q
+    reply: "ST,{weight:nr2:8} g"
+    channels: {weight: {quantity: mass, unit: g}}
+    time: {model: latest, period: 100 ms}
+  count:
+    ask: Q
+    reply: "QT,{count:nr1:8}PC"
+    channels: {count: {quantity: count, unit: "1"}}
+    time: {model: latest, period: 100 ms}
+examples:
+  - {poll: weight, got: ["ST,+0012.34 g"], gives: {weight: "12.34"}}
+  - {poll: count, got: ["QT,+0000012PC"], gives: {count: "12"}}
+"""
+
+
+def test_of_polls_that_ask_the_same_the_instrument_answers_one(daq, folder):
+    Path("pieces.yaml").write_text(PIECES)
+    with beside(["daq", "simulate", "--driver", str(folder / "pieces.yaml")]) as (_, ready):
+        where = json.loads(ready)["instruments"]["pieces"]["tcp"]
+        said = daq("driver", "try", "pieces.yaml", "--at", f"tcp={where}")
+    assert said.code == 0
+    assert "weight: ok" in said.out
+    assert "count: skipped: weight asks the same, and its answer it was" in said.out
+    assert "got 'ST,+0012.34 g\\r\\n', which another poll reads that asks the same" in said.out
+
+
+def test_a_driver_is_named_as_a_bench_names_it_or_by_its_file(daq, stands):
+    words = [*at(stands, "balance1"), "--poll", "weight"]
+    assert daq("driver", "try", "mettler-toledo/mt-sics", *words).code == 0
+    said = daq("driver", "try", "mettler-toledo/mt-sic", *words)
+    assert said.code == 2
+    assert "no such file or driver. Nearest: 'mettler-toledo/mt-sics'." in " ".join(said.err.split())
 
 
 SCALE = """\

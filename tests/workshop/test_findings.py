@@ -124,7 +124,7 @@ examples:
     said = daq("driver", "test", "dmm.yaml")
     assert said.code == 0
     assert "polls.dcv: its answer cannot be told from that to ohm." in said.out
-    assert "polls.ohm: its answer cannot be told from that to dcv." in said.out
+    assert said.out.count("cannot be told from that") == 1, "of two that are alike the one says it for both"
     assert "(a remark)" in said.out
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import signal
+from itertools import pairwise
 
 import pytest
 
@@ -14,9 +16,11 @@ from daq.core.driver import RegisterDriver
 from daq.core.observation import Status
 from daq.load import load_bench
 from daq.once import read_once
+from daq.workshop import place
+from daq.workshop.attempt import attempt
 from daq.workshop.made_up import encoded, specimen
 from daq.workshop.serve import on_pty, on_socket
-from daq.workshop.simulate import address, lines_for, stand_in_for
+from daq.workshop.simulate import address, attempts, lines_for, stand_in_for
 from tests.workshop.conftest import LIMIT_S, beside
 
 ON_SOCKETS = ["keysight/34465a", "fluke/5730a", "druck/pace5000", "eastron/sdm630", "generic/line-talker"]
@@ -64,10 +68,55 @@ async def test_every_poll_that_the_bench_lines_name_is_answered(tmp_path, shippe
 
 
 def test_every_driver_has_a_stand_in_that_answers_its_polls(shipped):
-    for place, (name, driver) in enumerate(shipped.items()):
-        instrument = stand_in_for(name, driver, serial=place % 2 == 0)
+    for number, (name, driver) in enumerate(shipped.items()):
+        instrument = stand_in_for(name, driver, serial=number % 2 == 0)
         assert instrument.left_out == [], name
         assert instrument.polls(), name
+
+
+async def test_each_driver_can_be_tried_against_its_stand_in(shipped):
+    """With the commands that `daq simulate --driver` prints."""
+    few = asyncio.Semaphore(6)
+
+    async def not_ok(name, driver):
+        instrument = stand_in_for(name, driver, serial=False)
+        async with few, on_socket(instrument, 0) as where:
+            commands = attempts(instrument, name, address(instrument, where, serial=False))
+            return [command for command in commands if not (await tried(name, driver, command)).all_ok]
+
+    async with asyncio.timeout(3 * LIMIT_S), asyncio.TaskGroup() as group:
+        tasks = {name: group.create_task(not_ok(name, driver)) for name, driver in shipped.items()}
+    assert {name: task.result() for name, task in tasks.items() if task.result()} == {}
+
+
+async def tried(name, driver, command):
+    begin, *words = shlex.split(command.removeprefix(f"daq driver try {name} "))
+    given = {option: [] for option in ("--at", "--unit", "--poll", "--setting", "--configure")}
+    for option, value in pairwise([begin, *words]):
+        if option in given:
+            given[option].append(value)
+    unit = next((int(each) for each in given["--unit"]), None)
+    return await attempt(
+        driver,
+        place.address(given["--at"][0], unit=unit),
+        SystemClock(),
+        name=name,
+        configure="--configure" in words,
+        polls=given["--poll"] or None,
+        settings=place.settings(given["--setting"]),
+    )
+
+
+def test_the_commands_to_try_it_are_printed_behind_the_bench_lines(daq):
+    said = daq("simulate", "--driver", "advantech/adam-4000", "--seconds", "0.1")
+    where = json.loads(said.out.splitlines()[0])["instruments"]["adam-4000"]["tcp"]
+    begin = f"# daq driver try advantech/adam-4000 --at tcp={where}"
+    assert said.out.splitlines()[-4:] == [
+        f"{begin} --poll inputs --setting address=21",
+        f"{begin} --poll input --setting address=05",
+        f"{begin} --poll input0",
+        f"{begin} --poll configuration --setting address=45",
+    ]
 
 
 async def test_replies_come_in_turn(shipped):
