@@ -91,6 +91,7 @@ class Session:
         self._mode_seen_ns = 0  # when it was entered or last read back
         self._agreed_ns: dict[str, int] = {}  # mode -> when it last read back right, while it is not entered anew
         self._joined = False  # a talker's line is known to begin where the next byte is
+        self._put_out = False  # what is told once was told, and has read back
         self._transaction = 0
         self._split: dict[RegisterStep, tuple[RegisterStep, ...]] = {}  # blocks it refused as a whole
         self._traced: set[str] = set()  # polls whose inner failure was logged
@@ -123,7 +124,10 @@ class Session:
         yield from self._tell(self.plan.wake)
         fields = yield from self._identify()
         yield from self._tell(self.plan.setup)
-        settings = yield from read_back(self.plan.readbacks, self.plan.eol, configure=self.plan.configure)
+        settings = yield from read_back(
+            self.plan.readbacks, self.plan.eol, configure=self.plan.configure, set_before=self._put_out
+        )
+        self._put_out = self.plan.configure
         errors = yield from self._drain_errors()
         yield from self._verify()
         for stream in self.streams:
@@ -143,7 +147,8 @@ class Session:
     def _tell(self, commands: Sequence[TextStep]) -> Dialogue[None]:
         """Tell what changes the instrument; nothing with configure: never. Raises LinkError, UnexpectedAck."""
         for command in commands if self.plan.configure else ():
-            yield from self._command(command)
+            if not (command.once and self._put_out):
+                yield from self._command(command)
 
     def _command(self, command: TextStep) -> Dialogue[Stamp]:
         """Tell one command, take its acknowledgement where it has one, and return when it was told."""

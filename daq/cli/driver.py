@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import orjson
 import typer
 
+from daq.core.errors import DaqError
 from daq.load import Shelf, load_driver
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def _attempted(
 
     from daq.clock import SystemClock  # noqa: PLC0415
     from daq.loop import new_event_loop  # noqa: PLC0415
-    from daq.workshop import attempt, place  # noqa: PLC0415
+    from daq.workshop import attempt, output_findings, place  # noqa: PLC0415
 
     if driver.speaks == "registers" and unit is None:
         raise typer.BadParameter("the Modbus unit is missing. Give --unit 1, or the address that the device has.")
@@ -227,6 +228,8 @@ def _attempted(
         given = place.settings(settings or [])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    if configure and driver.speaks == "text" and (unasked := output_findings.unasked_outputs(driver, given)):
+        raise DaqError(f"Nothing was sent: --configure would put something out that nobody asked for. {unasked[0]}")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(
             attempt.attempt(

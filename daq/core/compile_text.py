@@ -28,7 +28,7 @@ from daq.core.plan import (
 from daq.core.reached import is_serial
 from daq.core.settings import names_in
 from daq.core.text_channels import channel_readers
-from daq.core.text_commands import Commands
+from daq.core.text_commands import Commands, outputs_in
 from daq.core.text_exchanges import Asked, Exchanges, integrity, names_its_question, tells_something, to_bytes
 from daq.core.text_readings import WholeReply
 from daq.core.text_steps import expanded_channels, expanded_steps, touches
@@ -56,6 +56,7 @@ class TextCompiler:
         """Compile everything; what is wrong stands in work.problems afterwards."""
         driver, work = self.driver, self.work
         self._check_address()
+        self._check_outputs()
         everywhere: dict[str, Setting] = {}
         for mode in driver.modes.values():
             everywhere |= mode.settings
@@ -125,6 +126,21 @@ class TextCompiler:
                 f"configure: never leaves {command!r} unsaid, so {so}. Do by hand what it does, or write "
                 "configure: on_connect"
             )
+
+    def _check_outputs(self) -> None:
+        """Refuse what would put something out that no bench file asks for."""
+        for name, setting in self.driver.settings.items():
+            if setting.puts_out and setting.default is not None:
+                message = (
+                    f"what an instrument puts out is never set by a default, and {setting.default!r} would be, for "
+                    "every bench that does not speak of it. Take the default away."
+                )
+                self.work.wrong_driver(("settings", name, "default"), message)
+        for name, poll in self.driver.polls.items():
+            for number, step in enumerate(poll.steps or []):
+                if step.tell is not None and outputs_in(step.tell, self.driver.settings):
+                    message = "a poll would tell what is put out each time. It belongs into setup alone."
+                    self.work.wrong_driver(("polls", name, "steps", number, "tell"), message)
 
     def _check_address(self) -> None:
         at = self.work.entry.at

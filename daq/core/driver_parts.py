@@ -216,5 +216,11 @@ class Setting(Model):
         description="Value -> what it counts as in a time model, where that is not its own number: FAST: 20 ms.",
     )
     ack: Ack = Field(default=None, description="What acknowledges set, where not link.ack; false where nothing does.")
+    puts_out: bool = Field(
+        default=False,
+        description="True where it decides what the instrument puts out: a set point, or whether its output is on. "
+        "Such a setting has no default and belongs into setup: it is told only where the bench file says so, once when "
+        "the station starts, and not again after a lost connection, when a hand may have changed it.",
+    )
     get: str | None = Field(default=None, description="Question that reads it back.")
     reply: str | None = Field(default=None, description="Template of the answer to get, with one field {value:...}.")

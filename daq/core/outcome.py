@@ -122,7 +122,7 @@ def disagreement(readback: ReadBack, value: str, *, again: bool, configure: bool
 
 
 def read_back(
-    readbacks: Sequence[ReadBack], eol: bytes, *, again: bool = False, configure: bool
+    readbacks: Sequence[ReadBack], eol: bytes, *, again: bool = False, configure: bool, set_before: bool = False
 ) -> Dialogue[dict[str, str]]:
     """Read settings back; return them as the instrument says them.
 
@@ -131,6 +131,7 @@ def read_back(
         eol: how questions end.
         again: they have read back right before.
         configure: whether we may set them.
+        set_before: those that are told once were, on an earlier connection: what they are now is somebody's wish.
 
     Raises:
         WrongState: at the first that differs. LinkError, ReplyError: not answered.
@@ -139,7 +140,7 @@ def read_back(
     for readback in readbacks:
         match, _ = yield from in_text(readback.step, eol)
         values[readback.setting] = readback.value(match)
-        if not readback.agrees(match):
+        if not readback.agrees(match) and not (readback.once and set_before):
             found = values[readback.setting]
             message = disagreement(readback, found, again=again, configure=configure)
             raise WrongState(message, readback.setting, readback.wanted, found)

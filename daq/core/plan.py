@@ -61,6 +61,7 @@ class TextStep:
         reply: None where none comes.
         told: it is a command: its reply, if there is one, acknowledges it and is no answer.
         touches: it changes the instrument, and is not said without `configure`; only identities look at it.
+        once: it decides what the instrument puts out, and is told on the first connection alone.
     """
 
     ask: bytes
@@ -68,6 +69,7 @@ class TextStep:
     within_ns: int
     told: bool = False
     touches: bool = False
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ class ReadBack:
         wanted: what was set, as text; compared as numbers where both are.
         agrees: Match -> whether the instrument's answer is the wanted one.
         value: Match -> the setting as the instrument says it.
+        once: it is told on the first connection alone; later it may differ.
     """
 
     setting: str
@@ -179,6 +182,7 @@ class ReadBack:
     wanted: str
     agrees: Callable[[Match], bool]
     value: Callable[[Match], str]
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

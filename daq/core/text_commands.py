@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from daq.core import driver as files
 from daq.core.assembly import Assembly, Path
@@ -20,6 +21,9 @@ from daq.core.plan import Match, ModePlan, ReadBack, TextStep
 from daq.core.settings import agree, as_number, names_in, words_of
 from daq.core.template import NUMBERS
 from daq.core.text_exchanges import Exchanges
+
+SETUPS = (("setup",), ("over_serial", "setup"))
+"""Where a setting that decides what is put out may be told: what stands elsewhere is told again and again."""
 
 
 @dataclass(slots=True)
@@ -57,19 +61,39 @@ class Commands:
         commands = []
         for number, one in enumerate(written):
             item, ack, where = one.tell, one.ack, (*path, number)
+            outputs = outputs_in(item, known)
+            if outputs and path not in SETUPS:
+                self.work.wrong_driver(where, f"{outputs[0]!r} decides what is put out: it belongs into setup alone.")
+            if any(name not in values for name in outputs):
+                continue  # nobody wants anything put out
             if item in known:
                 command = known[item].set_word.get(values.get(item, ""), known[item].set)
                 if command is None:
                     self.work.wrong_driver(where, f"setting {item!r} has no command to set it: give it set.")
                     continue
                 ack = known[item].ack if ack is None else ack
-                commands.append(self.exchanges.command(command, ack, values, where))
+                commands.append(self._told(command, ack, values, where, once=bool(outputs)))
                 continue
             close = nearest(item, known)
             if re.fullmatch("[a-z0-9_-]+", item) and close.startswith("Nearest"):
                 self.work.wrong_driver(where, f"{item!r} is neither a setting nor looks like a command. {close}")
-            commands.append(self.exchanges.command(item, ack, values, where))
+            commands.append(self._told(item, ack, values, where, once=bool(outputs)))
         return tuple(commands)
+
+    def _told(
+        self, command: str, ack: str | Literal[False] | None, values: Mapping[str, str], where: Path, *, once: bool
+    ) -> TextStep:
+        """Compile a command; one that puts something out is told once, and whoever reads the plan is told of it."""
+        step = self.exchanges.command(command, ack, values, where)
+        if not once:
+            return step
+        said = step.ask.decode("latin-1").removesuffix(self.exchanges.ask_eol)
+        if self.work.entry.configure == "on_connect":
+            self.work.warnings.append(
+                f"{said!r} is told when the station starts, and changes what the instrument puts out; it is not told "
+                "again after a lost connection"
+            )
+        return replace(step, once=True)
 
     def readbacks(
         self, written: Sequence[Command], known: Mapping[str, Setting], values: Mapping[str, str], path: Path
@@ -96,7 +120,8 @@ class Commands:
         question = self.exchanges.question(setting.get, values, (*path, "get"))
         step = self.exchanges.step(question, whole, self.driver.link.max_latency, path)
         comma = self.driver.link.decimal == "," and kind in NUMBERS
-        return ReadBack(name, step, values[name], Agrees(values[name], tuple(words_of(setting)), comma=comma), _value)
+        agrees = Agrees(values[name], tuple(words_of(setting)), comma=comma)
+        return ReadBack(name, step, values[name], agrees, _value, once=setting.puts_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +140,11 @@ class Agrees:
 
 def _value(answer: Match) -> str:
     return answer.fields["value"]
+
+
+def outputs_in(item: str, known: Mapping[str, Setting]) -> list[str]:
+    """Return the settings in a command, or that it is the name of, which decide what is put out."""
+    return [name for name in (item, *names_in(item)) if name in known and known[name].puts_out]
 
 
 def _settings_in(written: Sequence[Command], known: Mapping[str, Setting]) -> list[str]:

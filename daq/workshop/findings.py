@@ -22,6 +22,7 @@ from daq.load import judge_driver
 from daq.workshop.checksum_findings import checksum_findings
 from daq.workshop.damage import Damage, Kind, damages
 from daq.workshop.entry import poll_plan, polls_of, streams_of
+from daq.workshop.output_findings import output_findings
 from daq.workshop.register_findings import TOLD, Found, register_findings
 from daq.workshop.text_findings import text_findings
 
@@ -116,6 +117,7 @@ def _warnings(driver: Driver) -> Iterator[Found]:
     else:
         yield from text_findings(driver)
         yield from checksum_findings(driver)
+        yield from output_findings(driver)
 
 
 def _avoidable(driver: Driver, struck: Mapping[str, Damage]) -> Iterator[Found]:

@@ -191,3 +191,34 @@ def test_a_checksum_that_is_thrown_away_is_noticed(daq, dmm, reply, examples, cu
     told = [line for line in said.out.splitlines() if "the checksum" in line]
     assert len(told) == (cure is not None), said.out
     assert cure is None or (cure in told[0] and told[0].startswith("dmm.yaml:10:3: polls.dcv: "))
+
+
+SUPPLY = "speaks: text\nsetup: {setup}\nsettings:\n  level: {level}\n"
+
+
+@pytest.mark.parametrize(
+    ("setup", "level", "place", "words"),
+    [
+        ("[level]", '{default: 5, set: "VOLT {level}"}', "dmm.yaml:8:10: settings.level:", "its default 5 is told"),
+        ('[level, "OUTP ON"]', '{default: 5, set: "NPLC {level}"}', "dmm.yaml:6:16: setup.1:", "'OUTP ON' looks like"),
+        ('["s={level}"]', "{default: 5}", "dmm.yaml:6:9: setup.0:", "Make it a setting with puts_out: true"),
+        ("[level]", '{unit: V, puts_out: true, set: "VOLT {level}"}', None, None),
+        ('["s={level}"]', "{unit: V, puts_out: true}", None, None),
+        ("[level]", '{default: 10, set: "VOLT:DC:NPLC {level}"}', None, None),
+    ],
+)
+def test_what_would_put_something_out_unasked_is_a_risk(daq, dmm, setup, level, place, words):
+    dmm(("speaks: text\n", SUPPLY.format(setup=setup, level=level)))
+    said = daq("driver", "test", "dmm.yaml")
+    told = [line for line in said.out.splitlines() if "put out" in line]
+    assert len(told) == (place is not None), said.out
+    assert place is None or (told[0].startswith(place) and words in told[0]), said.out
+
+
+def test_trying_a_driver_puts_nothing_out_that_nobody_named(daq, dmm):
+    dmm(("speaks: text\n", SUPPLY.format(setup="[level]", level='{unit: V, default: 5, set: "VOLT {level}"}')))
+    refused = daq("driver", "try", "dmm.yaml", "--at", "tcp=127.0.0.1:1", "--configure")
+    assert refused.code == 1
+    assert "Nothing was sent: --configure would put something out" in refused.err
+    for words in ([], ["--configure", "--setting", "level=3 V"]):  # there is nobody at that port
+        assert "Nothing was sent" not in daq("driver", "try", "dmm.yaml", "--at", "tcp=127.0.0.1:1", *words).err
