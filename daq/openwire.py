@@ -30,6 +30,10 @@ SHORT_QUIET_NS = NS // 10
 BANNER_NS = NS
 """How long an instrument that greets on connect may take to begin."""
 
+JOIN_NS = NS // 2
+"""After opening a wire on which somebody talks unasked: what comes so soon may be what a serial-device server had kept
+while nobody was connected, lines of any age."""
+
 QUIET_ROUNDS = 5
 """A wire that speaks in so many quiets in a row will not become quiet."""
 
@@ -167,7 +171,7 @@ class OpenWire:
     # ------------------------------------------------------------ open, close, clean
 
     async def open(self, *, banner: bool, talks: bool = False) -> None:
-        """Open the address and read a greeting away; a wire that talks unasked is not waited for to be quiet.
+        """Open the address and read a greeting away; where somebody talks unasked, read away what was kept for us.
 
         Raises:
             LinkError: nobody is there, or the wire cannot be made quiet.
@@ -177,7 +181,10 @@ class OpenWire:
         self._reopened()
         if banner:
             await self._read_banner()
-        elif not self.reopen_heals and not talks:
+        elif talks:
+            await self.wait(self._clock.now().mono_ns + JOIN_NS)
+            self._unread()
+        elif not self.reopen_heals:
             await self.quiet(SHORT_QUIET_NS)
         if self._transport.can_clear:
             await self._clear()

@@ -598,6 +598,18 @@ async def test_a_talkers_first_line_is_thrown_away_and_each_of_the_others_is_an_
     assert {seen.due_ns for seen in bench.observations} == {None}
 
 
+@pytest.mark.parametrize("after_ms", [0, 5, 80, 490])
+async def test_lines_that_were_kept_for_us_while_nobody_was_connected_are_of_any_age(after_ms):
+    """Serial-device servers hand over what they have buffered when somebody connects, a moment later."""
+    clock, transport, bench = talker(reopen_heals=False)
+    transport.say(b"-9.0\n-8.0\n-7.0\n", after_ms * MS)
+    for n in range(3):
+        transport.say(b"%d.0\n" % n, (n + 1) * NS)
+    async with running(bench):
+        await clock.advance(3.5)
+    assert bench.values() == ["1.0", "2.0"]
+
+
 async def test_lines_that_come_together_are_all_kept():
     clock, transport, bench = talker(reopen_heals=False)
     transport.say(b"0.0\n1.0\n2.0\n3.0\n", NS)
@@ -608,8 +620,8 @@ async def test_lines_that_come_together_are_all_kept():
 
 async def test_a_talker_gone_quiet_is_a_timeout_and_a_joined_line_begins_anew():
     clock, transport, bench = talker(reopen_heals=False)
-    transport.say(b"1.0\n", 100 * MS)
-    transport.say(b"2.0\n", 200 * MS)
+    transport.say(b"1.0\n", 600 * MS)
+    transport.say(b"2.0\n", 700 * MS)
     transport.say(b"4", 4 * NS)  # the line's rest never comes
     transport.say(b"2.0\n5.0\n6.0\n", 8 * NS)
     async with running(bench):
@@ -621,7 +633,7 @@ async def test_a_talker_gone_quiet_is_a_timeout_and_a_joined_line_begins_anew():
 async def test_an_unreadable_line_costs_nothing_but_itself():
     clock, transport, bench = talker(reopen_heals=False)
     for n, line in enumerate((b"1.0\n", b"2.0\n", b"?!\n", b"3.0\n")):
-        transport.say(line, (n + 1) * 100 * MS)
+        transport.say(line, (n + 6) * 100 * MS)
     async with running(bench):
         await clock.advance(1)
     assert bench.statuses() == ["ok", "protocol", "ok"]
@@ -631,7 +643,7 @@ async def test_an_unreadable_line_costs_nothing_but_itself():
 @pytest.mark.parametrize("line", [b"?!\n", b"7.0\n"])
 async def test_a_line_that_lay_in_wait_while_nobody_looked_is_dated_by_when_it_can_have_come(line):
     clock, transport, bench = talker(reopen_heals=False)
-    transport.say(b"1.0\n2.0\n", 100 * MS)
+    transport.say(b"1.0\n2.0\n", 600 * MS)
     transport.say(line, 8 * NS // 2)
     read = transport.read
 
@@ -656,7 +668,7 @@ async def test_a_line_that_lay_in_wait_while_nobody_looked_is_dated_by_when_it_c
 
 async def test_a_line_that_was_taken_before_it_was_listened_for_has_no_negative_duration():
     clock, transport, bench = talker(reopen_heals=False)
-    transport.say(b"1.0\n2.0\n3.0\n", 100 * MS)
+    transport.say(b"1.0\n2.0\n3.0\n", 600 * MS)
     read = transport.read
 
     async def taken_before(cut: Cut, deadline_ns: int) -> Received:
