@@ -130,6 +130,7 @@ def line(
         phases=phases,
         since=since,
         byte_ns=line_settings(wire.line).byte_ns if wire.line is not None else 0,
+        silence_ns=wiring.silence_ns,
         numbered=wiring.framing == "tcp",
     )
 

@@ -175,13 +175,8 @@ class Scene:
     simulated: bool
 
 
-RTU_SILENCE_NS = 1_750_000
-"""t3.5 above 19200 baud (MODBUS over Serial Line V1.02, 2.5.1.1); below it is 3.5 characters, which is longer."""
-
-
-def party(session: Session, now: Stamp, byte_ns: int) -> Party:
-    """Make the party of a session: not connected, to be tried at once; `byte_ns`: a byte's time on its wire."""
-    silence_ns = max(RTU_SILENCE_NS, 35 * byte_ns // 10) if session.framing == "rtu" else 0
+def party(session: Session, now: Stamp, silence_ns: int) -> Party:
+    """Make the party of a session: not connected, to be tried at once; `silence_ns`: see Line."""
     gap_ns = max(session.plan.gap_ns, silence_ns)
     return Party(session, Breaker(session.plan.name), InstrumentHealth(now.utc_ns), gap_ns=gap_ns)
 
@@ -319,6 +314,10 @@ class Ledger:
             told += f", after {(verdict.since_utc_ns - before.since_utc_ns) / NS:.0f} s {before.state} ({before.why})"
         party.logged, party.logged_ns = verdict, now_ns
         log.log(logging.INFO if better else logging.WARNING, "%s: %s", party.name, told)
+
+    def present(self, party: Party) -> None:
+        """Tell how it fares as a line begins: what was told of the line before does not hold any more."""
+        self._outlets.verdict(party.name, party.health.verdict)
 
     def describe(self, party: Party) -> None:
         """Cite a new info where something new was learned of the instrument."""

@@ -60,6 +60,7 @@ class Line:
         phases: (instrument, poll) -> phase of its slots, ns; else the bench file's, else 0.
         since: (instrument, poll) -> until when its slots are accounted for, mono ns; else they begin now.
         byte_ns: how long a byte takes on a serial line, 0 on a socket.
+        silence_ns: shortest pause between an answer and the next question that the protocol asks for.
         numbered: every answer carries the number of its question (Modbus TCP).
     """
 
@@ -74,13 +75,14 @@ class Line:
         phases: Mapping[tuple[str, str], int] | None = None,
         since: Mapping[tuple[str, str], int] | None = None,
         byte_ns: int = 0,
+        silence_ns: int = 0,
         numbered: bool = False,
     ) -> None:
         now = clock.now()
         self.accounted_mono_ns = now.mono_ns - 1
         """Until when every slot is accounted for: since it was made as `run` begins, and once `run` has returned."""
         self.name = name
-        self.parties = {session.plan.name: party(session, now, byte_ns) for session in sessions}
+        self.parties = {session.plan.name: party(session, now, silence_ns) for session in sessions}
         self.items: dict[str, Item] = {}
         self._clock = clock
         self._why_held = outlets.held
@@ -180,6 +182,7 @@ class Line:
         for each in self.parties.values():
             each.connected, each.suspect = False, not self._wire.reopen_heals
             self._ledger.describe(each)
+            self._ledger.present(each)
 
     def _give_up_slots(self, why: Outcome, until_mono_ns: int) -> None:
         """Account for what was due by then and will not be asked."""

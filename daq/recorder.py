@@ -19,6 +19,7 @@ from daq.core.health import Verdict
 from daq.core.info import (
     ChannelInfo,
     InstrumentInfo,
+    JournalState,
     PollInfo,
     StationInfo,
     info_hash,
@@ -104,7 +105,7 @@ class Recorder:
     def event_entry(self, event: str, details: Mapping[str, Any], instrument: str | None = None) -> Entry:
         """Make the entry of an event; the journal asks for those of its own here too."""
         t_ns = self._clock.now().utc_ns
-        simulated = self._simulated.get(instrument or "", False)
+        simulated = instrument is not None and self._is_simulated(instrument)
         encode = partial(_event, self._station, event, dict(details), self._boot, t_ns, instrument, simulated)
         return Entry("event", "event", t_ns, encode)
 
@@ -121,11 +122,16 @@ class Recorder:
 
     def fares(self, instrument: str, verdict: Verdict) -> None:
         """Tell how an instrument fares; it stays at the broker until the next word."""
-        simulated = self._simulated.get(instrument, False)
+        simulated = self._is_simulated(instrument)
         payload = instrument_status_payload(
             verdict.state.value, self._boot, verdict.since_utc_ns, verdict.why, simulated=simulated
         )
         self._retain(self.topics.instrument_status(instrument), payload)
+
+    def _is_simulated(self, instrument: str) -> bool:
+        """Say what was found when it was met; before that, what the bench file says."""
+        plan = self._loaded.plans.get(instrument)
+        return self._simulated.get(instrument, plan is not None and plan.simulated)
 
     def gone(self, instrument: str) -> None:
         """Clear what was told of an instrument that the bench file no longer names."""
@@ -134,13 +140,16 @@ class Recorder:
         self._forget(self.topics.instrument_status(instrument))
         self._forget(self.topics.instrument_info(instrument))
 
-    def station_info(self, epoch: str, clock: ClockState, limits: Mapping[str, int | float]) -> None:
-        """Tell what the station is."""
+    def station_info(
+        self, epoch: str, journal: JournalState, clock: ClockState, limits: Mapping[str, int | float]
+    ) -> None:
+        """Tell what the station is, and whether its disk takes records: an event of that waits for the disk itself."""
         bench = self._loaded.bench
         info = StationInfo(
             version=daq.__version__,
             boot=self._boot,
             epoch=epoch,
+            journal=journal,
             label=bench.station.label,
             bench_hash=self._loaded.bench_hash,
             driver_hashes=self._loaded.driver_hashes,
@@ -148,7 +157,7 @@ class Recorder:
             instruments=list(bench.instruments),
             line_frequency_hz=float(bench.station.line_frequency.split()[0]),
             limits=limits,
-            simulated=any(self._simulated.values()),
+            simulated=any(map(self._is_simulated, self._loaded.plans)),
         )
         self._retain(self.topics.info(), station_info_payload(info))
 

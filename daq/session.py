@@ -16,7 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 from daq.core import modbus
-from daq.core.assembly import SIMULATED
+from daq.core.bench import SIMULATED
 from daq.core.blocks import joined
 from daq.core.cut import Cut
 from daq.core.dialogue import (

@@ -359,14 +359,17 @@ class Station:
         old, phases = self.loaded, build.phases_of(fresh, self.phases)
         wanted = build.planned(fresh, phases)
         kept = {name for name, line in self.lines.items() if name in wanted and wanted[name].digest == line.digest}
-        ended = [self.lines.pop(name) for name in list(self.lines) if name not in kept]
-        for running in ended:
+        ended = [running for name, running in self.lines.items() if name not in kept]
+        for running in ended:  # they stay in the table until others take their place: status goes on telling of them
             running.line.stop()
         ends = [(running, asyncio.create_task(self._ended(running))) for running in ended]
         self.loaded, self.phases = fresh, phases
         self.recorder.adopt(fresh)
         begun = [planned for name, planned in wanted.items() if name not in kept]
         await asyncio.gather(*(self._replace(planned, ends) for planned in begun), *(end for _, end in ends))
+        for running in ended:
+            if self.lines.get(running.wiring.name) is running:
+                del self.lines[running.wiring.name]
         for instrument in old.plans.keys() - fresh.plans.keys():
             self.recorder.gone(instrument)
         if fresh.bench.mqtt != old.bench.mqtt:
@@ -422,7 +425,8 @@ class Station:
             return
         self.recorder.announced("clock_step", seconds=step.size_ns / NS)
         for running in self.lines.values():
-            running.line.clock_stepped(step)
+            if not running.task.done():  # who has ended has accounted for his slots
+                running.line.clock_stepped(step)
 
     def _stuck(self) -> list[str]:
         """Return who is far past his own next deadline; a wait for an absent instrument has one too."""
@@ -435,7 +439,8 @@ class Station:
     def _tell_station(self) -> None:
         """Keep the station's own info at the broker; told again only where it changed."""
         limits = {"journal_bytes": self.loaded.bench.journal.max, "journal_keep_s": self.loaded.bench.journal.keep / NS}
-        self.recorder.station_info(self.journal.health.epoch or "", self.discipline.state, limits)
+        health = self.journal.health
+        self.recorder.station_info(health.epoch or "", health.state, self.discipline.state, limits)
 
 
 def _overlap(one: Wiring, other: Wiring) -> bool:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from daq.core import driver as files
 from daq.core import timing
-from daq.core.bench import InstrumentFile, PollEntry, StationName
+from daq.core.bench import SIMULATED, InstrumentFile, PollEntry, StationName
 from daq.core.driver import Channel, Driver, Scalar, Setting, TextDriver
 from daq.core.errors import choices, nearest, quoted
 from daq.core.formula import names, span_ns
@@ -34,9 +34,6 @@ AnyChannel = TypeVar("AnyChannel", bound=Channel)
 
 UNKNOWN = "unknown"
 """Aperture of an instrument whose integration time nobody knows."""
-
-SIMULATED = "SIM-"
-"""Serial numbers of stand-ins begin so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,6 +315,10 @@ PollWritten = Annotated[
 ]
 
 
+SIMULATED = "SIM-"
+"""Serial numbers of stand-ins begin so."""
+
+
 class InstrumentFile(Model):
     """One box on the bench."""
 
@@ -333,6 +337,7 @@ class InstrumentFile(Model):
         default="on_connect", description="never: only ask, change nothing on the front panel."
     )
     simulated: bool = Field(default=False, description="True for a stand-in that cannot say so by its serial number.")
+
     settings: dict[str, Scalar] = Field(default_factory=dict, description="Settings for all its polls.")
     channels: dict[str, ChannelOverride] = Field(default_factory=dict, description="What stands behind a channel.")
     poll: dict[TopicName, PollWritten] = Field(
@@ -340,6 +345,11 @@ class InstrumentFile(Model):
         description="Polls by a name of yours: {ask: ..., every: ...}, or the driver's poll name with an interval, "
         "'2 s', or 'unasked' for what comes by itself.",
     )
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether this file says that it is a stand-in: in so many words, or by the serial number it expects."""
+        return self.simulated or (self.serial_number or "").startswith(SIMULATED)
 
 
 class Bench(Model):

@@ -25,8 +25,6 @@ RTU_FRAME = 5
 """Bytes of an RTU reply beside its registers: unit, function, count, CRC (Modbus over Serial Line 1.02, 2.5.1)."""
 
 RTU_REQUEST = 8
-RTU_SILENCE = 7
-"""Characters of silence, 3.5 before and 3.5 behind a frame (the same, 2.5.1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,8 @@ def costs(wiring: Wiring, plans: Mapping[str, InstrumentPlan], drivers: Mapping[
         plan = plans[name]
         for poll in plan.polls:
             reply = _reply_bytes(drivers[name], poll)
-            exchange_ns = sum(_exchange_ns(step, reply, byte_ns) + plan.gap_ns for step in poll.steps)
+            pause_ns = wiring.silence_ns + max(plan.gap_ns, wiring.silence_ns)  # before the answer, and behind it
+            exchange_ns = sum(_exchange_ns(step, reply, byte_ns) + pause_ns for step in poll.steps)
             takes = 0 if poll.every_ns is None else exchange_ns + _measuring_ns(poll)
             if poll.mode is not None:
                 entering_ns = poll.mode.settle_ns + poll.mode.discard * takes
@@ -108,7 +107,7 @@ def _exchange_ns(step: Step, reply: int, byte_ns: int) -> int:
     if not isinstance(step, RegisterStep):
         return (len(step.ask) + (reply if step.reply is not None else 0)) * byte_ns
     content = (step.count + 7) // 8 if step.function in (1, 2) else 2 * step.count
-    return (RTU_REQUEST + RTU_FRAME + content + 2 * RTU_SILENCE) * byte_ns
+    return (RTU_REQUEST + RTU_FRAME + content) * byte_ns
 
 
 def _measuring_ns(poll: PollPlan) -> int:

@@ -143,7 +143,7 @@ class RegisterCompiler:
             errors=None,
             polls=polls,
             teardown=(),
-            simulated=work.entry.simulated,
+            simulated=work.entry.is_simulated,
             asset=work.entry.asset,
             warnings=tuple(work.warnings),
         )

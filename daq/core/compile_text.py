@@ -97,7 +97,7 @@ class TextCompiler:
             errors=errors,
             polls=polls,
             teardown=teardown,
-            simulated=work.entry.simulated,
+            simulated=work.entry.is_simulated,
             asset=work.entry.asset,
             warnings=tuple(work.warnings),
             second_barrier=second_barrier,

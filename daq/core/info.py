@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -153,6 +153,9 @@ def _channel(channel: ChannelInfo) -> dict[str, Json]:
     }
 
 
+JournalState = Literal["ok", "failing", "stalled"]
+
+
 @dataclass(frozen=True, slots=True)
 class StationInfo:
     """What a station is.
@@ -160,6 +163,7 @@ class StationInfo:
     Args:
         version: of bench-daq.
         epoch: of its journal now.
+        journal: failing while its disk does not take records, stalled while it neither takes nor refuses them.
         driver_hashes: driver name -> content hash.
         limits: what is bounded, by name, with the unit in the name.
         simulated: at least one of its instruments is.
@@ -168,6 +172,7 @@ class StationInfo:
     version: str
     boot: str
     epoch: str
+    journal: JournalState
     label: str | None
     bench_hash: str
     driver_hashes: Mapping[str, str]
@@ -186,6 +191,7 @@ def station_info_payload(info: StationInfo) -> bytes:
             "version": info.version,
             "boot": info.boot,
             "epoch": info.epoch,
+            "journal": info.journal,
             "simulated": info.simulated,
             "label": info.label,
             "line_frequency": info.line_frequency_hz,

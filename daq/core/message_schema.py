@@ -8,8 +8,9 @@ do not know are not, so that a test finds the one that was added here and not th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
+from daq.core.info import JournalState
 from daq.core.message import LEVEL, VERSION, Event
 from daq.core.observation import Flag, Integrity, Kind, ReadingStatus, Status
 
@@ -262,6 +263,10 @@ def _station_info() -> dict[str, Schema]:
         "version": _text("Of bench-daq."),
         "boot": _text("Names the boot of the machine."),
         "epoch": _text("Of the journal."),
+        "journal": _one_of(
+            "failing: the disk takes no records; stalled: it neither takes nor refuses them, nothing is published.",
+            get_args(JournalState),
+        ),
         "simulated": _flag("True: at least one of its instruments is simulated."),
         "label": _or_null(_text("For people.")),
         "line_frequency": _or_null({"description": "Of the mains. Hertz.", "type": "number"}),

@@ -120,7 +120,11 @@ def payload_length(function: int, count: int) -> int:
 
 
 def silence_ns(baud: int) -> int:
-    """Return the silence that ends an RTU frame, t3.5: 3.5 characters of 11 bits, 1.75 ms above 19200 baud."""
+    """Return the silence that ends an RTU frame, t3.5: 3.5 characters of 11 bits, 1.75 ms above 19200 baud.
+
+    Of 11 bits whatever the frame of the line: a unit on a line of 8n1 times its silence as the specification has it.
+    Source: MODBUS over Serial Line V1.02, 2.5.1.1.
+    """
     return 1_750_000 if baud > 19200 else -(-35 * 11 * 10**8 // baud)
 
 

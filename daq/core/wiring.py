@@ -16,6 +16,8 @@ from daq.core.address import Wire, WireKind, spot
 from daq.core.bench import WIRED_BY, Address, Bench, InstrumentFile, WireFile
 from daq.core.driver import Driver, RegisterDriver, TextDriver
 from daq.core.errors import nearest, quoted
+from daq.core.line_settings import line_settings
+from daq.core.modbus import silence_ns
 from daq.core.plan import Problem
 from daq.core.reached import as_reached
 
@@ -23,6 +25,9 @@ Framing = Literal["tcp", "rtu"]
 
 DEFAULT_LINE = "9600/8n1"
 """Serial settings where neither bench nor driver gives any: what most instruments are delivered with."""
+
+UNKNOWN_BAUD = 115_200
+"""Behind a serial-device server, which keeps the silence of its line itself."""
 
 _KINDS: dict[str, WireKind] = {
     "tcp": "tcp",
@@ -58,6 +63,13 @@ class Wiring:
         if self.framing == "tcp":
             return "modbus_tcp"
         return "modbus_rtu" if self.wire.kind == "serial" else "modbus_rtu_over_tcp"
+
+    @property
+    def silence_ns(self) -> int:
+        """How long an RTU line must be silent between frames; behind a serial-device server as on a fast line."""
+        if self.framing != "rtu":
+            return 0
+        return silence_ns(line_settings(self.wire.line).baud if self.wire.line is not None else UNKNOWN_BAUD)
 
 
 def wirings(bench: Bench, drivers: Mapping[str, Driver]) -> tuple[Wiring, ...]:

@@ -37,7 +37,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MEMORY_BYTES = 16 << 20
-STALLED_NS = 4 * NS
+STALLED_NS = 3 * NS
 """A thread that has not come round for so long is held by its disk; an idle one comes round each second."""
 
 END_OF_TIME_NS = 2**63 - 1

@@ -15,7 +15,7 @@ from decimal import Decimal
 from re import _parser as grammar  # type: ignore[attr-defined]  # the one place that knows what an expression means
 from typing import Any
 
-from daq.core.assembly import SIMULATED
+from daq.core.bench import SIMULATED
 from daq.core.binary import KINDS, as_sent
 from daq.core.register_map import Register
 from daq.core.registers import WORDS, ordered

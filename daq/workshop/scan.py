@@ -17,8 +17,7 @@ from typing import TypeVar
 
 from daq.clock import Clock
 from daq.core import modbus
-from daq.core.assembly import SIMULATED
-from daq.core.bench import Address
+from daq.core.bench import SIMULATED, Address
 from daq.core.compile_registers import device_objects
 from daq.core.cut import Cut
 from daq.core.driver import Driver, RegisterDriver, TextDriver

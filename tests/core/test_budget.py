@@ -35,12 +35,12 @@ def reckon(tmp_path: Path):
 
 
 def test_a_block_on_rtu_costs_its_frames_and_their_silences(reckon):
-    """8 asked, 5 + 2 x 2 answered, 2 x 3.5 silent each way: 31 characters of 10 bits at 9600 baud, and the gap."""
+    """8 asked, 5 + 2 x 2 answered: 17 characters of 10 bits at 9600 baud; t3.5, 38.5 bits; the gap."""
     (cost,) = reckon(
         "  m1: {driver: acme/meter, at: {wire: a, unit: 1}, poll: {all: 1 s}}\n",
         wires="{a: {serial: /dev/ttyS0, line: 9600/8n1, gap: 50 ms}}",
     )
-    assert cost.takes_ns == pytest.approx(50 * MS + 31 * 10 / 9600 * 1e9, abs=100)
+    assert cost.takes_ns == pytest.approx(50 * MS + (17 * 10 + 38.5) / 9600 * 1e9, abs=100)
     assert cost.exchanges == ("function 4: 2 from 0",)
 
 

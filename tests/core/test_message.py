@@ -389,6 +389,7 @@ def test_a_station_says_what_it_is():
         version="0.1.0",
         boot="b",
         epoch="e",
+        journal="stalled",
         label="Phòng đo lường điện",
         bench_hash="12ab34cd",
         driver_hashes={"keysight/34465a": "90ab12cd"},
@@ -399,7 +400,7 @@ def test_a_station_says_what_it_is():
     )
     found = orjson.loads(station_info_payload(info))
     valid("station-info", found)
-    assert found["label"] == "Phòng đo lường điện"
+    assert (found["label"], found["journal"]) == ("Phòng đo lường điện", "stalled")
 
 
 # Schemas

@@ -111,7 +111,9 @@ def test_three_units_on_one_rtu_line(delays):
         clock = ManualClock()
         far = Units(clock, {unit: iter(ns(each)) for unit, each in enumerate(delays, 1)})
         plans = [meter(unit) for unit in (1, 2, 3)]
-        bench = room(FakeTransport(clock, far, reopen_heals=False), clock, *plans, byte_ns=1_145_833)
+        bench = room(
+            FakeTransport(clock, far, reopen_heals=False), clock, *plans, byte_ns=1_145_833, silence_ns=4_010_417
+        )
         await play(bench, 300)
         assert_registers_are_their_own(bench, far)
         for plan in plans:

@@ -253,6 +253,16 @@ async def test_a_stand_in_says_so_in_every_observation():
     assert {seen.simulated for seen in bench.observations} == {True}
 
 
+async def test_what_was_told_of_the_line_before_is_taken_back_as_a_line_begins():
+    """A poll that is due in an hour would leave it standing for as long."""
+    clock, _, transport = counting()
+    bench = room(transport, clock)
+    async with running(bench):
+        await clock.advance(1)
+    name, told = bench.verdicts[0]
+    assert (name, str(told.state), told.why) == ("dmm", "lost", "not asked yet")
+
+
 # Absent, silent, slow -------------------------------------------------------------------------------------------------
 
 

@@ -31,7 +31,7 @@ def assert_answers_are_their_own(bench: Room, far: Units) -> None:
 
 async def test_three_units_on_one_wire_answer_for_themselves():
     clock, far, transport = units()
-    bench = room(transport, clock, meter(1), meter(2), meter(3), byte_ns=1_145_833)
+    bench = room(transport, clock, meter(1), meter(2), meter(3), byte_ns=1_145_833, silence_ns=4_010_417)
     async with running(bench):
         await clock.advance(10)
     assert set(bench.statuses()) == {"ok"}

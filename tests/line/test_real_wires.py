@@ -157,7 +157,14 @@ async def test_late_answers_of_a_modbus_unit_are_nobodys(wire):
         "pty": lambda: on_pty(units, 8),
     }[wire]
     async with far() as address:
-        observations = await collect(address, 60, *sessions, numbered=framing == "tcp", byte_ns=100_000)
+        observations = await collect(
+            address,
+            60,
+            *sessions,
+            numbered=framing == "tcp",
+            byte_ns=100_000,
+            silence_ns=1_750_000 * (framing == "rtu"),
+        )
     assert {"ok", "timeout"} <= {str(seen.status) for seen in observations}
     for unit in (1, 2, 3):
         own = [seen for seen in observations if seen.instrument == f"meter{unit}"]

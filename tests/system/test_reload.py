@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tests.system.house import BENCH, retained
+from tests.system.house import BENCH, eventually, retained
 
 AT_FIRST = ("dmm1", "pressure1", "meter1", "meter3")
 
@@ -120,3 +120,39 @@ def test_a_wrong_bench_does_not_start(empty):
     run = empty.daemon.verb("run", str(empty.folder / "nothing.yaml"))
     assert run.returncode == 2
     assert "nothing.yaml" in run.stderr
+
+
+def test_status_names_every_instrument_all_through_a_reload(empty):
+    """One that hangs takes its time to end; until another line has taken its place the one before is told of."""
+    names = ("dmm1", "pressure1", "meter3")
+    empty.start(only=names)
+    ear, daemon = empty.ear, empty.daemon
+    for name in names:
+        ear.next(name, 0, status="ok")
+    empty.world.fault("dmm1", "silence", times=1000)
+    mark = ear.mark()
+    ear.next("dmm1", mark, status="timeout")
+    here = empty.write(only=names)
+    for name in names:
+        here["instruments"][name]["label"] = "changed"
+    empty.rewrite(here)
+    daemon.send(signal.SIGHUP)
+    named = []
+    while not ear.events("reload", mark, outcome="done"):
+        named.append(set(daemon.ask(do="status")[0]["instruments"]))
+    assert all(each == set(names) for each in named), named
+    assert sorted(ear.events("reload", mark, outcome="done")[0]["restarted"]) == sorted(names)
+    empty.world.clear("dmm1")
+    for name in names:
+        ear.next(name, ear.mark(), status="ok")
+
+    def agree():
+        held = retained(empty.broker.port, "bench/v1/#")
+        told = daemon.ask(do="status")[0]["instruments"]
+        return (
+            {held[f"bench/v1/lab/b1/{name}/status"]["status"] for name in names}
+            == {each["status"] for each in told.values()}
+            == {"ok"}
+        )
+
+    eventually(agree, "status and retained status saying ok")
