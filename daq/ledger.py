@@ -316,7 +316,8 @@ class Ledger:
         log.log(logging.INFO if better else logging.WARNING, "%s: %s", party.name, told)
 
     def present(self, party: Party) -> None:
-        """Tell how it fares as a line begins: what was told of the line before does not hold any more."""
+        """Tell what it is, and how it fares, as a line begins: what was told of the line before holds no more."""
+        self.describe(party)
         self._outlets.verdict(party.name, party.health.verdict)
 
     def describe(self, party: Party) -> None:

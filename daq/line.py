@@ -59,8 +59,7 @@ class Line:
         sessions: at least one; a talker has the wire for itself.
         phases: (instrument, poll) -> phase of its slots, ns; else the bench file's, else 0.
         since: (instrument, poll) -> until when its slots are accounted for, mono ns; else they begin now.
-        byte_ns: how long a byte takes on a serial line, 0 on a socket.
-        silence_ns: shortest pause between an answer and the next question that the protocol asks for.
+        byte_ns, silence_ns: how long a byte takes on a serial line; its least pause before a question. 0 on a socket.
         numbered: every answer carries the number of its question (Modbus TCP).
     """
 
@@ -181,7 +180,6 @@ class Line:
     def _begin(self) -> None:
         for each in self.parties.values():
             each.connected, each.suspect = False, not self._wire.reopen_heals
-            self._ledger.describe(each)
             self._ledger.present(each)
 
     def _give_up_slots(self, why: Outcome, until_mono_ns: int) -> None:
@@ -459,8 +457,7 @@ class Line:
         """Let a vain attempt count; a talker, which has no slots, has an observation of its own for it."""
         self._ledger.judge(party, "connect", outcome)
         for plan in party.session.streams[:1]:
-            now_ns = self._clock.now().utc_ns
-            self._ledger.failed(self.items[f"{party.name}/{plan.name}"], outcome, one_slot(now_ns))
+            self._ledger.failed(self.items[f"{party.name}/{plan.name}"], outcome, one_slot(self._clock.now().utc_ns))
 
     # ------------------------------------------------------------ talkers
 

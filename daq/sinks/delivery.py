@@ -17,7 +17,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 from daq.clock import Clock
 from daq.core.message import Topics
@@ -36,9 +35,10 @@ from daq.sinks.publisher import (
     ConnectionLost,
     MqttSettings,
     Publisher,
+    first_lost,
     packet_size,
 )
-from daq.sinks.refusals import Told
+from daq.sinks.refusals import Announce, Told
 
 WINDOW = 20
 """Messages in flight, at most: what brokers take by default (mosquitto's max_inflight_messages)."""
@@ -79,14 +79,6 @@ SETTLE_EVERY_NS = NS // 50
 
 RETAINED_EVERY_NS = NS
 """Between two rounds of changed retained state: what changes faster is told as it then is."""
-
-
-class Announce(Protocol):
-    """Tells the station's readers that something happened; returns at once."""
-
-    def __call__(self, event: str, **details: object) -> None:
-        """Make an event of it."""
-        ...
 
 
 @unchanging
@@ -142,6 +134,7 @@ class Delivery:
         self._claims = 0
         self._fetching = False
         self._delivered_late: set[int] = set()
+        self._aside: set[int] = set()  # rows of the backlog that were refused, and are not done with yet
         self._refused_last: str | None = None  # retained topic that was refused, nothing taken since
 
     async def run(self, stopping: asyncio.Event, online: bytes, offline: Callable[[], bytes]) -> None:
@@ -156,7 +149,7 @@ class Delivery:
             lost, others = group.split(ConnectionLost)
             if others is not None or lost is None:
                 raise
-            found = _first(lost)
+            found = first_lost(lost)
             self._remember_suspects(found)
             if self._refused_last is not None and not found.silent:
                 self._carried.hung_up[self._refused_last] = self._clock.now().mono_ns
@@ -251,8 +244,8 @@ class Delivery:
         while True:
             if self._figures.backlog:
                 await self._deliver_backlog()
-                await self._settle_now()
-            self._figures.backlog = await self._feed.backlog_size()
+            await self._settle_now()
+            self._figures.backlog = max(await self._feed.backlog_size() - len(self._aside), 0)
             await self._clock.wait(self._clock.now().mono_ns + LOOK_AGAIN_NS)
 
     async def _deliver_backlog(self) -> None:
@@ -270,7 +263,8 @@ class Delivery:
             after = records[-1].row
             size = sum(len(record.payload) for record in records)
             self._late_enough = max(1, min(LATE_PAGE, LATE_PAGE_BYTES * len(records) // max(size, 1)))
-            self._late_waiting.extend(record for record in records if record.row not in self._delivered_late)
+            known = self._delivered_late | self._aside
+            self._late_waiting.extend(record for record in records if record.row not in known)
             self._send_waiting()
             while len(self._late_waiting) > self._late_enough:
                 self._late_low.clear()
@@ -403,6 +397,7 @@ class Delivery:
 
     def _done(self, rows: Sequence[int]) -> None:
         self._settled.extend(rows)
+        self._aside.difference_update(rows)
         self._to_settle.set()
 
     def _count_down(self, *, late: bool) -> None:
@@ -412,10 +407,10 @@ class Delivery:
     def _set_aside(self, flight: Flight, code: int | None, limit: int | None = None) -> None:
         """Give up a message that the broker will never take. It stays in the journal until that trims it."""
         self._figures.refused += 1
+        if flight.record is not None and flight.late:
+            self._aside.add(flight.record.row)
         if flight.topic == self._topics.event():  # an event about it would be refused too
-            if (
-                flight.record is not None and code != PACKET_TOO_LARGE
-            ):  # this broker's limit may be another one tomorrow
+            if flight.record is not None and code != PACKET_TOO_LARGE:  # whose limit may be another one tomorrow
                 self._finish(flight.record, late=flight.late)
             return
         self._count_down(late=flight.late)
@@ -500,8 +495,3 @@ class Delivery:
             at_rest = self._fetching and not self._live_waiting and not self._flying and not self._again
             if self._count == sent and at_rest:
                 return
-
-
-def _first(group: BaseExceptionGroup[ConnectionLost]) -> ConnectionLost:
-    found = group.exceptions[0]
-    return _first(found) if isinstance(found, BaseExceptionGroup) else found

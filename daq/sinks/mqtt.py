@@ -22,7 +22,7 @@ from daq.core.observation import NS
 from daq.core.record import Opener
 from daq.sinks.carried import Carried, Figures
 from daq.sinks.connection import Connection
-from daq.sinks.delivery import Announce, Delivery
+from daq.sinks.delivery import Delivery
 from daq.sinks.publisher import (
     TAKEN_OVER,
     ConnectionLost,
@@ -31,6 +31,7 @@ from daq.sinks.publisher import (
     Publisher,
     Version,
 )
+from daq.sinks.refusals import Announce
 from daq.sinks.retained import Retained
 
 log = logging.getLogger(__name__)

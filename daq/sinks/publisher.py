@@ -53,6 +53,12 @@ class ConnectionLost(SinkError):
         self.silent = silent
 
 
+def first_lost(group: BaseExceptionGroup[ConnectionLost]) -> ConnectionLost:
+    """Return the first loss that several tasks noticed together."""
+    found = group.exceptions[0]
+    return first_lost(found) if isinstance(found, BaseExceptionGroup) else found
+
+
 class NotConnected(SinkError):
     """The broker could not be reached, or does not let us in.
 

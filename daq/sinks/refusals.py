@@ -9,12 +9,21 @@ offered again at the next start.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from daq.core.observation import NS
 from daq.core.record import Record
 from daq.sinks.publisher import REASONS
 
 ONCE_A_MINUTE_NS = 60 * NS
+
+
+class Announce(Protocol):
+    """Tells the station's readers that something happened; returns at once."""
+
+    def __call__(self, event: str, **details: object) -> None:
+        """Make an event of it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,3 +119,14 @@ async def test_a_message_is_not_blamed_for_what_the_broker_says_was_something_el
         await clock.advance_until(lambda: journal.done == {0}, 60)
         assert (sink.health().refused, station.events) == (0, [])
     assert broker.taken[b"innocent"] == 1
+
+
+async def test_what_is_kept_for_another_broker_is_not_offered_to_this_one_again_and_again():
+    """An event that is too large for this broker stays in the backlog; the backlog is looked at again all the time."""
+    clock, broker, journal = ManualClock(), Broker(), MemoryJournal()
+    await journal.commit(b"large", stream="event", kind="event")
+    broker.codes[b"large"] = [0x95] * 100
+    async with sinks(broker, clock, journal=journal) as ((sink, _),):
+        await clock.advance(3600)
+        figures = sink.health()
+        assert (figures.refused, figures.backlog, journal.done) == (1, 0, set())
