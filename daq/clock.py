@@ -40,6 +40,10 @@ class Clock(Protocol):
         """Read both clocks, as close together as can be."""
         ...
 
+    def monotonic_ns(self) -> int:
+        """Read the monotonic clock alone, where nothing is stamped."""
+        ...
+
     def anchor(self) -> Stamp:
         """Read both clocks in the tightest of several brackets, for the relation between them."""
         ...
@@ -78,6 +82,10 @@ class SystemClock:
             mono_ns, utc_ns = time.monotonic_ns(), time.time_ns()
             tries += 1
         return Stamp(mono_ns, utc_ns)
+
+    def monotonic_ns(self) -> int:
+        """Read it."""
+        return time.monotonic_ns()
 
     def anchor(self) -> Stamp:
         """Return the middle of the tightest of PAIR_TRIES brackets; it is some hundred nanoseconds wide."""

@@ -73,17 +73,21 @@ class Counts:
     Args:
         asked: how often it was asked.
         slots: slots by status, runs counted in full.
-        rtt_s: when it last was good, first question to last answer.
         lateness_s: start of the last behind its slot; largest_lateness_s: the worst so far.
         last_good: the last good observation.
     """
 
     asked: int = 0
     slots: Counter[str] = field(default_factory=Counter)
-    rtt_s: float | None = None
     lateness_s: float = 0.0
     largest_lateness_s: float = 0.0
     last_good: Observation | None = None
+
+    @property
+    def rtt_s(self) -> float | None:
+        """From first question to last answer, when it last was good; None where that cannot be said."""
+        exchanges = self.last_good.exchanges if self.last_good is not None else ()
+        return max((each.at_s + each.rtt_s for each in exchanges if each.rtt_s is not None), default=None)
 
 
 @dataclass(slots=True)
@@ -102,6 +106,7 @@ class Party:
         logged_ns: when that was.
         announced_ns: when it was last announced as having lost track; None if never.
         resyncs: how often the wire had to be cleaned for its sake.
+        scene: what held when it was asked last, with what had been learned of it then.
     """
 
     session: Session
@@ -119,6 +124,8 @@ class Party:
     logged_ns: int = 0
     announced_ns: int | None = None
     resyncs: int = 0
+    scene: Scene | None = None
+    scene_met: Met | None = None
 
     @property
     def name(self) -> str:
@@ -192,8 +199,12 @@ class Ledger:
         self._told_of: dict[str, Scene] = {}  # by key: whom the run of failures that lasts speaks of
 
     def scene(self, party: Party) -> Scene:
-        """Return what holds now of what is asked now."""
-        return Scene(party.identity, party.info, self._outlets.context(), simulated=party.simulated)
+        """Return what holds now of what is asked now; the same as the last time, nearly always."""
+        met, context, last = party.session.met, self._outlets.context(), party.scene
+        if last is None or party.scene_met is not met or last.info != party.info or last.context != context:
+            party.scene_met = met
+            last = party.scene = Scene(party.identity, party.info, context, simulated=party.simulated)
+        return last
 
     def failed(
         self,
@@ -237,7 +248,6 @@ class Ledger:
         counts = item.counts
         counts.slots[Status.OK] += 1
         counts.last_good = observation
-        counts.rtt_s = _duration_s(exchanges)
         self._outlets.emit(observation)
         if not outcome.claim_held:
             self._doubt(item)
@@ -364,7 +374,7 @@ class Ledger:
         slots: Slots | None = None,
     ) -> Observation:
         return Observation(
-            instrument=item.party.name,
+            instrument=item.party.session.plan.name,
             poll=item.plan.name,
             status=outcome.status,
             due_ns=due_ns,
@@ -379,11 +389,6 @@ class Ledger:
             readings=outcome.readings,
             exchanges=exchanges,
         )
-
-
-def _duration_s(exchanges: tuple[Exchange, ...]) -> float | None:
-    ends = [exchange.at_s + exchange.rtt_s for exchange in exchanges if exchange.rtt_s is not None]
-    return max(ends, default=None)
 
 
 def _worth_a_line(verdict: Verdict, logged: Verdict, since_ns: int) -> bool:

@@ -206,27 +206,26 @@ class Line:
 
     async def _next(self) -> None:
         """Meet one party, or serve one slot, or listen for one line, or wait; meeting and serving do not starve."""
-        now = self._clock.now()
-        self._ledger.remind(now.mono_ns)
-        unmet = self._to_be_met(now.mono_ns)
+        now_ns = self._clock.monotonic_ns()
+        self._ledger.remind(now_ns)
+        unready = [each for each in self.parties.values() if not each.ready]
+        unmet = self._to_be_met(unready, now_ns) if unready else None
         if unmet is not None and not self._behind():
             await self._meet(unmet)
             self._met_ns = self._clock.now().mono_ns
             return
-        turn = self._queue.take(now.mono_ns)
+        turn = self._queue.take(now_ns)
         if turn is not None:
-            await self._serve(turn, now)
+            await self._serve(turn, self._clock.now())
         elif (talker := next((each for each in self._talkers if each.ready), None)) is not None:
             await self._listen(talker)
         else:
-            await self._wire.wait(self._wake_ns(now.mono_ns))
+            await self._wire.wait(self._wake_ns(unready, now_ns))
 
-    def _to_be_met(self, now_ns: int) -> Party | None:
+    def _to_be_met(self, unready: Sequence[Party], now_ns: int) -> Party | None:
         """Return the party to be tried: first those that only suffer from a neighbour, then who has waited longest."""
-        may = [each for each in self.parties.values() if not each.ready and self._try_ns(each, now_ns) <= now_ns]
-        if not may:  # nearly always
-            return None
-        return min(may, key=lambda each: (each.breaker.contact is not Contact.UP, each.breaker.retry_ns))
+        may = [each for each in unready if self._try_ns(each, now_ns) <= now_ns]
+        return min(may, key=lambda each: (each.breaker.contact is not Contact.UP, each.breaker.retry_ns), default=None)
 
     def _try_ns(self, party: Party, now_ns: int) -> int:
         """Return when a party that is not ready may be tried: its back-off is over and the wire can afford it.
@@ -243,10 +242,10 @@ class Line:
         wake_ns = self._queue.wake_ns()
         return wake_ns is not None and wake_ns <= self._met_ns and any(each.ready for each in self.parties.values())
 
-    def _wake_ns(self, now_ns: int) -> int:
-        slot_ns = self._queue.wake_ns()
-        wakes = [self._try_ns(each, now_ns) for each in self.parties.values() if not each.ready]
-        return min(now_ns + LONGEST_SLEEP_NS if slot_ns is None else slot_ns, now_ns + LONGEST_SLEEP_NS, *wakes)
+    def _wake_ns(self, unready: Sequence[Party], now_ns: int) -> int:
+        slot_ns, latest_ns = self._queue.wake_ns(), now_ns + LONGEST_SLEEP_NS
+        wake_ns = latest_ns if slot_ns is None else min(slot_ns, latest_ns)
+        return min(wake_ns, *[self._try_ns(each, now_ns) for each in unready]) if unready else wake_ns
 
     # ------------------------------------------------------------ slots
 

@@ -278,7 +278,8 @@ class OpenWire:
         if extra:
             binary = bool(record.exchanges and record.exchanges[-1].binary)
             record.unasked(extra, self._clock.now().mono_ns, binary=binary)
-        return Spoken(result, failed, tuple(record.exchanges), b"" if lenient and are_frames(extra) else extra)
+            extra = b"" if lenient and are_frames(extra) else extra
+        return Spoken(result, failed, tuple(record.exchanges), extra)
 
     async def _play(
         self, dialogue: Dialogue[T], record: _Minutes, gap_ns: int, lenient: bool
@@ -338,10 +339,10 @@ class OpenWire:
     async def _say(self, data: bytes, within_ns: int, record: _Minutes, gap_ns: int, lenient: bool) -> Stamp:
         """Keep the gap, see that nothing lies in the way, and send. Raises LinkError."""
         record.settle()
-        now_ns = self._clock.now().mono_ns
+        now_ns = self._clock.monotonic_ns()
         if gap_ns and self._free_ns + gap_ns > now_ns:
             await self.wait(self._free_ns + gap_ns)
-            now_ns = self._clock.now().mono_ns
+            now_ns = self._clock.monotonic_ns()
         if came := self._unread():
             if not lenient:
                 raise LinkDesync(f"{quoted(came)} came before anybody had asked", came)
@@ -368,7 +369,7 @@ class OpenWire:
         if self._taps:
             self._show("came", received.data, received.last)
         wire_ns = len(received.data) * self._byte_ns
-        owed = self._owed.came(who, received.data, received.last.mono_ns)
+        owed = 0 if self.reopen_heals else self._owed.came(who, received.data, received.last.mono_ns)
         return Replied(received.data, asked, received.not_before, received.first, received.last, wire_ns, owed)
 
     def _unread(self) -> bytes:

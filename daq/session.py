@@ -25,6 +25,7 @@ from daq.core.dialogue import (
     Ask,
     Dialogue,
     Pause,
+    Question,
     Quiet,
     Replied,
     Tell,
@@ -93,10 +94,17 @@ class Session:
         self._joined = False  # a talker's line is known to begin where the next byte is
         self._put_out = False  # what is told once was told, and has read back
         self._transaction = 0
+        self._blocks: dict[RegisterStep, modbus.Block] = {}
         self._split: dict[RegisterStep, tuple[RegisterStep, ...]] = {}  # blocks it refused as a whole
         self._traced: set[str] = set()  # polls whose inner failure was logged
         self.streams = tuple(poll for poll in plan.polls if poll.every_ns is None)
         self.polls = tuple(poll for poll in plan.polls if poll.every_ns is not None)
+        self._questions = {  # by identity: a plan's steps live as long as it does, and to hash one is to hash its form
+            id(step): Question.of(step, plan.eol)
+            for poll in self.polls
+            for step in poll.steps
+            if isinstance(step, TextStep) and not step.told
+        }
 
     @property
     def answers_on_connect(self) -> bool:
@@ -351,7 +359,9 @@ class Session:
             if isinstance(step, RegisterStep):
                 answer, replied = yield from self._registers(step, poll)
             else:
-                answer, replied = yield from self._text(step)
+                question = self._questions[id(step)]
+                replied = yield from answered(question.ask, question.what, step.within_ns)
+                answer = question.match(replied.data)
             asked = begun if begun is not None and not seen else replied.asked
             answers.append(answer)
             seen.append(Seen(asked, replied.not_before, replied.first, replied.wire_ns))
@@ -389,10 +399,11 @@ class Session:
     def _block(self, step: RegisterStep, *, tolerant: bool = False) -> Dialogue[tuple[bytes, Replied]]:
         """One exchange in registers."""
         framing, unit, transaction = self._next()
-        request = modbus.request(framing, unit, transaction, step.function, step.address, step.count)
-        judge = partial(modbus.registers, framing, request)
-        cut = modbus.cut(framing, step.function, step.count)
-        return (yield from self._frame(step, request, cut, judge, tolerant=tolerant))
+        block = self._blocks.get(step)
+        if block is None:
+            block = self._blocks[step] = modbus.Block(framing, unit, step.function, step.address, step.count)
+        request = block.request(transaction)
+        return (yield from self._frame(step, request, block.cut, partial(block.registers, request), tolerant=tolerant))
 
     def _device(self, step: DeviceStep, *, tolerant: bool = False) -> Dialogue[tuple[bytes, Replied]]:
         """Have the device say who it is; the rest is asked for until there is none, or no more than there can be."""

@@ -35,6 +35,9 @@ class ManualClock:
     def now(self) -> Stamp:
         return Stamp(self.mono_ns, self.mono_ns + self._ahead_ns)
 
+    def monotonic_ns(self) -> int:
+        return self.mono_ns
+
     def anchor(self) -> Stamp:
         return self.now()
 

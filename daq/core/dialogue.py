@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import TypeVar
 
 from daq.core.cut import Cut
@@ -146,10 +146,26 @@ def could_answer(judge: Callable[[bytes], object], reply: bytes) -> bool:
     return True
 
 
-@lru_cache(4096)
-def _asked(question: bytes, eol: bytes) -> str:
-    """Name a question, for what is said where its answer does not come."""
-    return f"asked {quoted(question.rstrip(eol))}"
+@unchanging
+class Question:
+    """A question in text, ready to be asked again and again.
+
+    Args:
+        what: names it, for what is said where its answer does not come.
+        match: as ReplyForm.match.
+    """
+
+    ask: Ask
+    what: str
+    match: Callable[[bytes], Match]
+
+    @classmethod
+    def of(cls, step: TextStep, eol: bytes) -> Question:
+        """Make the question of a step; its ending is not named."""
+        assert step.reply is not None, "a command without acknowledgement has no reply to be read"
+        form = step.reply
+        ask = Ask(step.ask, form.cut, step.within_ns, form.binary, partial(could_answer, form.match))
+        return cls(ask, f"asked {quoted(step.ask.rstrip(eol))}", form.match)
 
 
 def in_text(step: TextStep, eol: bytes, *, tolerant: bool = False) -> Dialogue[tuple[Match, Replied]]:
@@ -159,11 +175,9 @@ def in_text(step: TextStep, eol: bytes, *, tolerant: bool = False) -> Dialogue[t
         LinkError, ReplyError: no reply, or not of its form.
     """
     assert step.reply is not None, "a command without acknowledgement has no reply to be read"
-    form = step.reply
-    what = _asked(step.ask, eol)
-    fits = partial(could_answer, form.match)
-    ours = Ask(step.ask, form.cut, step.within_ns, form.binary, fits)
-    replied = yield from answered(ours, what, step.within_ns)
+    form, question = step.reply, Question.of(step, eol)
+    what = question.what
+    replied = yield from answered(question.ask, what, step.within_ns)
     for _ in range(MOST_DISCARDED if tolerant else 0):
         try:
             found = form.match(replied.data)

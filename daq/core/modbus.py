@@ -78,6 +78,35 @@ def request(framing: Framing, unit: int, transaction: int, function: int, addres
     return _framed(framing, unit, transaction, _QUESTION.pack(function, address, count))
 
 
+class Block:
+    """One block of one unit, made ready to be asked for again and again.
+
+    Args:
+        framing, unit, function, address, count: as `request` takes them.
+    """
+
+    __slots__ = ("_framing", "_head", "_length", "_rest", "cut")
+
+    def __init__(self, framing: Framing, unit: int, function: int, address: int, count: int) -> None:
+        self.cut = cut(framing, function, count)
+        self._framing = framing
+        asked, wanted = request(framing, unit, 0, function, address, count), payload_length(function, count)
+        self._rest = asked[2:] if framing == "tcp" else asked
+        self._length = 9 + wanted
+        self._head = _MBAP.pack(0, 0, 3 + wanted, unit)[2:] + bytes((function, wanted))
+
+    def request(self, transaction: int) -> bytes:
+        """Write the question with this number."""
+        return transaction.to_bytes(2, "big") + self._rest if self._framing == "tcp" else self._rest
+
+    def registers(self, asked: bytes, reply: bytes) -> bytes:
+        """Return, or raise, what `registers` does; at once where every byte of the head is as it must be."""
+        as_it_must_be = len(reply) == self._length and reply[2:9] == self._head and reply[:2] == asked[:2]
+        if self._framing == "tcp" and as_it_must_be:
+            return reply[9:]
+        return registers(self._framing, asked, reply)
+
+
 def _framed(framing: Framing, unit: int, transaction: int, question: bytes) -> bytes:
     if framing == "tcp":
         return _MBAP.pack(transaction, 0, len(question) + 1, unit) + question

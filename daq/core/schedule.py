@@ -143,10 +143,12 @@ class Queue:
     def __init__(self, anchor: Anchor) -> None:
         self._anchor = anchor
         self._waiting: dict[str, _Waiting] = {}
+        self._earliest_ns: int | None = None  # nothing is due before, UTC; None: to be looked for
 
     def add(self, poll: str, grid: Grid, now_mono_ns: int) -> None:
         """Take in a poll; its first slot is the first one from now on."""
         self._waiting[poll] = _Waiting(grid, grid.next_slot(self._anchor.utc_of(now_mono_ns) - 1))
+        self._earliest_ns = None
 
     def remove(self, poll: str, now_mono_ns: int) -> Slots | None:
         """Drop a poll; return the slots that were due and will not be asked. Raises KeyError for an unknown name."""
@@ -158,11 +160,15 @@ class Queue:
         """Return the monotonic instant of the earliest slot not handed out; None while there are no polls."""
         if not self._waiting:
             return None
-        return self._anchor.mono_of(min(waiting.due_ns for waiting in self._waiting.values()))
+        if self._earliest_ns is None:
+            self._earliest_ns = min([waiting.due_ns for waiting in self._waiting.values()])
+        return self._anchor.mono_of(self._earliest_ns)
 
     def take(self, now_mono_ns: int) -> Turn | None:
         """Hand out the due slot with the earliest deadline, None while nothing is due."""
         now_ns = self._anchor.utc_of(now_mono_ns)
+        if self._earliest_ns is not None and now_ns < self._earliest_ns:
+            return None
         poll, deadline_ns = None, 0
         for name, waiting in self._waiting.items():
             its_deadline_ns = waiting.due_ns + waiting.grid.every_ns
@@ -175,6 +181,7 @@ class Queue:
         grid, oldest_ns = waiting.grid, waiting.due_ns
         due_ns = grid.last_slot(now_ns)
         waiting.due_ns = due_ns + grid.every_ns
+        self._earliest_ns = None
         return Turn(poll, due_ns, None if due_ns == oldest_ns else grid.slots_between(oldest_ns, due_ns - 1))
 
     def pass_over(self, poll: str, now_mono_ns: int) -> Slots | None:
@@ -182,6 +189,7 @@ class Queue:
 
         For instruments known to be away, and for the stop: one call accounts for any number of slots.
         """
+        self._earliest_ns = None
         return _give_up(self._waiting[poll], self._anchor.utc_of(now_mono_ns))
 
     def follow(self, anchor: Anchor) -> None:
@@ -197,7 +205,7 @@ class Queue:
         be hours, so the grid begins anew; these are new instants whose due times have been named before (seq and
         mono tell them apart).
         """
-        until_ns, self._anchor = self._anchor.utc_of(step.after.mono_ns), step.after
+        until_ns, self._anchor, self._earliest_ns = self._anchor.utc_of(step.after.mono_ns), step.after, None
         given_up = {}
         for poll, waiting in self._waiting.items():
             owed = _give_up(waiting, until_ns)

@@ -14,6 +14,7 @@ from pymodbus.pdu.register_message import (
 
 from daq.core.errors import BusyReply, ForeignReply, RefusedReply, ReplyError, UnreadableReply
 from daq.core.modbus import (
+    Block,
     NotReached,
     RefusedBlock,
     checksum,
@@ -205,6 +206,36 @@ def test_a_shortened_or_doubled_reply_is_never_a_value(count, cut_at, function, 
     for damaged in (short, whole + whole, whole + b"\0", b"\0" + whole):
         with pytest.raises(ReplyError):
             registers(framing, asked, damaged)
+
+
+@given(
+    function=st.integers(1, 4),
+    count=st.integers(1, 125),
+    transaction=st.integers(0, 0xFFFF),
+    damage=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=3),
+    cut_at=st.integers(0, 12),
+    framing=st.sampled_from(FRAMINGS),
+)
+def test_a_block_made_ready_asks_and_judges_as_one_that_is_not(function, count, transaction, damage, cut_at, framing):
+    block = Block(framing, 9, function, 5, count)
+    asked = request(framing, 9, transaction, function, 5, count)
+    assert block.request(transaction) == asked
+    wanted = payload_length(function, count)
+    frame = bytes((9, function, wanted)) + bytes(range(wanted))
+    whole = frame + checksum(frame) if framing == "rtu" else asked[:4] + len(frame).to_bytes(2, "big") + frame
+    assert block.registers(asked, whole) == bytes(range(wanted))
+    reply = bytearray(whole)
+    for place, byte in damage:
+        reply[place % len(reply)] = byte
+    judged = bytes(reply[: len(reply) - cut_at])
+    assert _judged(block.registers, asked, judged) == _judged(registers, framing, asked, judged)
+
+
+def _judged(judge, *question):
+    try:
+        return judge(*question)
+    except ReplyError as error:
+        return type(error), str(error)
 
 
 @pytest.mark.parametrize("function", [1, 2])
