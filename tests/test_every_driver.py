@@ -349,6 +349,7 @@ NOT_SIMULATED = {
     ("fluke/1502a", "newest"),  # for a readout that does not talk by itself
     ("fluke/1502a", "newest_resistance"),
     ("mettler-toledo/mt-sics", "tare"),  # the stand-in has no tare
+    ("mettler-toledo/mt-sics", "conversions"),  # another command ends them: see below
     ("vaisala/ptu300", "checked"),  # the stand-in sends no checksum
     *(("eastron/sdm630", poll) for poll in ("angles", "demand", "distortion", "phase_energy")),  # it holds zeros there
     ("fluke/1502a", "resistance"),  # the stand-in is set to degrees
@@ -547,6 +548,19 @@ async def test_the_pressure_of_an_absolute_range_is_no_gauge_pressure(stands, tm
     (observation,) = heard.observations
     assert observation.status == "protocol"
     assert observation.readings == {}
+
+
+async def test_a_balance_that_was_told_to_talk_is_read_as_it_comes(stands, tmp_path):
+    bench = data_of(DEMO)
+    entry = bench["instruments"]["balance1"] | {"poll": {"conversions": "unasked"}}
+    loaded, heard = await ask_all_once(stands, tmp_path, bench | {"instruments": {"balance1": entry}})
+    (observation,) = heard.observations
+    reading = observation.readings["conversion"]
+    assert (observation.status, observation.due_ns, reading.unit) == ("ok", None, "g")
+    said = [answer for _, answer in stands.answers("balance1")]
+    assert any(reading.text in answer for answer in said), said[-5:]
+    assert ("@", f'I4 A "{entry["serial_number"]}"') in stands.answers("balance1"), "it was not told to stop"
+    assert loaded.plans["balance1"].warnings == ()
 
 
 async def test_a_line_without_a_number_is_no_reading(stands, tmp_path):

@@ -31,7 +31,7 @@ from daq.core.text_channels import channel_readers
 from daq.core.text_commands import Commands, outputs_in
 from daq.core.text_exchanges import Asked, Exchanges, integrity, names_its_question, tells_something, to_bytes
 from daq.core.text_readings import WholeReply
-from daq.core.text_steps import expanded_channels, expanded_steps, touches
+from daq.core.text_steps import expanded_channels, expanded_commands, expanded_steps, touches
 
 Steps = tuple[TextStep, ...]
 
@@ -213,7 +213,8 @@ class TextCompiler:
         (step, _), *more = expanded_steps([(line, ())], for_each)
         if more:
             self.work.wrong_driver(path, "a line is one: write each for what is repeated in it, and {each} in reply.")
-        start = self.commands.written(stream.start, self.driver.settings, values, (*path, "start"))
+        starting = expanded_commands(stream.start, for_each)
+        start = self.commands.written(starting, self.driver.settings, values, (*path, "start"))
         if start:
             self._unsaid(stream.start[0].tell, f"{wanted.source!r} may stay silent")
         asked = self.exchanges.asked(step, values, channels, stream.quiet, path, listen=True)

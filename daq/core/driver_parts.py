@@ -136,6 +136,12 @@ class Command(Model):
 
     tell: str = Field(description="Command, without its ending; or the name of a setting that is to be set.")
     ack: Ack = Field(default=None, description="What acknowledges it, where not link.ack; false where nothing does.")
+    each: str | None = Field(
+        default=None,
+        description="Part that is repeated for each value of for_each; all of them, joined by join, stand for {each} "
+        "in tell. Only in start of streams, where one command lists all that is to be sent.",
+    )
+    join: str = Field(default=",", description="What stands between the repetitions of each.")
 
 
 def spelled_out(value: object) -> object:

@@ -61,6 +61,8 @@ class Commands:
         commands = []
         for number, one in enumerate(written):
             item, ack, where = one.tell, one.ack, (*path, number)
+            if one.each is not None:
+                self.work.wrong_driver((*where, "each"), "repeats what for_each of a stream lists: only in its start.")
             outputs = outputs_in(item, known)
             if outputs and path not in SETUPS:
                 self.work.wrong_driver(where, f"{outputs[0]!r} decides what is put out: it belongs into setup alone.")

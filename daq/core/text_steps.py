@@ -7,7 +7,7 @@ Steps that stand together and name a value are repeated together, those that nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from daq.core import driver as files
 from daq.core.assembly import Path, expansions
@@ -73,6 +73,18 @@ def _with_each(step: files.TextStep, for_each: Mapping[str, list[files.Scalar]])
             name: what for values in repetitions for name, what in _named(getattr(step, key), values).items()
         }
     return step.model_copy(update=update)
+
+
+def expanded_commands(
+    commands: Sequence[files.Command], for_each: Mapping[str, list[files.Scalar]]
+) -> list[files.Command]:
+    """Write out the commands that list all repetitions, such as those a talker is to send of each channel."""
+    return [one if one.each is None else _listing(one, one.each, for_each) for one in commands]
+
+
+def _listing(command: files.Command, each: str, for_each: Mapping[str, list[files.Scalar]]) -> files.Command:
+    listed = command.join.join(put_in(each, values) for values in expansions(for_each))
+    return command.model_copy(update={"each": None, "tell": put_in(command.tell, {"each": listed})})
 
 
 _OF_CHANNELS = ("status", "flags", "status_in", "flags_in")

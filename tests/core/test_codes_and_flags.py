@@ -261,6 +261,18 @@ def test_a_talker_says_of_each_repetition_how_it_is_to_be_read():
     ]
 
 
+def test_one_command_may_list_what_a_talker_is_to_send():
+    start = ["cont off", {"tell": "actn;{each}", "each": "u{n}?;i{n}?", "join": ";"}, "cont on"]
+    plan = compiled(line_of(start=start), {"s": "unasked"}, settings={"probes": "1,3"})
+    told = [step.ask for step in plan.polls[0].start]
+    assert told == [b"cont off\n", b"actn;u1?;i1?;u3?;i3?\n", b"cont on\n"]
+
+
+def test_elsewhere_a_command_repeats_nothing():
+    found = problems(text_driver(setup=[{"tell": "actn;{each}", "each": "u?"}]), {"p": "1 s"})
+    assert ("driver", "setup.0.each") in [(file, path) for file, path, _ in found]
+
+
 def test_a_line_cannot_be_several():
     found = problems(line_of(reply="T={t{n}:nr2:8}", each=None), {"s": "unasked"})
     assert any("a line is one: write each" in message for _, _, message in found)
