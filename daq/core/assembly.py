@@ -26,7 +26,7 @@ from daq.core.formula import names, span_ns
 from daq.core.plan import ChannelPlan, Problem
 from daq.core.quantity import duration_ns, in_unit
 from daq.core.settings import as_number, setting_text
-from daq.core.units import QUANTITIES, UnitError, check_fits, check_unit, symbol
+from daq.core.units import QUANTITIES, UnitError, check_fits, check_unit, quantity_advice, symbol
 
 Path = tuple[str | int, ...]
 
@@ -247,7 +247,7 @@ class Assembly:
         """Describe a channel as info publishes it, and note a wrong unit or quantity."""
         self.check_unit(channel.unit, (*path, "unit"))
         if channel.quantity not in QUANTITIES:
-            message = f"no quantity {channel.quantity!r}. {nearest(channel.quantity, QUANTITIES)}"
+            message = f"no quantity {channel.quantity!r}. {quantity_advice(channel.quantity)}"
             self.wrong_driver((*path, "quantity"), message)
         elif channel.kind == "number":
             self._check_fits(channel, wanted, path)
@@ -417,7 +417,7 @@ def _fits(quantity: str, unit: str) -> bool:
 def _not_for(key: str, value: str) -> str | None:
     """Return why a setting's value is no unit or quantity; None where it is, or is for another key."""
     if key == "quantity" and value not in QUANTITIES:
-        return f"no quantity {value!r}. {nearest(value, QUANTITIES)}"
+        return f"no quantity {value!r}. {quantity_advice(value)}"
     if key == "scale" and not as_number(value):
         return f"{value!r} is not a decimal factor such as '0.1'."
     try:

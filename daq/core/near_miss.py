@@ -53,9 +53,8 @@ def _wrong_field(template: Template, reply: bytes) -> str | None:
 def _in_words(template: Template, name: str, text: str) -> str:
     kind, known = template.types[name], ", ".join(map(repr, template.codes.get(name, ())))
     if kind == "enum":
-        return (
-            f"{name} is {quoted(text)}, which is none of its codes: {known}. Where the manual has it, list it in enum"
-        )
+        cure = "Where the manual has it, list it: in enum, or in status, such as 0: ok"
+        return f"{name} is {quoted(text)}, which is none of its codes: {known}. {cure}"
     if re.match(r"[+-]?\.?[0-9]", text):
         return f"{name} is {quoted(text)}, which is not of type {kind}; its driver expects {template.source!r}"
     beside = f", nor one of {known}" if known else ""

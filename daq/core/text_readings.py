@@ -116,7 +116,7 @@ class WholeReply:
             if other is self or not other.fits(reply):
                 continue
             if other.asked == self.asked:
-                return UnreadableReply(f"{got}, which another poll reads that asks the same: {_ANOTHER_STATE}")
+                return UnreadableReply(f"{got}, which is how a poll that asks the same reads it: {_ANOTHER_STATE}")
             return ForeignReply(f"{got}, which is how {quoted(other.asked)} is answered")
         if self.acknowledges:
             expected = self.shapes[0].template.source

@@ -230,6 +230,12 @@ def check_unit(code: str) -> None:
         _printed(part, code)
 
 
+def quantity_advice(word: str) -> str:
+    """Say which quantity was probably meant: those of that kind, such as power.active of power, else the nearest."""
+    alike = [each for each in sorted(QUANTITIES) if word.lower() in each.split(".")]
+    return f"There are: {', '.join(alike)}." if alike else nearest(word, QUANTITIES)
+
+
 def check_fits(quantity: str, unit: str) -> None:
     """Refuse a unit that is none of this quantity, such as coulomb of temperature.
 

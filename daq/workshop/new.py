@@ -20,6 +20,9 @@ from daq.workshop.specimen_words import Fit, first_order, fitting, other_type, w
 
 SCHEMA = "# yaml-language-server: $schema={schema}\n"
 
+NO_READING = "-"
+"""Name of a number that is none."""
+
 _NUMBER = re.compile(r"(?<![\w.])[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?![\w.]*[A-Za-z_]))(?:[eE][+-]?[0-9]+)?")
 _WITH_COMMA = re.compile(r"(?<![\w.,])[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?(?![\w.,])")
 _SECTION = {
@@ -115,7 +118,8 @@ def sample(reply: str, names: Sequence[str], decimal: str = ".") -> Sample:
 
     Args:
         reply: as the manual prints it, without its ending.
-        names: of the numbers, in order, at least one; where they are too few, the first is counted on: t1, t2.
+        names: of the numbers, in order, at least one; where they are too few, the first is counted on: t1, t2. A number
+            called - is no reading, and must come again as it is, such as the code before it that says all is well.
         decimal: what stands before its decimals.
     """
     values: dict[str, str] = {}
@@ -126,6 +130,9 @@ def sample(reply: str, names: Sequence[str], decimal: str = ".") -> Sample:
     template = ""
     for number, printed in enumerate(found):
         name = names[number] if len(names) >= len(found) else f"{names[0]}{number + 1}"
+        if name == NO_READING:
+            template += pieces[number] + printed
+            continue
         before, sign = _sign_apart(pieces[number], printed)
         values[name] = sign + printed
         template += f"{before}{{{name}:{'snr' if sign else _kind(printed)}}}"
@@ -227,7 +234,7 @@ def _identify(wish: Wish) -> str:
     )
     expected = re.sub(r"\\([- ])", r"\1", re.escape(model.strip())) if model is not None else f"{TODO} the models"
     return (
-        "identify: # asked on every connect, so that a swapped instrument is noticed\n"
+        "identify: # asked on every connect, so that a swapped one is noticed; take it away where nobody answers\n"
         '  ask: "*IDN?"\n'
         f"  reply: {json.dumps(template)}\n"
         f"  expect: {{model: {json.dumps(expected)}}} # a regular expression that must match the whole\n"
@@ -292,8 +299,15 @@ def _fit(wish: Wish) -> Fit | None:
 
 
 def doubts(wish: Wish) -> list[str]:
-    """Say what of the manual's example does not go together, and what would: of registers only."""
-    if wish.speaks == "text" or not wish.words or not wish.value or _fit(wish) is not None:
+    """Say what of the manual's example does not go together, and what would."""
+    if wish.speaks == "text":
+        found = numbers_in(wish.got or "", wish.decimal)
+        if not 0 < len(wish.channels) < len(found):
+            return []
+        names = ", ".join(sample(wish.got or "", wish.channels, wish.decimal).values)
+        said = f"the reply has {len(found)} numbers, {', '.join(found)}, which became {names}. Name each, in order: "
+        return [f"{said}--channel as often; --channel {NO_READING} for one that is no reading."]
+    if not wish.words or not wish.value or _fit(wish) is not None:
         return []
     words = words_of(wish.words)
     if words is None:

@@ -11,6 +11,7 @@ from typing import Any
 from daq.core.driver import Driver, RegisterDriver
 from daq.core.errors import quoted
 from daq.core.observation import Exchange, Reading, Status
+from daq.core.plan import TextStep
 from daq.workshop.attempt import Attempt, Tried
 from daq.workshop.orders import ORDERS, Words, by_order, memory_of
 from daq.workshop.replay import Reread
@@ -30,6 +31,16 @@ def as_lines(found: Attempt) -> Iterator[str]:
             yield from _untold(one)
         yield from _dialogue(one.exchanges)
         yield from (_reading(name, its) for name, its in one.readings.items())
+
+
+def _untold_identity(found: Attempt) -> Iterator[str]:
+    """Say what an identity would have been told first."""
+    identify = found.plan.identify
+    steps = identify.steps if identify is not None else ()
+    held_back = [quoted(step.ask) for step in steps if isinstance(step, TextStep) and step.touches]
+    if held_back and not found.plan.configure:
+        said = f"identify tells {', '.join(held_back)}, which may change something"
+        yield f"  ({said}: give --configure, or write touches: false beside it)"
 
 
 def _untold(one: Tried) -> Iterator[str]:
@@ -136,6 +147,7 @@ def _short(value: str) -> str:
 def _who(found: Attempt) -> Iterator[str]:
     if found.met is None or found.refused is not None:
         yield f"not as it should be: {found.refused}"
+        yield from _untold_identity(found)
         return
     said = ", ".join(f"{key} {value}" for key, value in (_identity(found) or {}).items() if value)
     yield f"who: {said or 'the driver does not ask'}{' (simulated)' if found.met.simulated else ''}"

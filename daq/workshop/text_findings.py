@@ -9,16 +9,16 @@ nobody sets, a list whose order a decimal comma has broken. None of it knows the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 
 from daq.core import template
-from daq.core.driver import TextChannel, TextDriver, TextPoll, Triggered
+from daq.core.driver import Stream, TextChannel, TextDriver, TextPoll, TextStep, Triggered
 from daq.core.driver_parts import Setting
 from daq.core.errors import DaqError
 from daq.core.formula import names
-from daq.core.observation import NS
+from daq.core.observation import NS, ReadingStatus
 from daq.core.plan import InstrumentPlan
 from daq.core.quantity import in_unit
 from daq.core.settings import as_number, names_in
@@ -50,6 +50,7 @@ def text_findings(driver: TextDriver) -> Iterator[Found]:
     yield from _times(driver)
     yield from _printed_units(driver)
     yield from _thrown_away(driver)
+    yield from _open_codes(driver)
 
 
 # What is asked --------------------------------------------------------------------------------------------------------
@@ -283,3 +284,40 @@ def _shapes(path: Keys, written: object) -> Iterator[tuple[Keys, str]]:
         yield path, written
     elif isinstance(written, list):
         yield from (((*path, number), shape.match) for number, shape in enumerate(written))
+
+
+def _open_codes(driver: TextDriver) -> Iterator[Found]:
+    """Look for codes of a status of which those that nobody listed count as ok, and for numbers taken for bits."""
+    for name, poll in driver.polls.items():
+        for number, step in enumerate(poll.steps or []):
+            yield from _codes_of(driver, ("polls", name, "steps", number), step, poll.channels)
+    for name, stream in driver.streams.items():
+        yield from _codes_of(driver, ("streams", name), stream, stream.channels)
+
+
+def _codes_of(driver: TextDriver, path: Keys, step: TextStep | Stream, channels: Iterable[str]) -> Iterator[Found]:
+    written = [source for _, source in _shapes(path, step.reply or step.replies)]
+    kinds = {part.name: part.type for source in written for part in _fields(driver, source) if part.name is not None}
+    free = [field for field in kinds if field not in channels]
+    for channel, codes in step.status.items():
+        field = step.status_in.get(channel) or (free[0] if len(free) == 1 else "")
+        kind, shared = kinds.get(field), _shared_bits([code for code in codes if code.isdecimal()])
+        if kind == "bits" and shared:
+            said = f"{shared} have bits in common: are they numbers? Write {{{field}:enum}}, and list 0: ok as well."
+            yield (*path, "status", channel), said
+        elif kind not in {None, "bits", "hex", "enum"} and ReadingStatus.OK not in codes.values():
+            said = f"what {field} says and the list has not counts as ok. List what is ok, such as 0: ok; "
+            yield (*path, "status", channel), f"{said}then all else is invalid."
+
+
+def _fields(driver: TextDriver, source: str) -> list[template.Field]:
+    try:
+        parts = parse(source, driver.link.eol, None, driver.link.decimal).parts
+    except TemplateError:
+        return []  # an enum refuses what is not listed
+    return [part for part in parts if isinstance(part, template.Field)]
+
+
+def _shared_bits(codes: Sequence[str]) -> str:
+    """Return the masks that have bits in common; "" where none have."""
+    return ", ".join(code for code in codes if any(int(code) & int(other) for other in codes if other != code))

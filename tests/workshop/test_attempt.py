@@ -96,7 +96,7 @@ def test_of_polls_that_ask_the_same_the_instrument_answers_one(daq, folder):
     assert said.code == 0
     assert "weight: ok" in said.out
     assert "count: skipped: weight asks the same, and its answer it was" in said.out
-    assert "got 'ST,+0012.34 g\\r\\n', which another poll reads that asks the same" in said.out
+    assert "got 'ST,+0012.34 g\\r\\n', which is how a poll that asks the same reads it" in said.out
 
 
 def test_a_driver_is_named_as_a_bench_names_it_or_by_its_file(daq, stands):
@@ -105,6 +105,20 @@ def test_a_driver_is_named_as_a_bench_names_it_or_by_its_file(daq, stands):
     said = daq("driver", "try", "mettler-toledo/mt-sic", *words)
     assert said.code == 2
     assert "no such file or driver. Nearest: 'mettler-toledo/mt-sics'." in " ".join(said.err.split())
+
+
+GAUGE = (ROOT / "tests" / "workshop" / "mistakes" / "gauge.yaml").read_text()
+WHO = """\
+identify:
+  steps: [{tell: "AYT\\r"}, {ask: "\\x05", reply: "{model:text},{serial:text},{:text}"}]
+"""
+
+
+def test_what_an_identity_would_have_been_told_is_told(daq, folder):
+    Path("gauge.yaml").write_text(GAUGE.replace("polls:\n", f"{WHO}polls:\n", 1).replace("1 s, line", "300 ms, line"))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        said = daq("driver", "try", "gauge.yaml", "--at", f"tcp=127.0.0.1:{silent.getsockname()[1]}")
+    assert "(identify tells 'AYT\\r', which may change something: give --configure, or write touches: false" in said.out
 
 
 SCALE = """\

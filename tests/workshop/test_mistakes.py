@@ -34,7 +34,7 @@ def right_one(name):
     return (FOLDER / f"{name}.yaml").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", ["dmm", "balance", "meter", "thermometer"])
+@pytest.mark.parametrize("name", ["dmm", "balance", "meter", "thermometer", "gauge"])
 def test_the_drivers_are_right_without_the_mistakes(name):
     found = examined(FOLDER / f"{name}.yaml")
     assert found.problems == []
@@ -59,4 +59,4 @@ def test_a_mistake_is_told_with_its_line_and_its_remedy(mistake, tmp_path):
 
 def test_most_mistakes_are_told():
     assert len([each for each in TABLE if "told" in each]) >= 80
-    assert {each["driver"] for each in TABLE} == {"dmm", "balance", "meter", "thermometer"}
+    assert {each["driver"] for each in TABLE} == {"dmm", "balance", "meter", "thermometer", "gauge"}

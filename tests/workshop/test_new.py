@@ -216,6 +216,22 @@ def test_a_comma_between_digits_is_a_decimal_one_where_nothing_speaks_against_it
     assert with_comma(reply, names) == found
 
 
+def test_a_number_that_is_no_reading_comes_again_as_it_is(daq):
+    given = [*words(TEXT | {"--got": "00:0.5000 mW", "--quantity": "power.rf", "--unit": "mW"})]
+    said = daq("driver", "new", "mine.yaml", *given, "--channel", "-", "--channel", "p")
+    assert (said.code, said.err) == (0, "")
+    driver, _ = load_driver("mine.yaml")
+    assert driver.polls["probe"].reply == "00:{p:nr2} mW"
+    assert [*driver.polls["probe"].channels] == ["p"]
+    assert driver.examples[0].gives == {"p": "0.5000"}
+
+
+def test_numbers_without_a_name_are_told(daq):
+    said = daq("driver", "new", "mine.yaml", *words(TEXT | {"--got": "00:0.5000 mW"}), "--channel", "p")
+    assert "the reply has 2 numbers, 00, 0.5000, which became p1, p2." in said.err
+    assert "--channel - for one that is no reading" in said.err
+
+
 def test_a_decimal_comma_is_taken_for_one_and_that_is_said(daq):
     given = TEXT | {"--got": "T=  24,985 C", "--channel": "t"}
     said = daq("driver", "new", "mine.yaml", *words(given))
