@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from daq.core.binary import KINDS
 from daq.core.checksum import CHECKSUMS
+from daq.core.errors import nearest
 
 MAX_TEXT = 4096
 """Characters in one text field, at most."""
@@ -141,7 +142,7 @@ def _fields(inside: str, source: str, *, comma: bool) -> list[Part]:
         raise TemplateError(f"{source!r}: '{{{inside}}}' is not {{name:type}}, {{name:type:width}} or {{a,b:type}}")
     names, kind, width, separator = found.groups()
     if kind not in TYPES:
-        raise TemplateError(f"{source!r}: no type {kind!r}. Types: {', '.join(sorted(TYPES))}")
+        raise TemplateError(f"{source!r}: no type {kind!r}. {nearest(kind, TYPES, len(TYPES))}")
     if kind in _NAMELESS:
         return [_nameless(kind, names or width, source)]
     if kind in KINDS:
