@@ -89,6 +89,21 @@ def _grown(block: Block, value: Span, limits: Limits) -> Block | None:
     return Block(wider, (*block.values, value)) if limits.allow(wider) else None
 
 
+def bracketed(blocks: Sequence[Block], pairs: Sequence[tuple[Span, Span]]) -> tuple[tuple[Block, ...], int]:
+    """Put first the blocks that scale what stands in others, and say how many they are: they are read again behind.
+
+    Args:
+        blocks: of a poll.
+        pairs: (a value, what it is scaled by).
+    """
+    scaling = [
+        block
+        for block in blocks
+        if any(factor in block.values and value not in block.values for value, factor in pairs)
+    ]
+    return (*scaling, *(block for block in blocks if block not in scaling)), len(scaling)
+
+
 def divided(block: Block) -> tuple[Span, ...]:
     """Return the requests to try instead of a block that the device refused; () where it is one value.
 

@@ -6,12 +6,13 @@ Assembly (RegisterDriver) -> [compile_registers] -> InstrumentPlan -> session
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
 from daq.core.assembly import Assembly, IdentityCheck, Path, Wanted, expansions, identity_check
-from daq.core.blocks import Block, Limits, Span, barrier, divided, packed
+from daq.core.blocks import Block, Limits, Span, barrier, bracketed, divided, packed
 from daq.core.driver import RegisterChannel, RegisterDriver
 from daq.core.modbus import COILS
 from daq.core.observation import Integrity, Kind, Reading, ReadingStatus
@@ -188,12 +189,12 @@ class RegisterCompiler:
         for channel, where in channels.values():
             registers.append((channel, where))
             registers.extend((scaling, (*where, key)) for key, scaling in scalings(channel))
-        blocks = self._blocks(registers)
+        blocks, twice = bracketed(self._blocks(registers), self._scaled_by(channels.values()))
         self.blocks.extend(blocks)
         readers = {
             name: reader
             for name, (channel, where) in channels.items()
-            if (reader := self._reader(name, channel, blocks, where)) is not None
+            if (reader := self._reader(name, channel, (*blocks, *blocks[:twice]), where)) is not None
         }
         tcp = self.work.entry.at.way == "modbus_tcp"
         return PollPlan(
@@ -202,7 +203,7 @@ class RegisterCompiler:
             every_ns=wanted.every_ns,
             phase_ns=wanted.phase_ns,
             mode=None,
-            steps=tuple(self._step(block.span, within_ns) for block in blocks),
+            steps=tuple(self._step(block.span, within_ns) for block in (*blocks, *blocks[:twice])),
             readings=RegisterReadings({name: quickest(reader) for name, reader in readers.items()}),
             time=self.work.time_model(poll.time, values, self.driver.settings, wanted, path),
             integrity=Integrity.TRANSACTION if tcp else Integrity.CHECKSUM,
@@ -247,6 +248,13 @@ class RegisterCompiler:
             spans.append(span)
         return packed(spans, self.limits)
 
+    def _scaled_by(self, channels: Iterable[tuple[RegisterChannel, Path]]) -> list[tuple[Span, Span]]:
+        """Return (value, factor) of what is scaled by a register; what is wrong is noted elsewhere."""
+        pairs = [(channel, factor) for channel, _ in channels for _, factor in scalings(channel)]
+        with suppress(AddressError):
+            return [(span_of(a, self.driver.addressing), span_of(b, self.driver.addressing)) for a, b in pairs]
+        return []
+
     def _span(self, register: Register, where: Path) -> Span | None:
         try:
             return span_of(register, self.driver.addressing)
@@ -259,21 +267,37 @@ class RegisterCompiler:
 
     def _layout(self, register: Register, blocks: Sequence[Block]) -> Layout | None:
         """Find a register in the blocks; None where it is wrong, which is noted already."""
+        return next(iter(self._layouts(register, blocks)), None)
+
+    def _layouts(self, register: Register, blocks: Sequence[Block]) -> list[Layout]:
+        """Find a register in each block that holds it, one of them twice where it is read again."""
         try:
             span = span_of(register, self.driver.addressing)
         except AddressError:
-            return None
-        step = next(number for number, block in enumerate(blocks) if span in block.values)
-        offset = span.address - blocks[step].span.address
+            return []
         coils = span.function in COILS
         scale = 1 if coils else 2
-        return Layout(step, scale * offset, scale * span.count, register.type, register.order, coils)
+        return [
+            Layout(
+                step,
+                scale * (span.address - block.span.address),
+                scale * span.count,
+                register.type,
+                register.order,
+                coils,
+            )
+            for step, block in enumerate(blocks)
+            if span in block.values
+        ]
 
     def _reader(
         self, name: str, channel: RegisterChannel, blocks: Sequence[Block], where: Path
     ) -> RegisterReader | None:
-        layout = self._layout(channel, blocks)
+        places = self._layouts(channel, blocks)
         factors = self._factors(channel, blocks, where)
+        if places and factors and any(factor.layout.step > places[0].step for factor in factors):
+            places = places[-1:]  # what scales it was not read before it, but before it was read again
+        layout = next(iter(places), None)
         if layout is None or factors is None:
             return None
         if channel.kind == "number" and channel.type in {"string", "bits"} and not layout.coils:
@@ -300,13 +324,14 @@ class RegisterCompiler:
             self.work.wrong_driver((*where, "decimals_from"), "write either scale_from or decimals_from, not both.")
         factors: list[Factor] = []
         for key, register in scalings(channel):
-            layout = self._layout(register, blocks)
+            layout, again = ([*self._layouts(register, blocks), None, None])[:2]
             if layout is None:
                 return None
             if register.type not in WORDS:
                 self.work.wrong_driver((*where, key), "what a value is scaled by is a number, such as int16.")
                 return None
-            factors.append(Factor(layout, key, frozenset(self._codes(register.invalid, {}, layout, (*where, key)))))
+            codes = frozenset(self._codes(register.invalid, {}, layout, (*where, key)))
+            factors.append(Factor(layout, key, codes, again))
         return tuple(factors)
 
     def _codes(

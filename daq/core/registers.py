@@ -119,18 +119,23 @@ class Factor:
 
     Args:
         codes: raw contents, as unsigned numbers, that mean not available.
+        again: where the same register was read once more, behind the value; None where one request brought both. A
+            meter may have changed its range between two requests, and the value would be wrong by a power of ten.
     """
 
     layout: Layout
     way: Scaling
     codes: frozenset[int] = frozenset()
+    again: Layout | None = None
 
     def scaled(self, number: Decimal, answers: Sequence[Answer]) -> Decimal | None:
-        """Return the number scaled; None where the register holds nothing that a value can be scaled by.
+        """Return the number scaled; None where the register holds nothing that a value can be scaled by, or changed.
 
         A factor of zero is one that was never set: whatever it were applied to would read zero.
         """
         content = self.layout.content(answers)
+        if self.again is not None and self.again.content(answers) != content:
+            return None
         text = decoded(content, self.layout.type)
         if text is None or int.from_bytes(content, "big") in self.codes:
             return None

@@ -149,12 +149,14 @@ class _Hearing:
 
     Args:
         said: reply -> the question it answered first.
+        parroted: what came to several questions.
     """
 
     transport: Transport
     clock: Clock
     wait_ns: int
     said: dict[bytes, bytes] = field(default_factory=dict)
+    parroted: set[bytes] = field(default_factory=set)
 
     async def ask(self, question: bytes, wait_ns: int | None = None) -> bytes:
         """Ask, and return all that comes; b"" is only listened for. Raises LinkError, but not for silence."""
@@ -170,13 +172,15 @@ class _Hearing:
 
     def is_parrot(self, question: bytes, reply: bytes) -> bool:
         """Whether the same came to another question already: what is said to everything is no identity."""
-        first = self.said.setdefault(reply, question)
-        return first.strip() != question.strip()
+        if self.said.setdefault(reply, question).strip() != question.strip():
+            self.parroted.add(reply)
+        return reply in self.parroted
 
 
 async def _asked_around(at: Address, known: Sequence[_Known], hearing: _Hearing, told: Told) -> Answered | None:
     """Put question after question until a driver surely fits; what fits less surely is kept until then."""
     fits: list[Fits] = []
+    introduced: list[tuple[bytes, Fits]] = []
     for question in _questions(known):
         reply = await hearing.ask(question)
         told(f"{question!r}: {reply!r}" if reply else f"{question!r}: nothing")
@@ -184,9 +188,10 @@ async def _asked_around(at: Address, known: Sequence[_Known], hearing: _Hearing,
             continue
         fits += _talkers(known, reply)
         if not hearing.is_parrot(question, reply):
-            fits += await _introduced_as(known, question, reply, hearing)
-        if any(one.sure for one in fits) or reply.count(b",") >= 2:
+            introduced += [(reply, one) for one in await _introduced_as(known, question, reply, hearing)]
+        if any(one.sure for _, one in introduced) or reply.count(b",") >= 2:
             break  # who answers with commas has understood: other questions would only fill its error queue
+    fits += [one for reply, one in introduced if one.sure or reply not in hearing.parroted]
     if fits:
         return Answered(at, await _who_talks(_best(fits), known, hearing))
     return Answered(at, (), next(iter(hearing.said))) if hearing.said else None
@@ -280,10 +285,13 @@ async def _introduced(plan: InstrumentPlan, reply: bytes, hearing: _Hearing) -> 
 
 
 def _replies(came: bytes, ending: bytes) -> Iterator[bytes]:
-    """Give all that came, then each of its lines: one who talks may have spoken meanwhile."""
+    """Give all that came, then each of its lines: one who talks may have spoken meanwhile.
+
+    What stands behind the last ending is no line: a prompt, or one that is still coming.
+    """
     yield came
     if ending:
-        yield from (line + ending for line in came.split(ending) if line)
+        yield from (line + ending for line in came.split(ending)[:-1] if line)
 
 
 def _match(step: TextStep, data: bytes) -> Match | None:

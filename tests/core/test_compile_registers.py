@@ -130,6 +130,33 @@ def test_ratios_of_transformers_stand_in_registers_too():
     assert (none.value, none.status) == (None, ReadingStatus.INVALID)
 
 
+def test_a_scale_that_changes_between_two_requests_scales_nothing():
+    # the value's request may fall before or behind the change: read at both ends, the exponent shows it
+    channels = {
+        "p": channel(40121, kind="int16", scale_from=scale_register(40011)),
+        "q": channel(40010, kind="uint16"),
+    }
+    plan = compiled(register_driver(channels, blocks={"max_words": 60}), {"p": "1 s"}, at=AT)
+    assert [(step.address, step.count) for step in plan.polls[0].steps] == [(9, 2), (120, 1), (9, 2)]
+    same = plan.polls[0].readings([bytes.fromhex(words) for words in ("0007 0001", "04D2", "0008 0001")])
+    assert (same["p"].value, same["q"].value) == ("12340", "7")
+    torn = plan.polls[0].readings([bytes.fromhex(words) for words in ("0007 0000", "04D2", "0007 0001")])
+    assert (torn["p"].value, torn["p"].text, torn["p"].status) == (None, "1234", ReadingStatus.INVALID)
+    assert torn["q"].value == "7"
+
+
+def test_values_that_scale_each_other_across_requests_are_read_between_both_readings_of_their_scale():
+    channels = {
+        "a": channel(40001, kind="int16", scale_from=scale_register(40122)),
+        "b": channel(40121, kind="int16", scale_from=scale_register(40002)),
+    }
+    plan = compiled(register_driver(channels, blocks={"max_words": 60}), {"p": "1 s"}, at=AT)
+    assert [step.address for step in plan.polls[0].steps] == [0, 120, 0, 120]
+    words = ("0005 0000", "0007 0001", "0006 0000", "0008 0001")
+    read = plan.polls[0].readings([bytes.fromhex(each) for each in words])
+    assert (read["a"].value, read["b"].value) == ("60", "7")  # a from its second request, b from its first
+
+
 @pytest.mark.parametrize(
     ("more", "path", "words"),
     [

@@ -148,6 +148,15 @@ def test_one_that_says_the_same_to_everything_is_nobody(daq):
     assert (one["drivers"], one["said"], found["bench"]) == ([], "ES\r\n", "")
 
 
+def test_a_prompt_behind_a_complaint_is_nobodys_serial_number(daq):
+    # the greeting makes the first answer another one than all that follow
+    greeting = [b"HUMITECH HT-3 / 3.05\r\n0>"]
+    with listening(lambda _: (greeting.pop() if greeting else b"") + b"Unknown\r\n0>") as (place, asked):
+        found = scanned(daq, "--tcp", place, "--wait", "0.3")
+    assert [one["drivers"] for one in found["answered"]] == [[]]
+    assert len(asked) > 2
+
+
 def test_only_identity_is_asked(daq, shipped):
     """Whatever is sent is some driver's identity question."""
     known = set()
