@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Literal
 
 from daq.core.assembly import Assembly, IdentityCheck, Path, Wanted, expansions, identity_check
 from daq.core.blocks import Block, Limits, Span, barrier, bracketed, divided, packed
 from daq.core.driver import RegisterChannel, RegisterDriver
 from daq.core.modbus import COILS
-from daq.core.observation import Integrity, Kind, Reading, ReadingStatus
-from daq.core.plan import Answer, DeviceStep, IdentifyPlan, InstrumentPlan, PollPlan, RegisterStep, VerifyPlan
-from daq.core.register_map import Register, ScaleRegister, Verify
-from daq.core.registers import WORDS, Factor, IntegerReader, Layout, RegisterReader, Scaling, decoded, quickest
+from daq.core.observation import Integrity, Kind, ReadingStatus
+from daq.core.plan import DeviceStep, IdentifyPlan, InstrumentPlan, PollPlan, RegisterStep, VerifyPlan
+from daq.core.register_answers import RegisterFields, RegisterReadings, Subdivision, Verification
+from daq.core.register_map import Register, ScaleRegister
+from daq.core.registers import WORDS, Factor, Layout, RegisterReader, Scaling, quickest
 from daq.core.settings import as_number, names_in, put_in
 
 FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
@@ -431,74 +431,3 @@ def scalings(channel: RegisterChannel) -> list[tuple[Scaling, ScaleRegister]]:
         *(("times_from", register) for register in channel.times_from),
         *(("divisor_from", register) for register in channel.divisor_from),
     ]
-
-
-# What the plans call --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class RegisterReadings:
-    """Answers of a poll's blocks -> channel -> Reading."""
-
-    readers: Mapping[str, RegisterReader | IntegerReader]
-
-    def __call__(self, answers: Sequence[Answer]) -> dict[str, Reading]:
-        """Return the readings."""
-        return {name: reader.read(answers) for name, reader in self.readers.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class RegisterFields:
-    """Answers of the identity's blocks, and behind them of what the device says of itself -> field -> text."""
-
-    layouts: Mapping[str, Layout]
-    objects: Mapping[str, int] = field(default_factory=dict)
-
-    def __call__(self, answers: Sequence[Answer]) -> dict[str, str]:
-        """Return the fields; one that holds no number, or that the device does not tell, is empty."""
-        fields = {name: decoded(layout.content(answers), layout.type) or "" for name, layout in self.layouts.items()}
-        said = device_objects(answers[-1]) if self.objects else {}
-        return fields | {name: said.get(number, "") for name, number in self.objects.items()}
-
-
-def device_objects(answer: Answer) -> dict[int, str]:
-    """Return the objects that a device tells of itself as text: number -> characters, without padding."""
-    assert isinstance(answer, bytes), "a device step brings bytes"
-    found, at = {}, 0
-    while at < len(answer):
-        end = at + 2 + answer[at + 1]
-        found[answer[at]] = answer[at + 2 : end].decode("latin-1").strip(" \0")
-        at = end
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Subdivision:
-    """Block -> the requests to try instead when the device refuses it; () where it is one value."""
-
-    blocks: Mapping[RegisterStep, Block]
-
-    def __call__(self, step: RegisterStep) -> tuple[RegisterStep, ...]:
-        """Return the parts; `core.blocks.joined` puts their answers together."""
-        block = self.blocks.get(step)
-        parts = () if block is None else divided(block)
-        return tuple(RegisterStep(span.function, span.address, span.count, step.within_ns) for span in parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """Whether a register of known content shows it."""
-
-    layout: Layout
-    register: Verify
-    content: Decimal
-
-    def __call__(self, answer: bytes) -> str | None:
-        """Return None, or what is wrong."""
-        found = decoded(self.layout.content([answer]), self.layout.type)
-        if found is not None and as_number(found) == self.content:
-            return None
-        return (
-            f"register {self.register.at} ({self.register.table}) holds {found or answer.hex()}, and must hold "
-            f"{self.register.content}: word order or addressing is not what the driver says. No readings until it is."
-        )

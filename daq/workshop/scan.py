@@ -18,13 +18,13 @@ from typing import TypeVar
 from daq.clock import Clock
 from daq.core import modbus
 from daq.core.bench import SIMULATED, Address
-from daq.core.compile_registers import device_objects
 from daq.core.cut import Cut
 from daq.core.driver import Driver, RegisterDriver, TextDriver
 from daq.core.errors import DaqError, LinkTimeout, ReplyError
 from daq.core.modbus import Framing
 from daq.core.observation import NS
 from daq.core.plan import Answer, DeviceStep, InstrumentPlan, Match, RegisterStep, TextStep
+from daq.core.register_answers import device_objects
 from daq.core.wiring import DEFAULT_LINE
 from daq.transports import OPENERS, Transport
 from daq.workshop.entry import compiled, entry, streams_of, wiring_of
