@@ -29,7 +29,7 @@ from typing import Any
 from daq.clock import Bell, Clock
 from daq.core.errors import DaqError, LinkClosed, LinkDesync, LinkError, WrongInstrument, WrongState
 from daq.core.health import Breaker, Contact, Share, one_slot
-from daq.core.observation import NS, Exchange, Stamp, Status
+from daq.core.observation import NS, OK, Exchange, Stamp, Status
 from daq.core.outcome import judged
 from daq.core.plan import PollPlan
 from daq.core.schedule import Anchor, Grid, Queue, Step, Turn
@@ -290,14 +290,14 @@ class Line:
         self._ledger.describe(item.party)
         if scene.info != item.party.info:  # the settings of its mode may have been read back with it
             scene = replace(scene, info=item.party.info)
-        if outcome.status is Status.OK:
+        if outcome.status is OK:
             self._ledger.answered(item, outcome, due_ns, spoken.exchanges, scene)
             item.cause, item.breaker = None, item.breaker.answered()
         else:
             self._ledger.failed(item, outcome, one_slot(due_ns), spoken.exchanges, scene)
             self._ledger.changed(item, outcome, begun)
         self._ledger.judge(item.party, item.plan.name, outcome)
-        if outcome.status is not Status.OK:
+        if outcome.status is not OK:
             await self._follow_up(item, outcome, begun.mono_ns)
 
     async def _follow_up(self, item: Item, outcome: Outcome, begun_ns: int) -> None:
@@ -469,7 +469,7 @@ class Line:
         plan, outcome = spoken.result
         item = self.items[f"{party.name}/{plan.name}"]
         self._wire.dirty = None  # its lines find back to each other by their endings
-        if outcome.status is Status.OK:
+        if outcome.status is OK:
             self._ledger.answered(item, outcome, None, spoken.exchanges)
         else:
             self._ledger.failed(item, outcome, heard(outcome, begun, self._clock.now()), spoken.exchanges)

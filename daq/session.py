@@ -25,7 +25,6 @@ from daq.core.dialogue import (
     Ask,
     Dialogue,
     Pause,
-    Question,
     Quiet,
     Replied,
     Tell,
@@ -34,6 +33,7 @@ from daq.core.dialogue import (
     could_answer,
     in_text,
     nothing_behind,
+    questions,
     still_owed,
     tell,
 )
@@ -50,7 +50,7 @@ from daq.core.errors import (
     quoted,
 )
 from daq.core.modbus import Framing, NotReached, RefusedBlock
-from daq.core.observation import NS, Flag, Identity, Stamp, Status
+from daq.core.observation import NS, OK, Flag, Identity, Stamp, Status
 from daq.core.outcome import Changed, Met, Outcome, failure, read_back
 from daq.core.plan import (
     Answer,
@@ -99,12 +99,7 @@ class Session:
         self._traced: set[str] = set()  # polls whose inner failure was logged
         self.streams = tuple(poll for poll in plan.polls if poll.every_ns is None)
         self.polls = tuple(poll for poll in plan.polls if poll.every_ns is not None)
-        self._questions = {  # by identity: a plan's steps live as long as it does, and to hash one is to hash its form
-            id(step): Question.of(step, plan.eol)
-            for poll in self.polls
-            for step in poll.steps
-            if isinstance(step, TextStep) and not step.told
-        }
+        self._questions = questions((step for poll in self.polls for step in poll.steps), plan.eol)
 
     @property
     def answers_on_connect(self) -> bool:
@@ -297,7 +292,7 @@ class Session:
         if not bounded.claim_held:
             self._mode = None  # somebody may have changed it
             readings = {name: replace(each, flags=(*each.flags, Flag.SUSPECT)) for name, each in readings.items()}
-        return Outcome(Status.OK, None, readings, bounded.timing, claim_held=bounded.claim_held)
+        return Outcome(OK, None, readings, bounded.timing, claim_held=bounded.claim_held)
 
     def _broken(self, poll: PollPlan, error: Exception) -> Outcome:
         """Keep a fault of ours to this poll; its trace is logged once."""

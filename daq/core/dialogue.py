@@ -8,7 +8,7 @@ A dialogue is a generator: it yields one Action at a time and is sent what came 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -16,7 +16,7 @@ from typing import TypeVar
 from daq.core.cut import Cut
 from daq.core.errors import ForeignReply, LinkDesync, LinkTimeout, ReplyError, UnreadableReply, quoted
 from daq.core.observation import NS, Stamp
-from daq.core.plan import Match, TextStep
+from daq.core.plan import Match, Step, TextStep
 from daq.core.unchanging import unchanging
 
 
@@ -166,6 +166,14 @@ class Question:
         form = step.reply
         ask = Ask(step.ask, form.cut, step.within_ns, form.binary, partial(could_answer, form.match))
         return cls(ask, f"asked {quoted(step.ask.rstrip(eol))}", form.match)
+
+
+def questions(steps: Iterable[Step], eol: bytes) -> dict[int, Question]:
+    """Make ready what is asked in text among the steps of a plan.
+
+    By the identity of the step, which lives as long as its plan: to hash one would be to hash its form, each time.
+    """
+    return {id(step): Question.of(step, eol) for step in steps if isinstance(step, TextStep) and not step.told}
 
 
 def in_text(step: TextStep, eol: bytes, *, tolerant: bool = False) -> Dialogue[tuple[Match, Replied]]:

@@ -15,9 +15,10 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
+from typing import Final
 from zlib import crc32
 
-from daq.core.observation import NS, Slots, Stamp, Status
+from daq.core.observation import NS, OK, Slots, Stamp, Status
 from daq.core.unchanging import unchanging
 
 # ---------------------------------------------------------------- whom to try when
@@ -249,6 +250,10 @@ class State(StrEnum):
     LOST = "lost"
 
 
+FINE: Final = State.OK
+"""Found once, as observation.OK."""
+
+
 @unchanging
 class Verdict:
     """How an instrument fares.
@@ -283,7 +288,7 @@ class InstrumentHealth:
 
     def stays_good(self, status: Status) -> bool:
         """Take an outcome that changes nothing, if it is one: a good poll of an instrument that is ok."""
-        if status is not Status.OK or self.verdict.state is not State.OK:
+        if status is not OK or self.verdict.state is not FINE:
             return False
         self._silent = 0
         self._good += 1
@@ -293,7 +298,7 @@ class InstrumentHealth:
         """Take the outcome of one poll; return the new verdict where it changed."""
         if status is Status.SKIPPED:
             return None
-        if status is Status.OK:
+        if status is OK:
             self._failing.pop(poll, None)
             self._good += 1
         else:
@@ -335,7 +340,7 @@ class InstrumentHealth:
         if self._failing:
             return State.DEGRADED, next(iter(self._failing.values()))[1]
         if self._good >= CALM_COUNT or mono_ns - self._bad_mono_ns >= CALM_NS:
-            return State.OK, None
+            return FINE, None
         return State.DEGRADED, self._calming
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from enum import StrEnum
+from typing import Final
 
 from daq.core.unchanging import unchanging
 
@@ -32,6 +33,10 @@ class Status(StrEnum):
     WRONG_INSTRUMENT = "wrong_instrument"
     WRONG_STATE = "wrong_state"
     INTERNAL = "internal"
+
+
+OK: Final = Status.OK
+"""Found once: a member of an Enum is looked up through its metaclass, which takes as long as making a small object."""
 
 
 class ReadingStatus(StrEnum):

@@ -37,6 +37,8 @@ _ORDERS = {  # order -> (words from the last to the first, bytes of each word sw
     "HGFEDCBA": (True, True),
 }
 
+_GOOD, _NUMBER = ReadingStatus.OK, Kind.NUMBER  # found once, as observation.OK
+
 EXACT = Context(prec=400)
 """No product of a register and its factors has more digits: nothing is rounded."""
 
@@ -180,15 +182,15 @@ class RegisterReader:
     def read(self, answers: Sequence[Answer]) -> Reading:
         """Return the reading. `text` is the decimal or the word; the raw content in hex where there is neither."""
         content = self.layout.content(answers)
-        status = self.codes.get(int.from_bytes(content, "big"), ReadingStatus.OK) if self.codes else ReadingStatus.OK
+        status = self.codes.get(int.from_bytes(content, "big"), _GOOD) if self.codes else _GOOD
         text = decoded(content, self.layout.type)
-        if status is ReadingStatus.OK and text is None:
+        if status is _GOOD and text is None:
             status = ReadingStatus.INVALID
-        if self.kind is Kind.ENUM and status is ReadingStatus.OK and text not in self.enum:
+        if self.kind is Kind.ENUM and status is _GOOD and text not in self.enum:
             status = ReadingStatus.INVALID
-        if status is not ReadingStatus.OK or text is None:
+        if status is not _GOOD or text is None:
             return Reading(None, f"0x{content.hex()}", self.unit, self.quantity, status, (), self.kind, self.role)
-        if self.kind is not Kind.NUMBER:
+        if self.kind is not _NUMBER:
             word = self.enum[text] if self.kind is Kind.ENUM else text
             return Reading(None, word, self.unit, self.quantity, status, (), self.kind, self.role)
         return self._number(text, answers)
@@ -203,7 +205,7 @@ class RegisterReader:
         flags: tuple[Flag, ...] = ()
         if self.plausible is not None and not self.plausible[0] <= Decimal(text) <= self.plausible[1]:
             flags = (Flag.IMPLAUSIBLE,)
-        return Reading(text, text, self.unit, self.quantity, ReadingStatus.OK, flags, self.kind, self.role)
+        return Reading(text, text, self.unit, self.quantity, _GOOD, flags, self.kind, self.role)
 
     def _scaled(self, number: Decimal, answers: Sequence[Answer]) -> Decimal | None:
         """Scale; None where a register that it is scaled by holds no number. Divisions come last: they may round."""
@@ -244,7 +246,7 @@ def quickest(reader: RegisterReader) -> RegisterReader | IntegerReader:
     """Choose, once, what reads a channel: where its register says it all, there is nothing to look for."""
     layout = reader.layout
     says_more = reader.codes or reader.factors or reader.scale is not None or reader.plausible is not None
-    if says_more or reader.kind is not Kind.NUMBER or layout.coils or layout.type not in _INTEGERS:
+    if says_more or reader.kind is not _NUMBER or layout.coils or layout.type not in _INTEGERS:
         return reader
     backwards, swapped = _ORDERS[layout.order]
     if WORDS[layout.type] > 1 and backwards != swapped:

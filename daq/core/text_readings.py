@@ -33,6 +33,8 @@ from daq.core.template import Literal as Fixed
 from daq.core.template import Template, TemplateError
 from daq.core.template_parts import solid
 
+_GOOD, _NUMBER = ReadingStatus.OK, Kind.NUMBER  # found once, as observation.OK
+
 EXACT = Context(prec=200)
 """Scaling never rounds: no factor and no reading have together more digits."""
 
@@ -205,11 +207,11 @@ class StatusCode:
         """Return what the code says of the value; ok where it says nothing."""
         code = answer.fields.get(self.field)
         if code is None:
-            return ReadingStatus.OK
+            return _GOOD
         if self.masks:
             bits = bits_of(code, self.base)
-            return next((status for mask, status in self.masks if bits & mask), ReadingStatus.OK)
-        unlisted = ReadingStatus.INVALID if ReadingStatus.OK in self.codes.values() else ReadingStatus.OK
+            return next((status for mask, status in self.masks if bits & mask), _GOOD)
+        unlisted = ReadingStatus.INVALID if _GOOD in self.codes.values() else _GOOD
         return self.codes.get(plain_code(code), unlisted)
 
 
@@ -304,13 +306,13 @@ class TextChannelReader:
         unit = self.unit if self.unit_field is None else self._unit(answers)
         if text is None:
             return self._reading(None, answer.text, unit, answer.status or ReadingStatus.ABSENT, answer.flags)
-        status = self._coded(answers) if self.codes else ReadingStatus.OK
+        status = self._coded(answers) if self.codes else _GOOD
         flags = self._doubted(answers, answer.flags) if self.doubts else answer.flags
-        if self.kind is not Kind.NUMBER:
+        if self.kind is not _NUMBER:
             return self._reading(None, self._meaning(text), unit, status, flags)
-        special = self._special(text) if self.words or self.specials else ReadingStatus.OK
-        status = status if status is not ReadingStatus.OK else special
-        if status is not ReadingStatus.OK:
+        special = self._special(text) if self.words or self.specials else _GOOD
+        status = status if status is not _GOOD else special
+        if status is not _GOOD:
             return self._reading(None, text, unit, status, flags)
         value = self._value(text)
         if self.plausible is not None:
@@ -340,9 +342,9 @@ class TextChannelReader:
             answer = answers[code.step]
             assert isinstance(answer, Match), "text steps bring matches"
             status = code.status(answer)
-            if status is not ReadingStatus.OK:
+            if status is not _GOOD:
                 return status
-        return ReadingStatus.OK
+        return _GOOD
 
     def _doubted(self, answers: Sequence[Answer], flags: tuple[Flag, ...]) -> tuple[Flag, ...]:
         """Return the flags of the reply's shape and those that bits of any answer add, each once."""
@@ -368,11 +370,11 @@ class TextChannelReader:
         if text in self.words:
             return self.words[text]
         if not self.specials:
-            return ReadingStatus.OK
+            return _GOOD
         try:
-            return self.specials.get(Decimal(self._decimal(text)), ReadingStatus.OK)
+            return self.specials.get(Decimal(self._decimal(text)), _GOOD)
         except ArithmeticError:
-            return ReadingStatus.OK  # json_number judges what is no decimal
+            return _GOOD  # json_number judges what is no decimal
 
     def _decimal(self, text: str) -> str:
         """Write the digits that were sent as a decimal with a point."""

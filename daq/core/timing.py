@@ -129,13 +129,8 @@ def bound(model: TimeModel, seen: Sequence[Seen]) -> Bounded:
     if least_ns > most_ns:  # the clock was set back meanwhile
         least_ns, most_ns = most_ns, least_ns
     early_utc_ns, late_utc_ns = early_ns + least_ns, late_ns + most_ns
-    timing = Timing(
-        mono_ns=(early_ns + late_ns) // 2,
-        utc_ns=(early_utc_ns + late_utc_ns) // 2,
-        err_ns=(late_utc_ns - early_utc_ns + 1) // 2,
-        aperture_ns=aperture_ns,
-    )
-    return Bounded(timing, claim_held)
+    mono_ns, utc_ns = (early_ns + late_ns) // 2, (early_utc_ns + late_utc_ns) // 2
+    return Bounded(Timing(mono_ns, utc_ns, (late_utc_ns - early_utc_ns + 1) // 2, aperture_ns), claim_held)
 
 
 def _least_ns(model: TimeModel) -> int:

@@ -98,7 +98,7 @@ class Inbox:
         self._looked = 0
         if len(self._chunks) == 1 and length == len(self.bytes):  # nearly always
             whole = self._chunks.popleft()
-            received = Received(bytes(self.bytes), not_before=whole.silent, first=whole.first, last=whole.seen)
+            received = Received(bytes(self.bytes), whole.silent, whole.first, whole.seen)
             self.bytes.clear()
             return received
         data = bytes(self.bytes[:length])
