@@ -175,6 +175,29 @@ def test_its_line_can_be_proved_clean_whichever_poll_is_used_or_the_notes_warn(d
         assert plan.barrier is not None or "late answer" in (driver.notes or ""), plan.warnings
 
 
+@pytest.mark.parametrize(
+    ("name", "polls", "switches"),
+    [
+        ("keysight/34465a", ["dcv", "acv", "dci", "ohm4w", "temperature", "capacitance"], {"relative", "scaling"}),
+        ("hp/34401a", ["dcv", "acv", "dci", "ohm4w", "frequency"], {"math"}),
+        ("keithley/2000", ["dcv", "acv", "dci", "ohm4w"], {"relative", "filter"}),
+        ("keithley/2182a", ["dcv", "dcv2"], {"relative", "filter"}),
+        ("keithley/dmm6500", ["dcv", "acv", "dci", "ohm4w"], {"relative", "filter", "math"}),
+        ("yokogawa/wt310", ["power", "power3", "integration", "peaks"], {"average", "max_hold"}),
+    ],
+)
+def test_what_makes_a_reading_other_than_what_stands_at_the_terminals_is_read_back(name, polls, switches):
+    """A null, decibels, a filter: all of them numbers that look right."""
+    driver = load_driver(ROOT / "drivers" / f"{name}.yaml")[0]
+    for poll in compiled(driver, *polls).polls:
+        read_back = {one.setting: one for one in poll.mode.readbacks}
+        assert switches <= read_back.keys(), poll.name
+        for switch in switches:
+            step = read_back[switch].step
+            assert read_back[switch].agrees(step.reply.match(b"0\n")), switch
+            assert not read_back[switch].agrees(step.reply.match(b"1\n")), switch
+
+
 def test_every_poll_says_when_its_readings_are_true(driver):
     for name, poll in polls_of(driver).items():
         assert re.search("[1-9]|[a-z]", getattr(poll.time, _span_of(poll.time))), name
