@@ -127,10 +127,9 @@ class Session:
         yield from self._tell(self.plan.wake)
         fields = yield from self._identify()
         yield from self._tell(self.plan.setup)
-        settings = yield from read_back(
-            self.plan.readbacks, self.plan.eol, configure=self.plan.configure, set_before=self._put_out
-        )
-        self._put_out = self.plan.configure
+        plan, told = self.plan, self._put_out
+        settings = yield from read_back(plan.readbacks, plan.eol, configure=plan.configure, set_before=told)
+        self._put_out = plan.configure
         errors = yield from self._drain_errors()
         yield from self._verify()
         for stream in self.streams:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal
 
 from daq.core.assembly import Assembly, IdentityCheck, Path, Wanted, expansions, identity_check
@@ -17,7 +18,7 @@ from daq.core.modbus import COILS
 from daq.core.observation import Integrity, Kind, ReadingStatus
 from daq.core.plan import DeviceStep, IdentifyPlan, InstrumentPlan, PollPlan, RegisterStep, VerifyPlan
 from daq.core.register_answers import RegisterFields, RegisterReadings, Subdivision, Verification
-from daq.core.register_map import Register, ScaleRegister
+from daq.core.register_map import RangeRegister, Register, ScaleRegister
 from daq.core.registers import WORDS, Factor, Layout, RegisterReader, Scaling, quickest
 from daq.core.settings import as_number, names_in, put_in
 
@@ -228,6 +229,9 @@ class RegisterCompiler:
                 self.work.wrong_driver(where, "for_each repeats it: give stride, the registers from one to the next.")
             for number, values in enumerate(expansions(for_each) if repeated else [{}]):
                 put: dict[str, object] = {"at": channel.at + number * channel.stride}
+                if channel.range_from is not None:
+                    its = channel.range_from
+                    put["range_from"] = its.model_copy(update={"at": its.at + number * its.stride})
                 if channel.label is not None:
                     put["label"] = put_in(channel.label, values)
                 expanded[put_in(key, values)] = (channel.model_copy(update=put), where)
@@ -322,6 +326,8 @@ class RegisterCompiler:
         """Return what a channel is scaled by; None where one of the registers is wrong, which is noted already."""
         if channel.scale_from is not None and channel.decimals_from is not None:
             self.work.wrong_driver((*where, "decimals_from"), "write either scale_from or decimals_from, not both.")
+        if channel.range_from is not None and not channel.type.startswith("uint"):
+            self.work.wrong_driver((*where, "range_from"), f"counts are never negative, and {channel.type} may be.")
         factors: list[Factor] = []
         for key, register in scalings(channel):
             layout, again = ([*self._layouts(register, blocks), None, None])[:2]
@@ -331,7 +337,9 @@ class RegisterCompiler:
                 self.work.wrong_driver((*where, key), "what a value is scaled by is a number, such as int16.")
                 return None
             codes = frozenset(self._codes(register.invalid, {}, layout, (*where, key)))
-            factors.append(Factor(layout, key, codes, again))
+            all_counts = Decimal((1 << 16 * WORDS.get(channel.type, 1)) - 1)
+            ranges = register.ends if isinstance(register, RangeRegister) else {}
+            factors.append(Factor(layout, key, codes, again, ranges, all_counts))
         return tuple(factors)
 
     def _codes(
@@ -423,6 +431,7 @@ def _category(objects: Iterable[int]) -> Literal[1, 2, 3]:
 def scalings(channel: RegisterChannel) -> list[tuple[Scaling, ScaleRegister]]:
     """Return (key, register) of what a channel is scaled by; what may round comes last."""
     powers: list[tuple[Scaling, ScaleRegister | None]] = [
+        ("range_from", channel.range_from),
         ("scale_from", channel.scale_from),
         ("decimals_from", channel.decimals_from),
     ]

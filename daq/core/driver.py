@@ -32,7 +32,16 @@ from daq.core.driver_parts import (
 )
 from daq.core.observation import Flag, ReadingStatus
 from daq.core.quantity import Duration
-from daq.core.register_map import Blocks, Factors, RawContents, Register, RegisterIdentify, ScaleRegister, Verify
+from daq.core.register_map import (
+    Blocks,
+    Factors,
+    RangeRegister,
+    RawContents,
+    Register,
+    RegisterIdentify,
+    ScaleRegister,
+    Verify,
+)
 
 __all__ = ["Arrival", "Command", "Filtered", "Latest", "Scalar", "Setting", "TimeModel", "Triggered"]
 
@@ -306,6 +315,11 @@ class RegisterChannel(Register, Channel):
         default_factory=list,
         description="Register, or several, whose content the value is divided by; a quotient without an end is rounded "
         "to 20 digits.",
+    )
+    range_from: RangeRegister | None = Field(
+        default=None,
+        description="Register whose code says over which range the counts of an unsigned register are spread, such as "
+        "those of an analog input.",
     )
     stride: int = Field(
         default=0,

@@ -5,11 +5,12 @@ Described, not alive: nothing here is read. Channels, polls and examples stand i
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from daq.core.driver_parts import Model
+from daq.core.driver_parts import Model, Scalar
 
 Table = Literal["holding", "input", "coil", "discrete"]
 RegisterType = Literal[
@@ -52,6 +53,41 @@ class ScaleRegister(Register):
     """A register that says how a value is scaled; where it holds no number, or one of `invalid`, the value is none."""
 
     invalid: RawContents
+
+
+def codes_of_ranges(value: dict[str, tuple[Scalar, Scalar]]) -> dict[str, tuple[Scalar, Scalar]]:
+    """Check codes and ends of ranges."""
+    for code, ends in value.items():
+        _ends(code, ends)
+    return value
+
+
+def _ends(code: str, ends: tuple[Scalar, Scalar]) -> tuple[int, tuple[Decimal, Decimal]]:
+    try:
+        low, high = Decimal(str(ends[0])), Decimal(str(ends[1]))
+        if low.is_finite() and high.is_finite() and low != high:
+            return int(code, 0), (low, high)
+    except (ValueError, InvalidOperation):
+        pass
+    raise ValueError(f"{code}: {[*ends]} is no range. Write a code and both ends, such as 0x0143: [-10, 10].")
+
+
+class RangeRegister(ScaleRegister):
+    """A register that holds a code for the range of a value; where the code is not listed, the value is none."""
+
+    ranges: Annotated[dict[str, tuple[Scalar, Scalar]], AfterValidator(codes_of_ranges)] = Field(
+        min_length=1,
+        description="Code (hex or decimal) -> what no count and all counts mean, in the channel's unit: "
+        "0x0143: [-10, 10]. Between them the value is proportional.",
+    )
+    stride: int = Field(
+        default=0, ge=0, le=65535, description="Registers from one repetition of for_each to the next; 0: one for all."
+    )
+
+    @property
+    def ends(self) -> dict[int, tuple[Decimal, Decimal]]:
+        """Content -> what no count and all counts mean."""
+        return dict(_ends(code, ends) for code, ends in self.ranges.items())
 
 
 def one_or_several(value: object) -> object:

@@ -111,8 +111,9 @@ def decoded(content: bytes, kind: RegisterType) -> str | None:
     return str(int.from_bytes(content, "big", signed=kind.startswith("int")))
 
 
-Scaling = Literal["scale_from", "decimals_from", "times_from", "divisor_from"]
-"""What the content of a register does to a value: times ten to it, divided by ten to it, times it, divided by it."""
+Scaling = Literal["range_from", "scale_from", "decimals_from", "times_from", "divisor_from"]
+"""What the content of a register does to a value: spreads it over a range, times ten to it, divided by ten to it, times
+it, divided by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +124,15 @@ class Factor:
         codes: raw contents, as unsigned numbers, that mean not available.
         again: where the same register was read once more, behind the value; None where one request brought both. A
             meter may have changed its range between two requests, and the value would be wrong by a power of ten.
+        ranges: its content -> what no count and all counts mean; all_counts: how many these are.
     """
 
     layout: Layout
     way: Scaling
     codes: frozenset[int] = frozenset()
     again: Layout | None = None
+    ranges: Mapping[int, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    all_counts: Decimal = Decimal(1)
 
     def scaled(self, number: Decimal, answers: Sequence[Answer]) -> Decimal | None:
         """Return the number scaled; None where the register holds nothing that a value can be scaled by, or changed.
@@ -141,6 +145,8 @@ class Factor:
         text = decoded(content, self.layout.type)
         if text is None or int.from_bytes(content, "big") in self.codes:
             return None
+        if self.way == "range_from":
+            return self._spread(number, int.from_bytes(content, "big"))
         by = Decimal(text)
         if self.way in ("scale_from", "decimals_from"):
             whole = by == by.to_integral_value() and abs(by) <= MAX_EXPONENT
@@ -148,6 +154,13 @@ class Factor:
         if by == 0:
             return None
         return EXACT.multiply(number, by) if self.way == "times_from" else quotient(number, by)
+
+    def _spread(self, counts: Decimal, code: int) -> Decimal | None:
+        """Return where counts lie in a range; None where it is not known."""
+        if code not in self.ranges:
+            return None
+        low, high = self.ranges[code]
+        return EXACT.add(low, quotient(EXACT.multiply(counts, EXACT.subtract(high, low)), self.all_counts))
 
 
 def quotient(number: Decimal, by: Decimal) -> Decimal:
