@@ -171,7 +171,7 @@ class Station:
                 self._spawn("clock[discipline]", self.discipline.follow(self.clock))
                 self._expose(stack)
                 self._start_sink(sink)
-                for words in self.loaded.overfull:
+                for _, words in self.loaded.overfull:
                     log.warning("%s", words)
                 self.phases = build.phases_of(self.loaded)
                 since = await self._left_off()

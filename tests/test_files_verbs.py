@@ -123,6 +123,13 @@ def test_check_puts_its_place_before_a_warning_once(daq):
     assert all(line.count("bench.yaml") == 1 for line in warned)
 
 
+def test_check_warns_of_a_poll_that_asks_what_another_one_asks(daq):
+    wrong(("poll: {dcv: 1 s}", "poll: {dcv: 1 s, again: {ask: dcv, every: 2 s}}"))
+    said = daq("check", "bench.yaml")
+    assert said.code == 0
+    assert "bench.yaml:9:29: instruments.dmm1.poll.again: asks what 'dcv' asks, with the same settings." in said.err
+
+
 def test_check_of_a_file_that_is_not_there_is_used_wrongly(daq):
     said = daq("check", "nowhere.yaml")
     assert said.code == 2

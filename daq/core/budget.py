@@ -14,6 +14,7 @@ from fractions import Fraction
 
 from daq.core.driver import Driver, TextDriver
 from daq.core.line_settings import line_settings
+from daq.core.observation import NS
 from daq.core.plan import InstrumentPlan, PollPlan, RegisterStep, Step
 from daq.core.timing import Triggered
 from daq.core.wiring import Wiring
@@ -73,15 +74,16 @@ def costs(wiring: Wiring, plans: Mapping[str, InstrumentPlan], drivers: Mapping[
 
 def overfull(
     wirings: Iterable[Wiring], plans: Mapping[str, InstrumentPlan], drivers: Mapping[str, Driver]
-) -> Iterator[str]:
-    """Say of each wire that is to do more than it can how much that is."""
+) -> Iterator[tuple[Cost, str]]:
+    """Say of each wire that is to do more than it can how much that is, and which of its polls takes the most."""
     for wiring in wirings:
-        load = sum(cost.load for cost in costs(wiring, plans, drivers))
+        polls = list(costs(wiring, plans, drivers))
+        load = sum(cost.load for cost in polls)
         if load > 1:
-            yield (
-                f"wire {wiring.name}: its polls take {load:.0%} of its time at least, so slots will be missed. Make "
-                "intervals longer or apertures shorter; daq plan shows what each takes."
-            )
+            most = max(polls, key=lambda cost: cost.load)
+            said = f"wire {wiring.name}: its polls take {load:.0%} of its time at least, so slots will be missed. Make "
+            longest = f"{most.instrument}/{most.poll} alone takes {most.takes_ns / NS:.3g} s each time"
+            yield most, f"{said}intervals longer or apertures shorter: {longest}; daq plan shows what each takes."
 
 
 def _entered(poll: PollPlan, polls: Sequence[PollPlan]) -> Fraction:

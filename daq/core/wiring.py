@@ -194,6 +194,9 @@ def _units(bench: Bench) -> Iterator[Problem]:
     seen: dict[tuple[str, int], str] = {}
     for name, instrument in bench.instruments.items():
         at = instrument.at
+        if at.unit == 0 and at.modbus_tcp is None:
+            message = "0 is said to all units of a line, and none answers it. Write the meter's own, 1 to 247."
+            yield Problem("bench", ("instruments", name, "at", "unit"), message)
         if at.wire is None or at.unit is None:
             continue
         if (at.wire, at.unit) in seen:
@@ -205,6 +208,7 @@ def _units(bench: Bench) -> Iterator[Problem]:
 
 def _languages(bench: Bench, drivers: Mapping[str, Driver]) -> Iterator[Problem]:
     """A wire carries one language; `compile` sees to addresses without a wire."""
+    first: dict[str, tuple[str, bool]] = {}
     for name, instrument in bench.instruments.items():
         driver, wire = drivers.get(instrument.driver), bench.wires.get(instrument.at.wire or "")
         if driver is None or wire is None:
@@ -217,3 +221,9 @@ def _languages(bench: Bench, drivers: Mapping[str, Driver]) -> Iterator[Problem]
         elif not isinstance(driver, RegisterDriver) and wire.modbus_rtu_over_tcp is not None:
             message = f"{said} is for Modbus (modbus_rtu_over_tcp), and driver {instrument.driver!r} speaks text."
             yield Problem("bench", path, f"{message} Write tcp for that wire.")
+        else:
+            other, registers = first.setdefault(instrument.at.wire or "", (name, isinstance(driver, RegisterDriver)))
+            if registers != isinstance(driver, RegisterDriver):
+                spoken, here = ("Modbus", "text") if registers else ("text", "Modbus")
+                message = f"{said} carries {spoken} for {other!r}, and driver {instrument.driver!r} speaks {here}."
+                yield Problem("bench", path, f"{message} Give it a line of its own.")

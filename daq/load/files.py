@@ -5,7 +5,7 @@ path -> Source -> models, wiring, compile -> Loaded | ConfigError (problems by f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from daq.core import explain
 from daq.core.bench import Bench, StationName
-from daq.core.budget import overfull
+from daq.core.budget import Cost, overfull
 from daq.core.compile import compile_instrument
 from daq.core.driver import Driver, RegisterDriver, TextDriver
 from daq.core.errors import ConfigError, quoted
@@ -52,8 +52,8 @@ class Loaded:
         return self.source.hash
 
     @property
-    def overfull(self) -> list[str]:
-        """Wires that are to do more than they can, in words."""
+    def overfull(self) -> list[tuple[Cost, str]]:
+        """Wires that are to do more than they can, in words, and the poll that takes the most of each."""
         drivers = {name: self.drivers[entry.driver] for name, entry in self.bench.instruments.items()}
         return list(overfull(wirings(self.bench, self.drivers), self.plans, drivers))
 
@@ -155,7 +155,7 @@ def check_file(path: str | Path) -> list[str]:
     if "bench" in keys or ("instruments" in keys and "world" not in keys):
         loaded = load_bench(path)
         warnings = [_placed(source, name, told) for name, plan in loaded.plans.items() for told in plan.warnings]
-        return [*warnings, *(f"{source.shown}: {words}" for words in loaded.overfull)]
+        return [*warnings, *_twice(loaded), *(_at(source, most, words) for most, words in loaded.overfull)]
     found.add(source, (), "neither a bench nor a driver. A bench begins with 'bench: 1', a driver with 'driver: 1'.")
     raise found.error()
 
@@ -168,6 +168,28 @@ def is_driver(path: str | Path) -> bool:
 
 def _is_driver(source: Source) -> bool:
     return isinstance(source.data, dict) and ("driver" in source.data or "speaks" in source.data)
+
+
+def _at(source: Source, poll: Cost, words: str) -> str:
+    """Put the place of a poll before what is to be known of it."""
+    path = ("instruments", poll.instrument, "poll", poll.poll)
+    line, column = source.place(path)
+    return f"{source.shown}:{line}:{column}: {dotted(path)}: {words}"
+
+
+def _twice(loaded: Loaded) -> Iterator[str]:
+    """Tell of polls that ask what another one of the same instrument asks with the same settings."""
+    for name, instrument in loaded.bench.instruments.items():
+        seen: dict[str, str] = {}
+        for poll, asked in instrument.poll.items():
+            what = poll if isinstance(asked, str) else f"{asked.ask} {sorted(map(str, asked.settings.items()))}"
+            what = f"{what} []" if isinstance(asked, str) else what
+            if what in seen:
+                path = ("instruments", name, "poll", poll)
+                line, column = loaded.source.place(path)
+                said = f"asks what {seen[what]!r} asks, with the same settings. One of them is enough."
+                yield f"{loaded.source.shown}:{line}:{column}: {dotted(path)}: {said}"
+            seen.setdefault(what, poll)
 
 
 def _placed(source: Source, instrument: str, warning: str) -> str:

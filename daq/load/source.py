@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -146,7 +147,32 @@ def _yaml_problem(error: YAMLError, text: str) -> tuple[Place, str]:
     began = error.context_mark
     opened = began is not None and began.line < mark.line and ("flow" in said or "quoted" in said)
     where = f" It began in line {began.line + 1}." if opened else ""
-    return place, in_plain_words(said, written) + where
+    return _no_colon(error, lines) or (place, in_plain_words(said, written) + where)
+
+
+_LOOKALIKES = (
+    (r"^\s*(- )?[^\s#\"'{\[:]+\uFF1A", "'\uff1a' is no colon. Write ':' and a blank behind it."),
+    (r"\u00A0", "a no-break space stands where a blank belongs. Write it anew, with the space bar."),
+    (r"^\s*(- )?[\w.-]+:[^\s/]", "a blank is missing behind the colon. Write 'key: value'."),
+)
+"""What looks like a colon and a blank, and is none."""
+
+
+def _no_colon(error: MarkedYAMLError, lines: Sequence[str]) -> tuple[Place, str] | None:
+    """Return the line whose colon is none: a parser notices it only in the next one."""
+    if not any(words in str(error.problem) for words in ("could not find expected ':'", "mapping values are not")):
+        return None
+    last = error.problem_mark.line
+    first = error.context_mark.line if error.context_mark is not None else last - 1
+    for number in range(max(first, last - 2, 0), min(last + 1, len(lines))):
+        for pattern, said in _LOOKALIKES:
+            found = re.search(pattern, lines[number])
+            if found is not None:
+                return (number + 1, len(lines[number]) - len(lines[number].lstrip()) + 1), said
+    if error.context_mark is not None and error.context_mark.line < last:
+        mark = error.context_mark
+        return (mark.line + 1, mark.column + 1), in_plain_words(str(error.problem), "")
+    return None
 
 
 _TAG = "tag:yaml.org,2002:"
@@ -230,6 +256,8 @@ class Walk:
             if before is not None and _splits_number(whole, key_node, value):
                 meant = f"{whole}.{key_node.value}"
                 said = f"{dotted(before)}: is a decimal comma meant? Decimals have a point: {meant!r}."
+                if before[-1] == "line":
+                    said = f"{dotted(before)}: serial settings have strokes. Write them like 9600/8n1."
                 self.faults.append((before, self.values[before], said))
                 continue
             if not isinstance(key_node, ScalarNode) or not key_node.value:
