@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,7 +128,17 @@ def replayed(driver: Driver, record: Sequence[Pair], settings: Mapping[str, Scal
     plan = compiled(driver, whole_entry(driver, settings=settings or {}))
     if isinstance(driver, RegisterDriver):
         return [each for pair in record for each in _registers(driver, plan, pair)]
-    return [*_Listener(driver, plan).all(record)]
+    return [*_Listener(driver, plan).all(record if driver.link.eol else map(_unhexed, record))]
+
+
+def _unhexed(pair: Pair) -> Pair:
+    """Read the hexadecimal digits in which replies of bytes are recorded."""
+    return Pair(
+        *(bytes.fromhex(part).decode("latin-1") if _HEX.fullmatch(part) else part for part in (pair.ask, pair.got))
+    )
+
+
+_HEX = re.compile("(?:[0-9A-Fa-f]{2} ?)+")
 
 
 class _Listener:
@@ -143,7 +153,7 @@ class _Listener:
         self._begun: dict[str, list[str]] = {}  # poll -> the answers to its first steps
         self._taken = False  # whether somebody asks the question at hand
 
-    def all(self, record: Sequence[Pair]) -> Iterator[Reread]:
+    def all(self, record: Iterable[Pair]) -> Iterator[Reread]:
         """Give what is made of each exchange; commands are only followed."""
         for pair in record:
             if pair.ask and not pair.got:
@@ -180,7 +190,8 @@ class _Listener:
                 return  # somebody else's question in between
             got.clear()
         self._taken = True
-        got.append(pair.got.removesuffix(self._driver.link.eol).rstrip("\r\n"))
+        ending = self._driver.link.eol
+        got.append(pair.got.removesuffix(ending).rstrip("\r\n") if ending else pair.got)  # bytes may look like one
         if len(got) < len(steps):
             return
         answers, self._begun[poll.source] = got, []

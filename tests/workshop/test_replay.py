@@ -50,6 +50,17 @@ def test_a_balance_in_lines(replay):
     assert found[3]["identity"] == {"serial": "B123456789"}
 
 
+def test_a_thermometer_in_bytes_as_the_station_keeps_them(replay):
+    found = replay(
+        "greisinger/gmh3000",
+        [
+            {"ask": "fe003d", "got": "fe05267100 48f78009".replace(" ", ""), "hex": True},
+            {"ask": "fe f2 ed 35 00 47", "got": "fe f5 f8 35 00 47 ff 01 2f", "hex": True},
+        ],
+    )
+    assert read(found)[-1] == ("temperature", "temperature", "21.76", "Cel", "ok")
+
+
 def test_the_mode_that_was_told_decides_what_an_answer_is(replay):
     record = [
         {"ask": "*IDN?", "got": "Keysight Technologies,34465A,MY54500123,A.02.08"},
