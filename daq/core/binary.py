@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 
 from daq.core.registers import decoded
@@ -176,6 +176,8 @@ def _id(text: str) -> bytes:
 
 KINDS = {
     "uint8": _whole(1, signed=False),
+    "bits8": replace(_whole(1, signed=False), number=False),
+    "bits16": replace(_whole(2, signed=False), number=False),
     "int16": _whole(2, signed=True),
     "uint16": _whole(2, signed=False),
     "int32": _whole(4, signed=True),

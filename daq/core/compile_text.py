@@ -289,6 +289,8 @@ class TextCompiler:
         for key in wanted.settings:
             if key not in used and key in self.driver.settings:
                 advice = choices(key, used & self.driver.settings.keys())
+                if key in {command.tell for command in self.driver.setup}:
+                    advice = "It is set once, on connect: write it under settings: of the instrument."
                 message = f"poll {wanted.source!r} does nothing with {key!r}. {advice}"
                 self.work.wrong_bench((*wanted.path, "settings", key), message)
 

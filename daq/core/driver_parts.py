@@ -19,7 +19,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 def one_value(value: object) -> object:
     """Refuse a list or a mapping where one value belongs; the union of scalars would say so four times."""
     if isinstance(value, (dict, list)):
-        raise ValueError("one value belongs here: a number, a word or a text.")  # noqa: TRY004 pydantic reports ValueError
+        raise ValueError("one value belongs here: a number, a word or a text; a list as one text, such as '101,102'.")  # noqa: TRY004 pydantic reports ValueError
     return value
 
 
@@ -152,11 +152,21 @@ def spelled_out(value: object) -> object:
 Commands = list[Annotated[Command, BeforeValidator(spelled_out, json_schema_input_type=str | Command)]]
 
 
+def line_end(value: object) -> object:
+    """Refuse letters in the place of an end of line: CRLF, or a backslash that single quotes kept."""
+    if isinstance(value, str) and ("\\" in value or re.fullmatch("[<\\[]?(CR|LF|NL|CR ?/? ?LF)[>\\]]?", value.upper())):
+        raise ValueError(f'{value!r} are letters, not the end of a line. Write it in double quotes, such as "\\r\\n".')
+    return value
+
+
+LineEnd = Annotated[str, BeforeValidator(line_end)]
+
+
 class Link(Model):
     """How bytes travel to and from this model."""
 
-    eol: str = Field(default="\n", description="Ending of every reply (text only).")
-    ask_eol: str | None = Field(default=None, description="Ending of every question, where it differs from eol.")
+    eol: LineEnd = Field(default="\n", description="Ending of every reply (text only).")
+    ask_eol: LineEnd | None = Field(default=None, description="Ending of every question, where it differs from eol.")
     max_latency: Duration = Field(
         default=2_000_000_000,
         description="Longest time from a question to the end of its answer, measuring time included; the time-out, "
@@ -182,8 +192,8 @@ class Link(Model):
 class OverSerial(Model):
     """What differs on a serial line, or behind a serial-device server, from LAN, USB and GPIB."""
 
-    eol: str | None = Field(default=None, description="Ending of every reply there, where it differs from link.eol.")
-    ask_eol: str | None = Field(default=None, description="Ending of every question there, where it differs.")
+    eol: LineEnd | None = Field(default=None, description="Ending of every reply there, where not link.eol.")
+    ask_eol: LineEnd | None = Field(default=None, description="Ending of every question there, where it differs.")
     wake: Commands = Field(
         default_factory=list,
         description="Commands without which it does not answer at all, before it is asked who it is (on_connect).",

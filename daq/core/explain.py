@@ -160,8 +160,19 @@ def _given(wrong: _Wrong) -> str:
 
 
 def _unknown_key(wrong: _Wrong) -> str:
-    known = wrong.model.model_fields if wrong.model is not None else ()
+    known = wrong.model.model_fields if wrong.model is not None else {}
+    deeper = [name for name, field in known.items() if str(wrong.path[-1]) in _keys_below(field.annotation)]
+    if deeper:
+        return f"no such key here: it belongs one level deeper, under {' or '.join(deeper)}."
     return f"no such key. {nearest(str(wrong.path[-1]), known)}"
+
+
+def _keys_below(annotation: Any) -> set[str]:
+    """Return the keys of the models that a field holds, in a list or by name; of none where it may be several kinds."""
+    kind = _bare(annotation)
+    if get_origin(kind) in (list, dict):
+        kind = _bare(get_args(kind)[-1])
+    return set(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else set()
 
 
 def _missing(wrong: _Wrong) -> str:

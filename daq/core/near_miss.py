@@ -8,11 +8,13 @@ Only for people: what is refused stays refused, whatever is found here. Pure.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from daq.core.checksum import printed
 from daq.core.errors import quoted
 from daq.core.template import Field, Template, TemplateError, may_print, parse
-from daq.core.template_parts import DIGITS
+from daq.core.template_parts import DIGITS, Literal
+from daq.core.template_patterns import reached, shape_of
 
 _LISTED = ("enum", "bits", "hexs", "hex", *sorted(DIGITS))
 """Types of fields whose content can be seen to be wrong by itself."""
@@ -23,6 +25,17 @@ _FIELD = re.compile(rf"(\{{[A-Za-z0-9_.,-]*:)(?:{'|'.join(_LISTED)})(?=[:*}}])")
 def near_miss(template: Template, reply: bytes) -> str | None:
     """Return what alone is wrong with a refused reply; None where more is."""
     return _wrong_checksum(template, reply) or _wrong_field(template, reply)
+
+
+def far_as(templates: Sequence[Template], reply: bytes) -> str:
+    """Say how far a refused reply fits the template that it fits best, and what belongs there; '' where not at all."""
+    text = reply.decode("latin-1")
+    ends = [(*reached(template.parts, template.codes, text), template.eol) for template in templates]
+    end, part, eol = max(ends, key=lambda each: each[0])
+    if end == 0:
+        return ""
+    belongs = quoted(eol) if part is None else quoted(part.text) if isinstance(part, Literal) else shape_of(part)
+    return f"; it fits as far as {quoted(text[:end])}, where {belongs} belongs"
 
 
 def _wrong_checksum(template: Template, reply: bytes) -> str | None:

@@ -47,8 +47,9 @@ Types
             as they say must follow, up to {:to} or the end of the reply.
 
 Types of numbers sent as bytes, the high one first unless the letters of registers say otherwise ({v:float32:DCBA}):
-    uint8, int16, uint16, int32, uint32, float32, float64. What is no number is one of the words NAN, INF, -INF. Several
-    names ({a,b:float32}) follow each other with nothing between. The reply ends where all of it is there.
+    uint8, int16, uint16, int32, uint32, float32, float64; bits8 and bits16, which are sets of flags. What is no number
+    is one of the words NAN, INF, -INF. Several names ({a,b:float32}) follow each other with nothing between. The reply
+    ends where all of it is there.
     easy32  six bytes of an EASYBus (Greisinger): a measured value, with a CRC behind each two bytes; or a word such as
             E16365, which is the number of an error. easy16: three bytes, a whole number. easyid: six bytes, eight
             hexadecimal digits.
@@ -67,6 +68,7 @@ from functools import lru_cache
 from daq.core.binary import KINDS, Kind, highest_first
 from daq.core.checksum import CHECKSUMS, agrees, printed
 from daq.core.template_parts import (
+    BITS,
     BLOCK,
     HEX,
     MARKS,
@@ -81,6 +83,7 @@ from daq.core.template_parts import (
 from daq.core.template_patterns import content, has_loose_blank, inside_of, pattern_of, sample_of, shape_of
 
 __all__ = [
+    "BITS",
     "HEX",
     "NUMBERS",
     "Field",

@@ -28,6 +28,9 @@ MARKS = frozenset({"from", "to"})
 BLOCK = "block"
 """The head of a definite-length block."""
 
+BITS = frozenset({"bits", "bits8", "bits16", "hex"})
+"""Sets of bits, which masks look at."""
+
 HEX = frozenset({"hex", "hexs"})
 DIGITS = frozenset({"nr1", "nr2", "nr3", "nr", "snr"})
 NUMBERS = DIGITS | {name for name, kind in KINDS.items() if kind.number}
@@ -38,7 +41,7 @@ TYPES = frozenset({*DIGITS, *HEX, *KINDS, *CHECKSUMS, *MARKS, BLOCK})
 TYPES |= {"text", "word", "quoted", "unit", "enum", "bits", "blanks"}
 
 _NAMELESS = frozenset({"blanks", BLOCK, *CHECKSUMS, *MARKS})
-_ORDERED = frozenset({"int16", "uint16", "int32", "uint32", "float32", "float64"})
+_ORDERED = frozenset({"int16", "uint16", "int32", "uint32", "float32", "float64", "bits16"})
 _ORDERS = {
     2: ("AB", "BA"),
     4: ("ABCD", "CDAB", "BADC", "DCBA"),

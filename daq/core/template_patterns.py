@@ -81,6 +81,16 @@ def pattern_of(parts: Sequence[Part], codes: Mapping[str, Sequence[str]]) -> str
     return "".join(_patterns(parts, codes))
 
 
+def reached(parts: Sequence[Part], codes: Mapping[str, Sequence[str]], text: str) -> tuple[int, Part | None]:
+    """Return how many characters of a reply fit, and the part that does not follow there; None at the end."""
+    patterns = _patterns(parts, codes)
+    for count in range(len(patterns), 0, -1):
+        found = re.match("".join(patterns[:count]), text, re.DOTALL)
+        if found is not None:
+            return found.end(), next(iter(parts[count:]), None)
+    return 0, next(iter(parts), None)
+
+
 def _patterns(parts: Sequence[Part], codes: Mapping[str, Sequence[str]]) -> list[str]:
     patterns = []
     for at, part in enumerate(parts):

@@ -15,7 +15,7 @@ from daq.core.errors import nearest
 from daq.core.observation import Flag, Kind, Reading, ReadingStatus
 from daq.core.plan import Answer
 from daq.core.settings import as_number, is_word
-from daq.core.template import HEX, NUMBERS
+from daq.core.template import BITS, HEX, NUMBERS
 from daq.core.text_exchanges import Asked, types_in
 from daq.core.text_readings import FlagBits, FlagWords, StatusCode, TextChannelReader, plain_code
 from daq.core.units import symbol
@@ -182,7 +182,7 @@ class ChannelCompiler:
             types = ", ".join(sorted(NUMBERS))
             message = f"field {wanted!r} is of type {kind}, which is no number. Use one of {types}, or give kind."
             self.work.wrong_driver(path, message)
-        if channel.kind == "bits" and not kinds <= {"bits", "hex"}:
+        if channel.kind == "bits" and not kinds <= BITS:
             self.work.wrong_driver(
                 path, f"kind bits needs a field of type bits or hex, not {', '.join(sorted(kinds))}."
             )
@@ -244,7 +244,7 @@ class ChannelCompiler:
     def _code(self, number: int, name: str, table: Mapping[str, ReadingStatus], one: Asked) -> StatusCode:
         kinds = types_in(one)[name]
         base = 16 if "hex" in kinds else 10
-        if not kinds & {"bits", "hex"}:
+        if not kinds & BITS:
             return StatusCode(number, name, base, codes={plain_code(code): status for code, status in table.items()})
         masks = [(self._mask(text, (*one.path, "status")), status) for text, status in table.items()]
         return StatusCode(number, name, base, masks=tuple(mask for mask in masks if mask[0]))
@@ -254,7 +254,7 @@ class ChannelCompiler:
         doubts: dict[str, list[FlagBits | FlagWords]] = {}
         for number, one in enumerate(self.asked):
             where, types = (*one.path, "flags"), types_in(one)
-            bits = [name for name, kinds in types.items() if kinds <= {"bits", "hex"} and len(kinds) == 1]
+            bits = [name for name, kinds in types.items() if kinds <= BITS and len(kinds) == 1]
             candidates = bits or self._free(number)
             for name, table in one.step.flags.items():
                 self._check_channel(name, channels, (*where, name))
@@ -266,12 +266,13 @@ class ChannelCompiler:
 
     def _doubt(self, number: int, name: str, table: Mapping[str, Flag], one: Asked) -> FlagBits | FlagWords:
         kinds, where = types_in(one)[name], (*one.path, "flags")
-        if kinds <= {"bits", "hex"} and len(kinds) == 1:
+        if kinds <= BITS and len(kinds) == 1:
             marks = tuple(self._mark(text, flag, where) for text, flag in table.items())
             return FlagBits(number, name, 16 if "hex" in kinds else 10, marks)
         if kinds & (NUMBERS | HEX):
             message = (
-                f"field {name!r} is a number: are these bits, or codes? Write {{{name}:bits}}, or {{{name}:word}}."
+                f"field {name!r} is a number: are these bits, or codes? Write {{{name}:bits}}, or {{{name}:word}}; "
+                f"of one sent as bytes {{{name}:bits8}} or {{{name}:bits16}}."
             )
             self.work.wrong_driver(where, message)
         return FlagWords(

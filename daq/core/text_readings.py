@@ -25,7 +25,7 @@ from daq.core.errors import (
     UnreadableReply,
     quoted,
 )
-from daq.core.near_miss import near_miss
+from daq.core.near_miss import far_as, near_miss
 from daq.core.number import json_number
 from daq.core.observation import Flag, Kind, Reading, ReadingStatus
 from daq.core.plan import Answer, Match, ReplyForm
@@ -119,15 +119,19 @@ class WholeReply:
                 continue
             if other.asked == self.asked:
                 return UnreadableReply(f"{got}, which is how a poll that asks the same reads it: {_ANOTHER_STATE}")
-            return ForeignReply(f"{got}, which is how {quoted(other.asked)} is answered")
+            how = f"which is how {quoted(other.asked)} is answered"
+            return ForeignReply(f"{got}, {how}; its driver expects {self._expected()}")
         if self.acknowledges:
             expected = self.shapes[0].template.source
             return UnexpectedAck(f"told {quoted(self.asked)}, got {quoted(reply)}; its driver expects {expected!r}")
         nearly = next((why for shape in self.shapes if (why := near_miss(shape.template, reply))), None)
         if nearly is not None:
             return UnreadableReply(f"{got}: {nearly}")
-        wanted = " or ".join(repr(shape.template.source) for shape in self.shapes[:3])
-        return UnreadableReply(f"{got}; its driver expects {wanted} and then {self.eol!r}")
+        far = far_as([shape.template for shape in self.shapes], reply)
+        return UnreadableReply(f"{got}; its driver expects {self._expected()} and then {self.eol!r}{far}")
+
+    def _expected(self) -> str:
+        return " or ".join(repr(shape.template.source) for shape in self.shapes[:3])
 
 
 _OUTCOMES = {"busy": BusyReply, "instrument_error": RefusedReply}

@@ -231,8 +231,10 @@ def check_unit(code: str) -> None:
 
 
 def quantity_advice(word: str) -> str:
-    """Say which quantity was probably meant: those of that kind, such as power.active of power, else the nearest."""
-    alike = [each for each in sorted(QUANTITIES) if word.lower() in each.split(".")]
+    """Say which quantity was probably meant: those with most of its words, such as power.active, else the nearest."""
+    words = set(word.lower().split())
+    common = {each: len(words & set(each.split("."))) for each in sorted(QUANTITIES)}
+    alike = [each for each, found in common.items() if 0 < found == max(common.values())]
     return f"There are: {', '.join(alike)}." if alike else nearest(word, QUANTITIES)
 
 

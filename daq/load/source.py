@@ -287,7 +287,7 @@ class Walk:
         if node.style in ("'", '"', "|", ">") or node.tag == _TAG + "str":
             return text
         if is_nothing(text):
-            said = f"{dotted(path)}: has no value. Write one, or take the key away."
+            said = f"{dotted(path)}: has no value. Write one, or take the key away; what begins with # needs quotes."
             self.faults.append((path, self.keys.get(path, _place(node)), said))
             return None
         return scalar(text)

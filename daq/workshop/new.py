@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from daq.core.number import json_number
 from daq.core.written import Source
@@ -23,7 +23,13 @@ SCHEMA = "# yaml-language-server: $schema={schema}\n"
 NO_READING = "-"
 """Name of a number that is none."""
 
-_NUMBER = re.compile(r"(?<![\w.])[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?![\w.]*[A-Za-z_]))(?:[eE][+-]?[0-9]+)?")
+_DASHES = r"(?<![\w.-])-{2,}(?:[.,]-+)?(?![\w.-])"
+"""What is printed in place of a number where there is none."""
+
+_NUMBER = re.compile(
+    r"(?:(?<![\w.])[+-]?|(?<=[A-Za-z])[+-])"
+    r"(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?![\w.]*[A-Za-z_]))(?:[eE][+-]?[0-9]+)?"
+)
 _WITH_COMMA = re.compile(r"(?<![\w.,])[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?(?![\w.,])")
 _SECTION = {
     "title": f"title: {TODO} maker and models, for people\n",
@@ -80,11 +86,18 @@ class Sample:
         template: the reply with its numbers replaced by fields.
         values: field -> the number as printed; where there is none, the one field that holds the whole.
         word: it holds no number.
+        absent: field -> the dashes that stand in place of its number.
     """
 
     template: str
     values: dict[str, str]
     word: bool = False
+    absent: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fields(self) -> list[str]:
+        """The names of its fields, in their order."""
+        return re.findall(r"\{([a-zA-Z0-9_-]+):", self.template)
 
 
 def skeleton(wish: Wish, schema: str) -> str:
@@ -116,6 +129,9 @@ def with_comma(reply: str, names: int) -> list[str]:
 def sample(reply: str, names: Sequence[str], decimal: str = ".") -> Sample:
     """Take a reply apart: each number becomes a field of its kind, all else must come again as it is.
 
+    Dashes in place of a number are a field too: left among what must come again, they would count every later column
+    wrong, and another sensor could never be absent.
+
     Args:
         reply: as the manual prints it, without its ending.
         names: of the numbers, in order, at least one; where they are too few, the first is counted on: t1, t2. A number
@@ -123,20 +139,27 @@ def sample(reply: str, names: Sequence[str], decimal: str = ".") -> Sample:
         decimal: what stands before its decimals.
     """
     values: dict[str, str] = {}
-    found = numbers_in(reply, decimal)
-    pieces = [piece.replace("{", "{{").replace("}", "}}") for piece in _numbers(decimal).split(reply)]
-    if not found:
+    absent: dict[str, str] = {}
+    numbers = numbers_in(reply, decimal)
+    if not numbers:
         return Sample(f"{{{names[0]}:text}}", {names[0]: reply}, word=True)
+    columns = re.compile(f"{_numbers(decimal).pattern}|{_DASHES}")
+    found = columns.findall(reply)
+    pieces = [piece.replace("{", "{{").replace("}", "}}") for piece in columns.split(reply)]
     template = ""
     for number, printed in enumerate(found):
         name = names[number] if len(names) >= len(found) else f"{names[0]}{number + 1}"
         if name == NO_READING:
             template += pieces[number] + printed
             continue
+        if printed not in numbers:
+            absent[name] = printed
+            template += f"{pieces[number]}{{{name}:{_kind(numbers[0])}}}"
+            continue
         before, sign = _sign_apart(pieces[number], printed)
         values[name] = sign + printed
         template += f"{before}{{{name}:{'snr' if sign else _kind(printed)}}}"
-    return Sample(template + pieces[-1], values)
+    return Sample(template + pieces[-1], values, absent=absent)
 
 
 def _sign_apart(before: str, printed: str) -> tuple[str, str]:
@@ -151,10 +174,11 @@ def _sign_apart(before: str, printed: str) -> tuple[str, str]:
 def identity(reply: str) -> tuple[str, str | None]:
     """Return the template of an identity, and its model: maker, model, serial number, firmware (IEEE 488.2, 10.14)."""
     parts = reply.split(",")
+    header = "*IDN " if reply.upper().startswith("*IDN ") else ""
     if len(parts) >= 4:
-        return "{maker:text},{model:text},{serial:text},{firmware:text}", parts[1]
+        return f"{header}{{maker:text}},{{model:text}},{{serial:text}},{{firmware:text}}", parts[1]
     if len(parts) == 3:
-        return "{maker:text},{model:text},{serial:text}", parts[1]
+        return f"{header}{{maker:text}},{{model:text}},{{serial:text}}", parts[1]
     return "{model:text}", reply
 
 
@@ -184,7 +208,15 @@ def _plain(text: str | None, otherwise: str) -> str:
 
 
 def _quoted(text: str | None, otherwise: str) -> str:
-    return json.dumps(text if text is not None else otherwise, ensure_ascii=False)
+    written = json.dumps(_meant(text) if text is not None else otherwise, ensure_ascii=False)
+    return re.sub(r"(?<!\\)\\u00(?=[01])", r"\\x", written)
+
+
+def _meant(text: str) -> str:
+    r"""Return a question with the control characters that its author could only spell: \x1b, \r, <ESC>."""
+    named = {r"\r": "\r", r"\n": "\n", "<ESC>": "\x1b", "<STX>": "\x02", "<ETX>": "\x03", "<ENQ>": "\x05"}
+    text = re.sub(r"\\r(?!\w)|\\n(?!\w)|<(?:ESC|STX|ETX|ENQ)>", lambda found: named[found[0]], text)
+    return re.sub(r"\\x([0-9A-Fa-f]{2})", lambda found: chr(int(found[1], 16)), text)
 
 
 def _line(wish: Wish) -> str:
@@ -195,7 +227,7 @@ def _line(wish: Wish) -> str:
 def _text(wish: Wish) -> str:
     poll = wish.poll or TODO
     shown = sample(wish.got or "", wish.channels or [poll], wish.decimal) if wish.got is not None else None
-    names = list(shown.values) if shown is not None else [*(wish.channels or [poll])]
+    names = [*shown.fields] if shown is not None else [*(wish.channels or [poll])]
     reply = (
         shown.template if shown is not None else f"{TODO} the reply as printed, with {{{names[0]}:nr}} for the number"
     )
@@ -215,7 +247,10 @@ def _text(wish: Wish) -> str:
             f"    ask: {_quoted(wish.ask, f'{TODO} the question')}\n",
             f"    reply: {_quoted(reply, '')} # the whole of it must match; unit printed? {{u:unit}} and unit_in: u\n",
             "    channels:\n",
-            *(f"      {name}: {{{_channel(wish, place)}{kind}}}\n" for place, name in enumerate(names)),
+            *(
+                f"      {name}: {{{_channel(wish, place)}{kind}{_absent(shown, name)}}}\n"
+                for place, name in enumerate(names)
+            ),
             (
                 f"    time: {{model: latest, period: {wish.age or f'{TODO} longest age'}}}"
                 " # latest, triggered or filtered: when the reading was true\n"
@@ -247,6 +282,11 @@ def _channel(wish: Wish, place: int) -> str:
     return f"quantity: {quantity}, unit: {_unit(unit)}"
 
 
+def _absent(shown: Sample | None, name: str) -> str:
+    dashes = shown.absent.get(name) if shown is not None else None
+    return "" if dashes is None else f', special: {{"{dashes}": absent}}'
+
+
 def _unit(unit: str) -> str:
     return unit if re.fullmatch(r"[A-Za-z][A-Za-z0-9 ./,]*", unit) and "," not in unit else json.dumps(unit)
 
@@ -259,7 +299,8 @@ def _example(poll: str, wish: Wish, shown: Sample | None) -> str:
         for name, value in shown.values.items()
     )
     what = "text" if shown.word else "gives"
-    return f"  - {{poll: {poll}, got: [{json.dumps(wish.got, ensure_ascii=False)}], {what}: {{{gives}}}}}\n"
+    status = f", status: {{{', '.join(f'{name}: absent' for name in shown.absent)}}}" if shown.absent else ""
+    return f"  - {{poll: {poll}, got: [{json.dumps(wish.got, ensure_ascii=False)}], {what}: {{{gives}}}{status}}}\n"
 
 
 def _registers(wish: Wish) -> str:

@@ -195,7 +195,8 @@ def _half_given(driver: RegisterDriver) -> Iterator[Found]:
             continue  # named as a problem already
         for name, _, channel, span in _spans(driver, example.poll) if example.poll in driver.polls else ():
             held = [(span.function, span.address + offset) in memory for offset in range(span.count)]
-            if any(held) and not all(held):
+            told = name in {*example.gives, *example.text, *example.status}
+            if (any(held) or told) and not all(held):
                 said = f"holds {sum(held)} of the {span.count} registers of {name} ({channel.table} {channel.at})"
                 yield ("examples", number), f"{said}; what is left open counts as zero. Write all of them."
                 break

@@ -22,7 +22,7 @@ from daq.core.observation import NS, ReadingStatus
 from daq.core.plan import InstrumentPlan
 from daq.core.quantity import in_unit
 from daq.core.settings import as_number, names_in
-from daq.core.template import NUMBERS, TemplateError, parse
+from daq.core.template import BITS, NUMBERS, TemplateError, parse
 from daq.core.timing import Triggered as Measured
 from daq.core.written import Keys
 from daq.workshop.entry import compiled, entry
@@ -40,7 +40,7 @@ DURATIONS = frozenset({"nplc", "aperture", "integration", "integration_time", "g
 
 def text_findings(driver: TextDriver) -> Iterator[Found]:
     """Give all findings of a driver that compiles."""
-    yield from _endings(driver)
+    yield from _spelled_out(driver)
     yield from _questions(driver)
     yield from _identity_order(driver)
     yield from _cut_short(driver)
@@ -56,13 +56,28 @@ def text_findings(driver: TextDriver) -> Iterator[Found]:
 # What is asked --------------------------------------------------------------------------------------------------------
 
 
-def _endings(driver: TextDriver) -> Iterator[Found]:
-    """Look for endings of lines in single quotes, where YAML takes a backslash for itself."""
-    for where, its in (("link", driver.link), ("over_serial", driver.over_serial)):
-        for key in ("eol", "ask_eol"):
-            if "\\" in (getattr(its, key) or ""):
-                said = 'holds a backslash, not the end of a line. Write it in double quotes, such as "\\n".'
-                yield (where, key), said
+_SPELLED = re.compile(r"\\x[0-9A-Fa-f]{2}|\\[rnt](?![A-Za-z])|<(?:ESC|CR|LF|STX|ETX|ENQ|ACK)>")
+"""A control character as manuals and programmers write it."""
+
+
+def _spelled_out(driver: TextDriver) -> Iterator[Found]:
+    """Look for control characters that are spelled out, which go over the wire letter by letter."""
+    for path, text in _texts(
+        driver.model_dump(mode="json", include={"identify", "setup", "modes", "polls", "streams"}), ()
+    ):
+        found = _SPELLED.search(text)
+        if found is not None:
+            how = 'Write it in double quotes, ESC as "\\x1b", CR as "\\r".'
+            yield path, f"{found[0]!r} is sent, or waited for, letter by letter. {how}"
+
+
+def _texts(data: object, path: Keys) -> Iterator[tuple[Keys, str]]:
+    """Give every text below a key, with its keys."""
+    for key, below in data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ():
+        if isinstance(below, str):
+            yield (*path, key), below
+        else:
+            yield from _texts(below, (*path, key))
 
 
 def _asked(driver: TextDriver) -> Iterator[tuple[Keys, str]]:
@@ -302,10 +317,10 @@ def _codes_of(driver: TextDriver, path: Keys, step: TextStep | Stream, channels:
     for channel, codes in step.status.items():
         field = step.status_in.get(channel) or (free[0] if len(free) == 1 else "")
         kind, shared = kinds.get(field), _shared_bits([code for code in codes if code.isdecimal()])
-        if kind == "bits" and shared:
+        if kind in BITS - {"hex"} and shared:
             said = f"{shared} have bits in common: are they numbers? Write {{{field}:enum}}, and list 0: ok as well."
             yield (*path, "status", channel), said
-        elif kind not in {None, "bits", "hex", "enum"} and ReadingStatus.OK not in codes.values():
+        elif kind not in {None, "enum", *BITS} and ReadingStatus.OK not in codes.values():
             said = f"what {field} says and the list has not counts as ok. List what is ok, such as 0: ok; "
             yield (*path, "status", channel), f"{said}then all else is invalid."
 

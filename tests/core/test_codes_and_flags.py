@@ -53,6 +53,21 @@ def test_a_later_step_may_cast_the_doubt():
     assert one(readings(plan, b"1.5\n", b"0\n")) == ("1.5", OK, (Flag.UNSTABLE,))
 
 
+def test_a_byte_of_flags_says_how_a_number_sent_as_bytes_is_to_be_read():
+    plan = polled(
+        ask="F?",
+        reply="\x02{t:int16:BA}{s:bits8}{:sum1}",
+        status={"t": {2: "overrange"}},
+        flags={"t": {1: "unstable", 128: "suspect"}},
+    )
+    # sums by hand: 02 + D2 + 04 = D8
+    assert one(readings(plan, bytes.fromhex("02 D2 04 00 D8 0A"))) == ("1234", OK, ())
+    assert one(readings(plan, bytes.fromhex("02 D2 04 81 59 0A"))) == ("1234", OK, (Flag.UNSTABLE, Flag.SUSPECT))
+    assert one(readings(plan, bytes.fromhex("02 D2 04 02 DA 0A")))[:2] == (None, OVER)
+    with pytest.raises(ReplyError, match="its checksum is"):
+        readings(plan, bytes.fromhex("02 D2 04 00 D9 0A"))
+
+
 # Which field ----------------------------------------------------------------------------------------------------------
 
 

@@ -112,7 +112,7 @@ def test_bits_that_are_set_or_missing_cast_a_doubt_on_another_channel():
         (
             "{s:nr1}",
             {"v": {"1": "suspect"}},
-            "field 's' is a number: are these bits, or codes? Write {s:bits}, or {s:word}.",
+            "field 's' is a number: are these bits, or codes? Write {s:bits}, or {s:word}",
         ),
     ],
 )

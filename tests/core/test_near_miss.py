@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daq.core.errors import UnreadableReply
+from daq.core.errors import ForeignReply, UnreadableReply
 from daq.core.near_miss import near_miss
 from daq.core.template import parse
-from tests.core.drivers import compiled, readings, with_poll
+from tests.core.drivers import compiled, readings, text_driver, with_poll
 
 CODES = {"s": ("S", "D"), "w": ("-----",)}
 
@@ -37,6 +37,26 @@ def test_it_stands_in_the_message_of_the_observation():
     plan = compiled(with_poll(ask="OUT?", reply="{k:enum}", channels=channels), {"p": "1 s"})
     with pytest.raises(UnreadableReply, match="k is '7', which is none of its codes: '0', '1'"):
         readings(plan, b"7\n")
+
+
+def test_how_far_a_reply_fits_stands_in_the_message():
+    channels = {"v": {"quantity": "voltage.dc", "unit": "V"}}
+    plan = compiled(with_poll(ask="V?", reply="{:text} V {v:nr2}", channels=channels), {"p": "1 s"})
+    with pytest.raises(UnreadableReply, match="; it fits as far as 'LAB-BATH', where ' V ' belongs"):
+        readings(plan, b"LAB-BATH 25 V 2.4\n")
+    with pytest.raises(UnreadableReply, match=r"and then b'\\n'$"):
+        readings(plan, b" ?\n")
+
+
+def test_the_answer_to_another_question_is_told_beside_what_was_expected():
+    channels = {"v": {"quantity": "voltage.dc", "unit": "V"}}
+    polls = {
+        name: {"ask": name, "reply": reply, "channels": channels, "time": {"model": "latest", "period": "1 s"}}
+        for name, reply in (("a", "A {v:nr2}"), ("b", "B {v:nr2}"))
+    }
+    plan = compiled(text_driver(polls=polls), {"a": "1 s", "b": "1 s"})
+    with pytest.raises(ForeignReply, match=r"which is how 'b' is answered; its driver expects 'A \{v:nr2\}'"):
+        readings(plan, b"B 1.5\n")
 
 
 @settings(deadline=None)  # the computer may be busy

@@ -181,6 +181,8 @@ def test_the_schema_is_named_as_seen_from_the_file(daq):
 @pytest.mark.parametrize(
     ("reply", "names", "template", "values"),
     [
+        ("W+0001523.24 g", ["w"], "W{w:nr2} g", {"w": "+0001523.24"}),
+        ("+4.2,-----,-1.5", ["t"], "{t1:nr2},{t2:nr2},{t3:nr2}", {"t1": "+4.2", "t3": "-1.5"}),
         ("+1.23E-03,V", ["u"], "{u:nr3},V", {"u": "+1.23E-03"}),
         ("S S     100.00 g", ["weight"], "S S     {weight:nr2} g", {"weight": "100.00"}),
         ("N+    123.4567 g", ["weight"], "N{weight:snr} g", {"weight": "+123.4567"}),
@@ -195,6 +197,21 @@ def test_the_schema_is_named_as_seen_from_the_file(daq):
 def test_a_reply_becomes_a_template(reply, names, template, values):
     found = sample(reply, names)
     assert (found.template, found.values) == (template, values)
+
+
+def test_dashes_in_place_of_a_number_are_a_field_that_may_be_absent(daq):
+    given = TEXT | {"--poll": "t", "--got": "+4.213,------,+295.120", "--who": "*IDN ACME,100-B,12345,1.0"}
+    given |= {"--ask": r"\x1bT<ENQ>"}
+    assert daq("driver", "new", "acme/mine.yaml", *words(given), *words({"--quantity": "temperature", "--unit": "Cel"}))
+    written = Path("acme/mine.yaml").read_text()
+    written = re.sub("quantity: TODO[^,]*", "quantity: temperature", written)
+    Path("acme/mine.yaml").write_text(re.sub('unit: "TODO[^"]*"', "unit: Cel", written))
+    driver, _ = load_driver("acme/mine.yaml")
+    assert driver.polls["t"].reply == "{t1:nr2},{t2:nr2},{t3:nr2}"
+    assert driver.polls["t"].ask == "\x1bT\x05"
+    assert driver.polls["t"].channels["t2"].special == {"------": "absent"}
+    assert driver.identify.reply == "*IDN {maker:text},{model:text},{serial:text},{firmware:text}"
+    assert daq("driver", "test", "acme/mine.yaml").code == 0
 
 
 @pytest.mark.parametrize(
