@@ -224,7 +224,7 @@ class Ledger:
             scene: what held when they were asked for; what holds now, where they were not.
         """
         item.counts.slots[outcome.status] += slots.count
-        now_ns = self._clock.now().mono_ns
+        now_ns = self._clock.monotonic_ns()
         scene = scene or self.scene(item.party)
         if self._told_of.get(item.key, scene) != scene:
             for emission in self._runs.succeeded(item.key):
@@ -293,25 +293,26 @@ class Ledger:
             return  # nearly always
         now = self._clock.now()
         why = None if outcome.status is not Status.WRONG_INSTRUMENT else str(outcome.status)  # an event says which
-        self._tell(party, party.health.outcome(poll, outcome.status, outcome.detail, now), why)
+        self._tell(party, party.health.outcome(poll, outcome.status, outcome.detail, now), now, why)
 
     def forgive(self, party: Party, poll: str) -> None:
         """Let it count no longer."""
-        self._tell(party, party.health.forget(poll, self._clock.now()))
+        now = self._clock.now()
+        self._tell(party, party.health.forget(poll, now), now)
 
-    def _tell(self, party: Party, verdict: Verdict | None, why: str | None = None) -> None:
+    def _tell(self, party: Party, verdict: Verdict | None, now: Stamp, why: str | None = None) -> None:
         """Pass a new verdict on, and have the log keep up with it; `why` in the log where it is not the verdict's."""
         if verdict is not None:
             self._outlets.verdict(party.name, verdict)
         if verdict is not None or party.logged is not None:
-            self._log(party, party.health.verdict, why)
+            self._log(party, party.health.verdict, now.mono_ns, why)
 
-    def _log(self, party: Party, verdict: Verdict, why: str | None) -> None:
+    def _log(self, party: Party, verdict: Verdict, now_ns: int, why: str | None) -> None:
         """Log the first state and each that differs from what the log says; its last word is what is so.
 
         One that was lost answers again; what of it still fails is told if it lasts.
         """
-        now_ns, before = self._clock.now().mono_ns, party.logged
+        before = party.logged
         back = before is not None and before.state is State.LOST
         if before is not None and not _worth_a_line(verdict, before, now_ns - party.logged_ns):
             return

@@ -12,8 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Generic, Literal, TypeVar
 
 from daq.clock import Bell, Clock
-from daq.core.cut import Cut
-from daq.core.dialogue import Action, Again, Ask, Dialogue, Pause, Replied, Tell
+from daq.core.dialogue import Action, Again, Ask, Dialogue, Pause, Quiet, Replied, Tell
 from daq.core.errors import LinkClosed, LinkDesync, LinkError, LinkFlooded, LinkTimeout, ReplyError, quoted
 from daq.core.modbus import are_frames
 from daq.core.observation import NS, Exchange, Stamp
@@ -318,23 +317,26 @@ class OpenWire:
             record.ask(action, asked)
             if not self.reopen_heals:
                 self._owed.asked(record.who, action, asked.mono_ns)
-            return await self._read(action.cut, record)
-        if isinstance(action, Again):
+        elif isinstance(action, Again):
             record.discard()
-            return await self._read(action.cut, record)
-        if isinstance(action, Tell):
+        elif isinstance(action, Tell):
             told = await self._say(action.request, action.within_ns, record, gap_ns, lenient)
             record.told(action, told.mono_ns)
             return told
-        record.settle()
-        if isinstance(action, Ask):
+        else:
+            record.settle()
+            if not isinstance(action, Ask):
+                await self._rest(action, record)
+                return None
             record.ask(action, self._clock.now())
-            return await self._read(action.cut, record)
+        self._not_stuck_until(record.deadline_ns)
+        return self._taken(await self._transport.read(action.cut, record.deadline_ns), record)
+
+    async def _rest(self, action: Pause | Quiet, record: _Minutes) -> None:
         if isinstance(action, Pause):
             await self.wait(self._clock.now().mono_ns + action.for_ns)
         elif thrown := await self.quiet(action.for_ns):
             record.unasked(thrown, self._clock.now().mono_ns)
-        return None
 
     async def _say(self, data: bytes, within_ns: int, record: _Minutes, gap_ns: int, lenient: bool) -> Stamp:
         """Keep the gap, see that nothing lies in the way, and send. Raises LinkError."""
@@ -354,23 +356,19 @@ class OpenWire:
             self._show("sent", data, asked)
         return asked
 
-    async def _read(self, cut: Cut, record: _Minutes) -> Replied:
-        self._not_stuck_until(record.deadline_ns)
-        received = await self._transport.read(cut, record.deadline_ns)
-        asked = record.stamp or received.not_before
+    def _taken(self, received: Received, record: _Minutes) -> Replied:
+        """Enter a reply in the record. Raises LinkDesync where it came before the question."""
+        asked, data, last = record.stamp or received.not_before, received.data, received.last
         if received.first.mono_ns < asked.mono_ns:
-            raise LinkDesync(f"{quoted(received.data)} was there before anybody had asked", received.data)
-        replied = self._replied(received, asked, record.who)
+            raise LinkDesync(f"{quoted(data)} was there before anybody had asked", data)
+        self._free_ns = last.mono_ns
+        if self._taps:
+            self._show("came", data, last)
+        owed = 0 if self.reopen_heals else self._owed.came(record.who, data, last.mono_ns)
+        wire_ns = len(data) * self._byte_ns
+        replied = Replied(data, asked, received.not_before, received.first, last, wire_ns, owed)
         record.heard(replied)
         return replied
-
-    def _replied(self, received: Received, asked: Stamp, who: str) -> Replied:
-        self._free_ns = received.last.mono_ns
-        if self._taps:
-            self._show("came", received.data, received.last)
-        wire_ns = len(received.data) * self._byte_ns
-        owed = 0 if self.reopen_heals else self._owed.came(who, received.data, received.last.mono_ns)
-        return Replied(received.data, asked, received.not_before, received.first, received.last, wire_ns, owed)
 
     def _unread(self) -> bytes:
         came = self._transport.unread()

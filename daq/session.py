@@ -254,7 +254,8 @@ class Session:
             if poll.mode is not None:
                 yield from self._be_in_mode(poll, now_ns)
             answers, seen = yield from self._steps(poll)
-            return (yield from self._proved(self._judged(poll, answers, seen)))
+            outcome = self._judged(poll, answers, seen)
+            return outcome if outcome.claim_held else (yield from self._proved(outcome))
         except (RefusedReply, UnreadableReply) as error:
             self._mode = None
             return (yield from self._explained(failure(error)))
@@ -268,7 +269,7 @@ class Session:
 
     def _proved(self, outcome: Outcome) -> Dialogue[Outcome]:
         """See that an answer which came too soon was not to an older question. Raises LinkError."""
-        if not outcome.claim_held and isinstance(self.plan.barrier, TextStep):
+        if isinstance(self.plan.barrier, TextStep):
             yield from nothing_behind(self.plan.barrier, self.plan.eol)
         return outcome
 
