@@ -157,6 +157,11 @@ def rfc3339(utc_ns: int) -> str:
     return instant(microseconds(utc_ns))
 
 
+def utc_ns(text: str) -> int:
+    """Read what rfc3339 wrote: UTC ns, whole microseconds. Raises ValueError."""
+    return round(datetime.fromisoformat(text).timestamp() * 10**6) * 1000
+
+
 def instant(utc_us: int) -> str:
     """Write an instant (UTC us since 1970) as rfc3339 does."""
     seconds, micros = divmod(utc_us, 1_000_000)

@@ -11,8 +11,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from daq.core.message import rfc3339
+import orjson
+
+from daq.core.message import rfc3339, utc_ns
 from daq.core.observation import NS
 from daq.core.record import Entry, Record
 
@@ -32,6 +35,13 @@ def epoch_name(utc_ns: int, luck: int) -> str:
     """
     number = ((utc_ns // NS) << 20 | luck & 0xFFFFF) % (1 << _EPOCH_BITS)
     return "".join(_DIGITS[number >> shift & 31] for shift in range(_EPOCH_BITS - 5, -1, -5))
+
+
+UNKNOWN = "", ""
+"""Epoch and name of a stream that nobody can name any more."""
+
+STREAMS_TOLD = 200
+"""Streams that one event of a gap names, so that it never is too large to be kept."""
 
 
 @dataclass(slots=True)
@@ -57,14 +67,16 @@ class _NumberedSpan:
 
 
 class Gap:
-    """What was lost for one reason, told as one event.
+    """What was lost for one reason.
 
     Args:
-        why: the reason, in the words the event carries.
+        why: the reason, in the words the events carry.
+        most: streams that are named, at most; of those beyond it only the count is told. None: all of them.
     """
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, most: int | None = None) -> None:
         self.why = why
+        self._most = most
         self.count = 0
         self._spans: dict[tuple[str, str], _NumberedSpan] = {}
 
@@ -74,38 +86,63 @@ class Gap:
 
     def add_span(self, epoch: str, stream: str, first_seq: int, times: Span) -> None:
         """Count `times.count` lost records with consecutive numbers from `first_seq`."""
-        last_seq = first_seq + times.count - 1
         self.count += times.count
-        known = self._spans.get((epoch, stream))
+        self._take_in((epoch, stream), _NumberedSpan(first_seq, first_seq + times.count - 1, times))
+
+    def _take_in(self, key: tuple[str, str], more: _NumberedSpan) -> None:
+        if self._most is not None and key not in self._spans and len(self._spans) >= self._most:
+            key = UNKNOWN
+        known = self._spans.get(key)
         if known is None:
-            self._spans[epoch, stream] = _NumberedSpan(first_seq, last_seq, times)
+            self._spans[key] = more
             return
-        known.first_seq = min(known.first_seq, first_seq)
-        known.last_seq = max(known.last_seq, last_seq)
+        known.first_seq = min(known.first_seq, more.first_seq)
+        known.last_seq = max(known.last_seq, more.last_seq)
         known.times = Span(
-            min(known.times.first_t_ns, times.first_t_ns),
-            max(known.times.last_t_ns, times.last_t_ns),
-            known.times.count + times.count,
+            min(known.times.first_t_ns, more.times.first_t_ns),
+            max(known.times.last_t_ns, more.times.last_t_ns),
+            known.times.count + more.times.count,
         )
 
-    def details(self) -> dict[str, object]:
-        """Return what the event says: why, how many, and for each stream which numbers and times."""
-        return {
-            "why": self.why,
-            "count": self.count,
-            "streams": [
-                {
-                    "stream": stream,
-                    "epoch": epoch,
-                    "first_seq": span.first_seq,
-                    "last_seq": span.last_seq,
-                    "first_t": rfc3339(span.times.first_t_ns),
-                    "last_t": rfc3339(span.times.last_t_ns),
-                    "count": span.times.count,
-                }
-                for (epoch, stream), span in self._spans.items()
-            ],
-        }
+    def retell(self, event: bytes) -> None:
+        """Tell what an event told of, where it was about a gap: it is lost itself, and nobody has heard it."""
+        for stream, epoch, first_seq, last_seq, times in _told_by(event):
+            self._take_in((epoch, stream), _NumberedSpan(first_seq, last_seq, times))
+
+    def details(self) -> list[dict[str, object]]:
+        """Return what the events say, one for so many streams: why, how many, and which numbers and times of each."""
+        told = [
+            {
+                "stream": stream,
+                "epoch": epoch,
+                "first_seq": span.first_seq,
+                "last_seq": span.last_seq,
+                "first_t": rfc3339(span.times.first_t_ns),
+                "last_t": rfc3339(span.times.last_t_ns),
+                "count": span.times.count,
+            }
+            for (epoch, stream), span in self._spans.items()
+        ]
+        counts = [span.times.count for span in self._spans.values()]
+        parts = [slice(first, first + STREAMS_TOLD) for first in range(0, len(told), STREAMS_TOLD)]
+        return [{"why": self.why, "count": sum(counts[part]), "streams": told[part]} for part in parts]
+
+
+def _told_by(event: bytes) -> list[tuple[str, str, int, int, Span]]:
+    """Return stream, epoch, first and last number and times of each span in the event of a gap; [] for another event.
+
+    What the disk has damaged tells nothing.
+    """
+    try:
+        message = orjson.loads(event)
+        return [_read_back(stream) for stream in message["details"]["streams"]] if message["event"] == "gap" else []
+    except (LookupError, TypeError, ValueError):
+        return []
+
+
+def _read_back(said: Mapping[str, Any]) -> tuple[str, str, int, int, Span]:
+    times = Span(utc_ns(said["first_t"]), utc_ns(said["last_t"]), int(said["count"]))
+    return str(said["stream"]), str(said["epoch"]), int(said["first_seq"]), int(said["last_seq"]), times
 
 
 @dataclass(slots=True)
@@ -184,13 +221,14 @@ def numbered(
         gap = Gap("queue full")
         for stream, times in overflow.items():
             gap.add_span(numbers.epoch, stream, numbers.skip(stream, times.count), times)
-        records.append(numbers.record(announce("gap", gap.details()), largest))
+        records.extend(numbers.record(announce("gap", details), largest) for details in gap.details())
     for entry in entries:
         try:
             records.append(numbers.record(entry, largest))
         except UnkeptEntryError as unkept:
             gaps.setdefault(unkept.why, Gap(unkept.why)).add(numbers.epoch, entry.stream, unkept.seq, entry.t_ns)
-    records.extend(numbers.record(announce("gap", gap.details()), largest) for gap in gaps.values())
+    told = [announce("gap", details) for gap in gaps.values() for details in gap.details()]
+    records.extend(numbers.record(entry, largest) for entry in told)
     return records
 
 

@@ -416,14 +416,14 @@ class JournalFile:
 
     def _gap(self, why: str, victims: Sequence[Victim]) -> Gap:
         names = {number: key for key, number in self._stream_ids.items()} if victims else {}
-        return undelivered(why, victims, self.done.values(), names)
+        return undelivered(why, victims, self.done.values(), names, self.room.bounds.streams_named)
 
     def _delete(self, victims: Sequence[Victim]) -> None:
         if victims:
             self._db.executemany("DELETE FROM record WHERE row = ?", [(victim.row,) for victim in victims])
 
     def _told(self, gap: Gap, full: bool) -> list[Entry]:
-        told = [self._announce(Event.GAP, gap.details())] if gap.count else []
+        told = [self._announce(Event.GAP, details) for details in gap.details()]
         if full != self.full:
             told.append(self._announce(Event.JOURNAL, {"state": "full" if full else "room"}))
         return told

@@ -119,8 +119,11 @@ class Ring:
             self._bytes += len(record.payload)
         while self._bytes > self._max_bytes:
             gone = self.records[0]
+            heard = bool(self._done) and all(gone.row in rows for rows in self._done.values())
             self._forget(1)
             self.lost.add(gone.epoch, gone.stream, gone.seq, gone.t_ns)
+            if gone.kind == "event" and not heard:
+                self.lost.retell(gone.payload)
 
     def _forget(self, count: int) -> None:
         for _ in range(count):

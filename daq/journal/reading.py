@@ -12,11 +12,11 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
 from daq.core.errors import ConfigError
+from daq.core.message import utc_ns
 from daq.core.numbering import RowSet
 from daq.core.record import Record
 from daq.journal.lock import StateLock
@@ -96,7 +96,7 @@ def last_slots(db: sqlite3.Connection, polls: Iterable[str], until_mono_ns: int)
             told = json.loads(record.payload)
             slot = told.get("slots", {}).get("last", told["due"])
             if slot is not None:
-                found[name] = round(datetime.fromisoformat(slot).timestamp() * 10**6) * 1000
+                found[name] = utc_ns(slot)
     return found
 
 

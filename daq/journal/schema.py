@@ -20,7 +20,7 @@ CHECKED = 32 << 20  # bytes: quick_check goes through all of a file, in minutes 
 
 KINDS: tuple[RecordKind, ...] = ("obs", "event", "info")
 NUMBER_OF = {kind: number for number, kind in enumerate(KINDS)}
-INFO = NUMBER_OF["info"]
+INFO, EVENT = NUMBER_OF["info"], NUMBER_OF["event"]
 
 SCHEMA = f"""
 BEGIN;

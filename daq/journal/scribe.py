@@ -307,8 +307,7 @@ class Scribe:
             for sink, rows in self._ring.moved(records).items():
                 self._file.mark_done(sink, rows)
         _, since_ns = self._failing
-        if self._ring.lost.count:
-            told.append(self._announce(Event.GAP, self._ring.lost.details()))
+        told += [self._announce(Event.GAP, details) for details in self._ring.lost.details()]
         told.append(self._announce(Event.JOURNAL, {"state": "restored", "failed_s": self._lasted_s(since_ns)}))
         records = self._timed(lambda: self._file.commit(told, {}))
         self._lost["memory full"] = self._lost.get("memory full", 0) + self._ring.lost.count

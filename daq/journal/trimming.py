@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from daq.core.numbering import Gap, RowSet, in_all
-from daq.journal.schema import INFO, PAGE
+from daq.core.numbering import UNKNOWN, Gap, RowSet, in_all
+from daq.journal.schema import EVENT, INFO, PAGE
 
 AGE_BATCH = 2000  # rows dropped for their age in one transaction
 
@@ -44,6 +44,11 @@ class Bounds:
         return min(self.max_bytes // 16, 8 << 20)
 
     @property
+    def streams_named(self) -> int:
+        """Streams that a gap may name: what it tells, some 200 bytes each, has to fit into the slack."""
+        return self.largest // 512
+
+    @property
     def slack(self) -> int:
         """Room between the bound that is trimmed to and the one SQLite enforces: half-filled pages, one batch."""
         return max(self.max_bytes // 32, 16 * PAGE)
@@ -66,7 +71,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A row that goes; `stream` is its number in the file, `size` the bytes of its payload."""
+    """A row that goes; `stream` is its number in the file, `size` the bytes of its payload, `event` what one said."""
 
     row: int
     kind: int
@@ -74,15 +79,12 @@ class Victim:
     seq: int
     t_ns: int
     size: int
+    event: bytes | None
 
 
-_VICTIMS = "SELECT row, kind, stream, seq, t_ns, length(payload) FROM record"
+_VICTIMS = f"SELECT row, kind, stream, seq, t_ns, length(payload), CASE kind WHEN {EVENT} THEN payload END FROM record"  # noqa: S608
 _PAGES = "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count"
 _NEWER = f"SELECT min(row) FROM record WHERE kind = {INFO} AND stream = ? AND row > ?"  # noqa: S608
-
-
-UNKNOWN = "", ""
-"""Epoch and name of a stream that a damaged file no longer tells."""
 
 
 def weight(size: int) -> int:
@@ -213,11 +215,15 @@ def sizes(db: sqlite3.Connection) -> tuple[int, int]:
 def named(db: sqlite3.Connection, rows: Iterable[int]) -> list[Victim]:
     """Return these rows, damaged ones: what is no number any more is 0."""
     found = [each for row in rows for each in db.execute(f"{_VICTIMS} WHERE row = ?", (row,))]
-    return [Victim(*(value if isinstance(value, int) else 0 for value in each)) for each in found]
+    return [_damaged(*(value if isinstance(value, int) else 0 for value in each[:-1])) for each in found]
+
+
+def _damaged(row: int, kind: int, stream: int, seq: int, t_ns: int, size: int) -> Victim:
+    return Victim(row, kind, stream, seq, t_ns, size, None)  # what it said is not what was written
 
 
 def undelivered(
-    why: str, victims: Iterable[Victim], done: Collection[RowSet], names: Mapping[int, tuple[str, str]]
+    why: str, victims: Iterable[Victim], done: Collection[RowSet], names: Mapping[int, tuple[str, str]], most: int
 ) -> Gap:
     """Return what of the victims somebody still waited for.
 
@@ -226,11 +232,14 @@ def undelivered(
         victims: what goes.
         done: what each sink is done with.
         names: number of a stream -> its epoch and name.
+        most: streams that are named.
     """
-    gap = Gap(why)
+    gap = Gap(why, most)
     for victim in victims:
         if any(victim.row not in rows for rows in done):
             gap.add(*names.get(victim.stream, UNKNOWN), victim.seq, victim.t_ns)
+            if victim.event is not None:
+                gap.retell(victim.event)
     return gap
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daq.core.numbering import Gap, RowSet, epoch_name, in_all, runs
+from daq.core.numbering import Gap, RowSet, Span, epoch_name, in_all, runs
 
 RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)).map(lambda pair: (pair[0], sum(pair))))
 
@@ -65,30 +67,72 @@ def test_a_gap_says_which_numbers_and_times_of_which_stream():
     gap.add("e1", "dmm1/v", 5, 1_795_348_800 * 10**9)
     gap.add("e1", "dmm1/v", 6, 1_795_348_801 * 10**9)
     gap.add("e2", "dmm1/v", 1, 1_795_348_802 * 10**9)
-    assert gap.details() == {
-        "why": "journal full",
-        "count": 3,
-        "streams": [
-            {
-                "stream": "dmm1/v",
-                "epoch": "e1",
-                "first_seq": 5,
-                "last_seq": 6,
-                "first_t": "2026-11-22T12:00:00.000000Z",
-                "last_t": "2026-11-22T12:00:01.000000Z",
-                "count": 2,
-            },
-            {
-                "stream": "dmm1/v",
-                "epoch": "e2",
-                "first_seq": 1,
-                "last_seq": 1,
-                "first_t": "2026-11-22T12:00:02.000000Z",
-                "last_t": "2026-11-22T12:00:02.000000Z",
-                "count": 1,
-            },
-        ],
-    }
+    assert gap.details() == [
+        {
+            "why": "journal full",
+            "count": 3,
+            "streams": [
+                {
+                    "stream": "dmm1/v",
+                    "epoch": "e1",
+                    "first_seq": 5,
+                    "last_seq": 6,
+                    "first_t": "2026-11-22T12:00:00.000000Z",
+                    "last_t": "2026-11-22T12:00:01.000000Z",
+                    "count": 2,
+                },
+                {
+                    "stream": "dmm1/v",
+                    "epoch": "e2",
+                    "first_seq": 1,
+                    "last_seq": 1,
+                    "first_t": "2026-11-22T12:00:02.000000Z",
+                    "last_t": "2026-11-22T12:00:02.000000Z",
+                    "count": 1,
+                },
+            ],
+        }
+    ]
+
+
+def test_a_gap_whose_event_is_lost_itself_is_told_anew():
+    first = Gap("journal full")
+    first.add_span("e1", "dmm1/v", 5, Span(1_795_348_800 * 10**9, 1_795_348_802 * 10**9 + 500_000, 3))
+    gap = Gap("memory full")
+    gap.add("e1", "dmm1/v", 9, 1_795_348_900 * 10**9)
+    gap.retell(orjson.dumps({"event": "gap", "details": first.details()[0]}))
+    assert gap.count == 1, "what was lost before was counted then"
+    (details,) = gap.details()
+    (told,) = details["streams"]
+    assert (told["first_seq"], told["last_seq"], told["count"]) == (5, 9, 4)
+    assert (told["first_t"], told["last_t"]) == ("2026-11-22T12:00:00.000000Z", "2026-11-22T12:01:40.000000Z")
+    assert details["count"] == 4
+
+
+def test_a_gap_in_many_streams_is_told_in_many_events():
+    gap = Gap("journal full")
+    for number in range(450):
+        gap.add("e1", f"box{number}/v", 1, 0)
+    assert [len(details["streams"]) for details in gap.details()] == [200, 200, 50]
+    assert [details["count"] for details in gap.details()] == [200, 200, 50]
+
+
+def test_a_gap_names_no_more_streams_than_there_is_room_for_and_counts_the_rest():
+    gap = Gap("journal full", most=2)
+    for number in range(5):
+        gap.add("e1", f"box{number}/v", 1, 0)
+    (details,) = gap.details()
+    assert [(told["stream"], told["count"]) for told in details["streams"]] == [("box0/v", 1), ("box1/v", 1), ("", 3)]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [b"", b"{", b"[]", b'{"event":"gap"}', b'{"event":"gap","details":{"streams":[{}]}}', b'{"event":"reload"}'],
+)
+def test_events_that_tell_of_no_gap_are_not_told_anew(event):
+    gap = Gap("journal full")
+    gap.retell(event)
+    assert gap.details() == []
 
 
 @given(st.lists(st.integers(-5, 30)))
