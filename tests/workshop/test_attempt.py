@@ -149,7 +149,8 @@ def test_one_that_talks_when_told_is_not_told_without_configure_and_it_says_so(d
 
 
 def test_bytes_and_readings_for_people(daq, stands):
-    said = daq("driver", "try", str(DRIVERS / "mettler-toledo/mt-sics.yaml"), *at(stands, "balance1"))
+    polls = ["--poll", "weight", "--poll", "stable", "--poll", "tare"]  # it talks unasked only when it is told to
+    said = daq("driver", "try", str(DRIVERS / "mettler-toledo/mt-sics.yaml"), *at(stands, "balance1"), *polls)
     assert said.code == 0
     assert "  > 'I4\\r\\n'\n  < 'I4 A \"SIM-XPR205-0001\"\\r\\n'" in said.out
     weight = re.search(
