@@ -147,6 +147,8 @@ class Template:
                 text = padded[1]
             if name is not None:
                 fields[name] = _content_of(text, self.types[name])
+        if not (self.checksums or self.numbers or self.blocks):
+            return fields
         return fields if self._is_whole(found, reply, fields) else None
 
     def _is_whole(self, found: re.Match[str], reply: bytes, fields: dict[str, str]) -> bool:
@@ -157,8 +159,10 @@ class Template:
                 return False
             if number.name is not None:
                 fields[number.name] = said
-        right = all(one.agrees(found, reply) for one in self.checksums)
-        return right and all(self._is_as_long(found, head, end) for head, end in self.blocks)
+        for one in self.checksums:
+            if not one.agrees(found, reply):
+                return False
+        return all(self._is_as_long(found, head, end) for head, end in self.blocks)
 
     @property
     def in_bytes(self) -> bool:
