@@ -8,6 +8,7 @@ Nothing here decodes: it compiles the driver as a bench would and compares. Pure
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from daq.core.bench import Address, InstrumentFile, PollEntry, StationName
@@ -151,13 +152,23 @@ def _run_registers(driver: Driver, example: RegisterExample, plan: PollPlan) -> 
     try:
         memory = register_memory(driver, example)
     except (ValueError, KeyError) as error:
-        return [f"registers are written like 'input 0': '4366 3333' ({error})"]
+        return [f"registers are written like 'input 0': '4366 3333' ({_plainly(error)})"]
     steps = [step for step in plan.steps if isinstance(step, RegisterStep)]
+    if memory and not any((step.function, step.address + at) in memory for step in steps for at in range(step.count)):
+        return [f"{', '.join(example.registers)}: none of these registers is read by the poll. Check table and address"]
     try:
         readings = plan.readings([_answer(step, memory) for step in steps])
     except ReplyError as error:
         return [str(error)]
     return _compare(readings, example)
+
+
+def _plainly(error: Exception) -> str:
+    """Say what is wrong with a register as written, without the words of Python."""
+    if isinstance(error, KeyError):
+        return f"there is no table {error}"
+    found = re.search(r"invalid literal.*: ('.*')", str(error))
+    return f"{found[1]} is no number" if found else str(error)
 
 
 def _misidentified(driver: Driver, example: TextExample | RegisterExample, whole: InstrumentPlan) -> Iterable[str]:
@@ -192,9 +203,20 @@ def register_memory(driver: RegisterDriver, example: RegisterExample) -> dict[tu
             start = pdu_address(int(written, 0), table, driver.addressing)
         except AddressError as error:
             raise ValueError(str(error)) from None
-        for offset, word in enumerate(words.split()):
-            memory[function, start + offset] = int(word, 16)
+        held = words.split()
+        if len(held) > 3 and all(len(word) == 2 for word in held):
+            raise ValueError("these are bytes; a register has two: write 4366 3333")
+        for offset, word in enumerate(held):
+            memory[function, start + offset] = _word(word)
     return memory
+
+
+def _word(text: str) -> int:
+    """Read a register in hexadecimal. Raises ValueError."""
+    word = int(text, 16)
+    if not 0 <= word <= 0xFFFF:
+        raise ValueError(f"{text!r} is more than one register holds: write four hexadecimal digits for each, 4366 3333")
+    return word
 
 
 def _answer(step: RegisterStep, memory: Mapping[tuple[int, int], int]) -> bytes:

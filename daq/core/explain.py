@@ -228,7 +228,11 @@ _KINDS = {
 
 
 def _kind(wrong: _Wrong) -> str:
-    wanted, how = _KINDS[wrong.error["type"].split("_")[0]]
+    kind = wrong.error["type"].split("_")[0]
+    wanted, how = _KINDS[kind]
+    given = wrong.error["input"]
+    if kind == "int" and isinstance(given, str) and re.fullmatch(r"(0x)?[0-9A-Fa-f]+", given):
+        how = f"In hexadecimal it is written 0x{given.removeprefix('0x')}, without quotes."
     return f"{_given(wrong)} stands where {wanted} belongs. {how}"
 
 

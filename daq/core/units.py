@@ -340,7 +340,19 @@ def _split_atom(atom: str, code: str) -> tuple[str, str]:
         if atom[:length] in _PREFIXES and atom[length:] in _METRIC:
             return atom[:length], atom[length:]
     whole = "" if atom == code else f"{code!r}: "
-    raise UnitError(f"{whole}{atom!r} is no UCUM unit known here. {_advice(atom)}")
+    raise UnitError(f"{whole}{atom!r} is no UCUM unit known here. {_otherwise_written(atom) or _advice(atom)}")
+
+
+def _otherwise_written(atom: str) -> str:
+    """Name the unit that has the same letters, large and small ones aside: mV of mv; "" where none has."""
+    whole = [each for each in (*_PLAIN, *_METRIC) if each.lower() == atom.lower()]
+    parted = [
+        prefix + bare
+        for prefix in _PREFIXES
+        for bare in _METRIC
+        if (prefix + bare).lower() == atom.lower() and prefix.islower() == atom[:1].islower()
+    ]
+    return f"Nearest: {(whole or parted)[0]!r}." if whole or parted else ""
 
 
 _COMMON = {  # what people write -> UCUM

@@ -44,6 +44,8 @@ def text_findings(driver: TextDriver) -> Iterator[Found]:
     yield from _questions(driver)
     yield from _identity_order(driver)
     yield from _cut_short(driver)
+    yield from _starred(driver)
+    yield from _ended_twice(driver)
     yield from _nothing_wrong(driver)
     yield from _settings(driver)
     yield from _alternating(driver)
@@ -128,6 +130,25 @@ def _cut_short(driver: TextDriver) -> Iterator[Found]:
         yield ("identify", "expect", "model"), said
 
 
+def _starred(driver: TextDriver) -> Iterator[Found]:
+    """Look for an expectation with a star as file names have it: here it repeats what stands before it."""
+    for name, expected in (driver.identify.expect if driver.identify is not None else {}).items():
+        if re.search(r"[A-Za-z0-9]\*$", expected):
+            said = f"{expected!r} repeats {expected[-2]!r}, and nothing else may follow. Write {expected[:-1]}.*"
+            yield ("identify", "expect", name), said
+
+
+def _ended_twice(driver: TextDriver) -> Iterator[Found]:
+    """Look for questions that bring an ending of their own where the link gives them one."""
+    ending = driver.link.eol if driver.link.ask_eol is None else driver.link.ask_eol
+    for path, ask in _asked(driver) if ending else ():
+        if ask[-1:] in ("\n", "\r"):
+            said = (
+                f"{ask!r} brings its own ending, and {ending!r} is put behind it. Leave it out, or have ask_eol empty."
+            )
+            yield path, said
+
+
 def _nothing_wrong(driver: TextDriver) -> Iterator[Found]:
     """Look for an empty queue of errors that no SCPI instrument would print so."""
     errors = driver.errors
@@ -170,6 +191,9 @@ def _settings(driver: TextDriver) -> Iterator[Found]:
         if setting.set is not None and name not in used:
             said = "is never set: no mode's enter and no setup names it. A bench that gives it changes nothing."
             yield path, f"{said} Put {name} where it belongs, or take it away."
+        if setting.set is not None and name not in names_in(setting.set) and len(setting.one_of or []) != 1:
+            said = f"{setting.set!r} says the same whatever the setting is. Put {{{name}}} where its value belongs."
+            yield (*path, "set"), said
         numbers = [as_number(one) for one in setting.one_of or []]
         known = [number for number in numbers if number is not None]
         orders = (sorted(set(known)), sorted(set(known), reverse=True))
@@ -223,7 +247,11 @@ def _deaf_aperture(driver: TextDriver, name: str, poll: TextPoll) -> Iterator[Fo
     mode = driver.modes[poll.mode]
     entering = [command.tell for command in mode.enter]
     entered = {*entering, *(each for command in entering for each in names_in(command))}
-    for setting in sorted(entered & DURATIONS - names(poll.time.aperture)):
+    try:
+        known = names(poll.time.aperture)
+    except ValueError:
+        return  # named as a problem already
+    for setting in sorted(entered & DURATIONS - known):
         said = f"{poll.time.aperture} does not depend on {setting}, which the mode sets. Write it as a formula of it."
         yield ("polls", name, "time", "aperture"), said
 
