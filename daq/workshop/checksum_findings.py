@@ -1,6 +1,6 @@
-"""Looks for checksums that a driver throws away: digits that are checked by nobody and fit what stands before them.
+"""Looks for checksums that a driver throws away, and for fields that its checksums do not count.
 
-A reply with a checksum that is not declared as one is read although a digit of it was damaged. Which one it is shows by
+A reply whose checksum is not declared as one is read although a digit of it was damaged. Which one it is shows by
 trying: of the ways known here, what counts to the same number in every example of a template.
 
     TextDriver -> its examples -> [checksum_findings] -> (keys, what is to be said) -> findings
@@ -57,7 +57,18 @@ def checksum_findings(driver: TextDriver) -> Iterator[Found]:
             known.replies += 1
     for (poll, source, _), one in found.items():
         if one.fits:
-            yield ("streams" if poll in streams_of(driver) else "polls", poll), _said(source, one)
+            yield _where(driver, poll), _said(source, one)
+    for poll, source in {(poll, its.source): None for (poll, _, _), its in different.items() if _is_uncounted(its)}:
+        said = f"{source!r} has a checksum, and a field that it does not count: damaged, that one is read all the same."
+        yield _where(driver, poll), f"{said} Have {{:from}} and {{:to}} hold all of them, if the manual says so."
+
+
+def _where(driver: TextDriver, poll: str) -> tuple[str, str]:
+    return "streams" if poll in streams_of(driver) else "polls", poll
+
+
+def _is_uncounted(template: Template) -> bool:
+    return bool(template.checksums) and not template.proven
 
 
 def _said(source: str, one: _Suspect) -> str:

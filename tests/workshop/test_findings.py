@@ -180,6 +180,8 @@ NMEA = "$PAC,{dcv:nr2}*{:hex:2}"
         (NMEA, {"$PAC,1013.25*54": "1013.25", "$PAC,1013.26*58": "1013.26"}, None),  # it fitted by chance, once
         (NMEA, {"$PAC,1013.25*55": "1013.25"}, None),
         ("${:from}PAC,{dcv:nr2}{:to}*{:xor2}", {"$PAC,1013.25*54": "1013.25"}, None),
+        # 50 ^ 41 ^ 43 ^ 2C = 7E: the value stands behind what is counted
+        ("${:from}PAC,{:to}{dcv:nr2}*{:xor2}", {"$PAC,1013.25*7E": "1013.25"}, "and a field that it does not count"),
     ],
 )
 def test_a_checksum_that_is_thrown_away_is_noticed(daq, dmm, reply, examples, cure):
@@ -188,7 +190,7 @@ def test_a_checksum_that_is_thrown_away_is_noticed(daq, dmm, reply, examples, cu
     dmm(("{dcv:nr3:15}", reply), (old, "".join(lines)))
     said = daq("driver", "test", "dmm.yaml")
     assert said.code == 0, said.out
-    told = [line for line in said.out.splitlines() if "the checksum" in line]
+    told = [line for line in said.out.splitlines() if "the checksum" in line or "has a checksum" in line]
     assert len(told) == (cure is not None), said.out
     assert cure is None or (cure in told[0] and told[0].startswith("dmm.yaml:10:3: polls.dcv: "))
 
