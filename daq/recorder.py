@@ -33,17 +33,16 @@ from daq.core.message import (
     instrument_status_payload,
 )
 from daq.core.observation import NS, ClockState, Kind, Observation
-from daq.core.observation_message import observation_payload
+from daq.core.observation_message import unnumbered
 from daq.core.plan import ChannelPlan, InstrumentPlan, PollPlan
-from daq.core.record import Entry
+from daq.core.record import Encode, Entry
 from daq.load import Loaded
 from daq.session import Met
 
 log = logging.getLogger(__name__)
 
-FRAME_SIZE = 700
-READING_SIZE = 160
-"""Bytes of an observation around its exchanges, and of each reading: what the journal's queue is to reckon with."""
+UNPRINTED_SIZE = 1024
+"""Bytes to reckon with for an observation that cannot be printed, of which the error alone is kept."""
 
 
 class Recorder:
@@ -86,13 +85,19 @@ class Recorder:
         """Keep one observation."""
         t_ns = obs.timing.utc_ns if obs.timing is not None else obs.due_ns
         assert t_ns is not None, "an observation has a slot or a time"
-        size = FRAME_SIZE + READING_SIZE * len(obs.readings)
-        size += sum(3 * len(exchange.ask) + 3 * len(exchange.got) for exchange in obs.exchanges)
-
-        def encode(epoch: str, seq: int, durable: bool) -> bytes:
-            return observation_payload(obs, self._station, boot=self._boot, epoch=epoch, seq=seq, durable=durable)
-
+        encode, size = self._printed(obs)
         self._append(Entry("obs", f"{obs.instrument}/{obs.poll}", t_ns, encode, size))
+
+    def _printed(self, obs: Observation) -> tuple[Encode, int]:
+        """Return what makes the payload, and its size; what cannot be printed fails in the journal, which tells.
+
+        Printed here, not in the journal's thread: that would keep the interpreter from the loop for a whole batch.
+        """
+        try:
+            said = unnumbered(obs, self._station, boot=self._boot)
+        except Exception as error:  # noqa: BLE001  no poll fails for what it observed; a gap event says what it was
+            return partial(_unprintable, error.with_traceback(None)), UNPRINTED_SIZE
+        return said.payload, said.size
 
     def announced(self, event: str, **details: Any) -> None:
         """Keep an event, and say it in the log; the detail `instrument` names the one it concerns."""
@@ -160,6 +165,10 @@ class Recorder:
             simulated=any(map(self._is_simulated, self._loaded.plans)),
         )
         self._retain(self.topics.info(), station_info_payload(info))
+
+
+def _unprintable(error: Exception, *_: object) -> bytes:
+    raise error
 
 
 def _event(

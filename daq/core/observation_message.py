@@ -4,14 +4,15 @@ Of an observation's seven hundred bytes six hundred are the same in each one of 
 question. These are printed once and kept, in bounded tables; what is new is put between them. It never rounds a value:
 the instrument's own digits go through as they are. Pure.
 
-    Observation -> [observation_payload] -> bytes -> journal -> sinks
+    Observation -> [unnumbered] -> journal (its number) -> [payload] -> bytes -> sinks
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from sys import getsizeof
 
 import orjson
 
@@ -29,6 +30,7 @@ from daq.core.message import (
     utf8,
 )
 from daq.core.observation import NS, Exchange, Kind, Observation, Reading, ReadingStatus, Slots
+from daq.core.unchanging import unchanging
 
 KEPT = 4096
 """Pieces of each sort that are kept printed: more than a station has polls and channels."""
@@ -42,6 +44,53 @@ _ENDINGS = {None: "", "\n": "\\n", "\r\n": "\\r\\n", "\r": "\\r"}
 
 _EXCHANGES = b',"exchanges":['
 """Inside a JSON string every quote is escaped, so these bytes stand for the key and for nothing else."""
+
+
+@unchanging
+class Unnumbered:
+    """An observation printed but for what the journal decides: its epoch, its number, whether the disk took it.
+
+    Args:
+        named: from the first brace to where the epoch stands in the id.
+        before, behind: what stands between the number and `durable`, and behind that.
+    """
+
+    named: str
+    before: str
+    behind: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory it holds; the name is kept once for all."""
+        return getsizeof(self.before) + getsizeof(self.behind)
+
+    def payload(self, epoch: str, seq: int, durable: bool) -> bytes:
+        """Write it whole; see observation_payload."""
+        inner = _inner(epoch)
+        kept = "true" if durable else "false"
+        return (
+            f'{self.named}{inner}.{seq}","epoch":"{inner}","seq":{seq},{self.before}"durable":{kept},{self.behind}'
+        ).encode()
+
+
+def unnumbered(obs: Observation, station: StationName, *, boot: str, exchanges: bool = True) -> Unnumbered:
+    """Print one observation as far as can be before it is kept; `boot` and `exchanges` as in observation_payload.
+
+    Raises:
+        ValueError: a value is not a JSON number, or the observation has neither a slot nor a time.
+    """
+    clock, who = obs.clock, obs.identity
+    state, origin = _state(boot, clock.source, clock.err_s, obs.status, obs.simulated)
+    detail = "" if obs.detail is None else f',"detail":{_string(obs.detail[:MAX_DETAIL])}'
+    slots = "" if obs.slots is None else _slots(obs.slots)
+    standing = _standing(who.asset, who.model, who.serial, obs.info, obs.context)
+    readings = ",".join([_reading(name, reading) for name, reading in obs.readings.items()])
+    asked = _exchanges(obs.exchanges) if exchanges else ""
+    return Unnumbered(
+        _named(station.site, station.name, obs.instrument, obs.poll),
+        f"{_times(obs)},{state}{detail}{slots},{origin}",
+        f'{standing},"readings":{{{readings}}}{asked}}}',
+    )
 
 
 def observation_payload(
@@ -60,20 +109,9 @@ def observation_payload(
     for it, `durable` is False where the disk could not take it, `exchanges` False leaves the questions and answers out.
 
     Raises:
-        ValueError: a value is not a JSON number, or the observation has neither a slot nor a time.
+        ValueError: as unnumbered.
     """
-    named, epoch_named = _named(station.site, station.name, obs.instrument, obs.poll, epoch)
-    clock, who = obs.clock, obs.identity
-    detail = "" if obs.detail is None else f',"detail":{_string(obs.detail[:MAX_DETAIL])}'
-    slots = "" if obs.slots is None else _slots(obs.slots)
-    standing = _standing(obs.simulated, durable, who.asset, who.model, who.serial, obs.info, obs.context)
-    state = _state(boot, clock.source, clock.err_s, obs.status)
-    readings = ",".join([_reading(name, reading) for name, reading in obs.readings.items()])
-    asked = _exchanges(obs.exchanges) if exchanges else ""
-    return (
-        f"{named}{seq}{epoch_named}{seq},{_times(obs)},{state}{detail}{slots},{standing},"
-        f'"readings":{{{readings}}}{asked}}}'
-    ).encode()
+    return unnumbered(obs, station, boot=boot, exchanges=exchanges).payload(epoch, seq, durable)
 
 
 def without_exchanges(payload: bytes) -> bytes:
@@ -86,32 +124,30 @@ def without_exchanges(payload: bytes) -> bytes:
 
 
 @lru_cache(KEPT)
-def _named(site: str, name: str, instrument: str, poll: str, epoch: str) -> tuple[str, str]:
-    """Give what stands before the number in the id, and between it and the number itself."""
-    whole = _printed({"v": VERSION, "id": f"{site}.{name}.{instrument}.{poll}.{epoch}."})
-    return whole.removesuffix('"}'), f'","epoch":{_string(epoch)},"seq":'
+def _named(site: str, name: str, instrument: str, poll: str) -> str:
+    """Give what stands before the epoch in the id."""
+    return _printed({"v": VERSION, "id": f"{site}.{name}.{instrument}.{poll}."}).removesuffix('"}')
 
 
 @lru_cache(KEPT)
-def _state(boot: str, source: str, err_s: float | None, status: str) -> str:
-    return _inside({"boot": boot, "clock": {"source": source, "err": err_s}, "status": str(status)})
+def _inner(text: str) -> str:
+    """Give what stands between the quotes."""
+    return _string(text)[1:-1]
+
+
+@lru_cache(KEPT)
+def _state(boot: str, source: str, err_s: float | None, status: str, simulated: bool) -> tuple[str, str]:
+    """Give what stands before the detail, and behind the slots."""
+    before = {"boot": boot, "clock": {"source": source, "err": err_s}, "status": str(status)}
+    return _inside(before), _inside({"origin": "instrument", "simulated": simulated}) + ","
 
 
 @lru_cache(KEPT)
 def _standing(
-    simulated: bool,
-    durable: bool,
-    asset: str | None,
-    model: str | None,
-    serial: str | None,
-    info: str,
-    context: tuple[tuple[str, str], ...],
+    asset: str | None, model: str | None, serial: str | None, info: str, context: tuple[tuple[str, str], ...]
 ) -> str:
     return _inside(
         {
-            "origin": "instrument",
-            "simulated": simulated,
-            "durable": durable,
             "instrument": {"asset": asset, "model": model, "serial": serial},
             "info": info,
             "context": {utf8(key): utf8(value) for key, value in context},
@@ -221,7 +257,7 @@ def _number(number: float) -> str:
     return orjson.dumps(number).decode()
 
 
-def _inside(message: dict[str, object]) -> str:
+def _inside(message: Mapping[str, object]) -> str:
     """Print an object without its braces."""
     return _printed(message)[1:-1]
 
