@@ -261,6 +261,14 @@ class RowSet:
         self._firsts[begin:end] = [first]
         self._lasts[begin:end] = [last]
 
+    def with_all(self, rows: Iterable[int]) -> RowSet:
+        """Return a set that holds these rows too; this one stays as it is."""
+        more = RowSet()
+        more._firsts, more._lasts, more.changed = list(self._firsts), list(self._lasts), dict(self.changed)
+        for row in rows:
+            more.add(row, row)
+        return more
+
     def ranges(self) -> list[tuple[int, int]]:
         """Return the ranges in order."""
         return list(zip(self._firsts, self._lasts, strict=True))

@@ -330,8 +330,8 @@ class JournalFile:
         """Whether there are acknowledgements that are not on disk yet."""
         return any(rows.changed for rows in self.done.values())
 
-    def _store_done(self) -> None:
-        for sink, rows in self.done.items():
+    def _store_done(self, done: Mapping[str, RowSet]) -> None:
+        for sink, rows in done.items():
             for first, last in rows.changed.items():
                 if last is None:
                     self._db.execute("DELETE FROM done WHERE sink = ? AND first = ?", (sink, first))
@@ -393,14 +393,17 @@ class JournalFile:
             gap = self._gap(why, victims)
             records = records + [numbers.record(entry, self.room.bounds.largest) for entry in self._told(gap, full)]
             self._insert(numbers, records, stream_ids)
-            self._store_done()
+            self._store_done(done := self._done_with(victims))
             rows = self.rows + len(records) - len(victims)
             self._db.execute("UPDATE journal SET next_row = ?, rows = ?", (numbers.next_row, rows))
         self._top.note(numbers.epoch, numbers.next_row)
-        self.numbers, self._stream_ids, self.rows, self.full = numbers, stream_ids, rows, full
+        self.numbers, self._stream_ids, self.rows, self.full, self.done = numbers, stream_ids, rows, full, done
         if not plenty:
             _, self.used = sizes(self._db)
-        self._after_commit(gap, victims)
+        for rows_done in done.values():
+            rows_done.changed.clear()
+        if gap.count:
+            self.lost[why] = self.lost.get(why, 0) + gap.count
         return records
 
     def _make_way(self, need: int) -> tuple[bool, list[Victim]]:
@@ -428,13 +431,10 @@ class JournalFile:
             told.append(self._announce(Event.JOURNAL, {"state": "full" if full else "room"}))
         return told
 
-    def _after_commit(self, gap: Gap, victims: Sequence[Victim]) -> None:
-        if gap.count:
-            self.lost[gap.why] = self.lost.get(gap.why, 0) + gap.count
-        for done in self.done.values():
-            done.changed.clear()
-            for victim in victims:
-                done.add(victim.row, victim.row)
+    def _done_with(self, victims: Sequence[Victim]) -> dict[str, RowSet]:
+        """Return what each sink is done with once these are gone; a kill must not leave rows that are waited for."""
+        rows = [victim.row for victim in victims]
+        return {sink: done.with_all(rows) for sink, done in self.done.items()} if rows else self.done
 
     def _insert(self, numbers: Numbers, records: Sequence[Record], stream_ids: dict[tuple[str, str], int]) -> None:
         next_seq: dict[tuple[str, str], int] = {}

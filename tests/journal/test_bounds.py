@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import sqlite3
 
 import pytest
@@ -229,3 +230,27 @@ async def test_stop_polling_is_bounded_when_nobody_stops(bench):
 @given(st.integers(0, 9 << 20))
 def test_no_row_weighs_more_than_what_is_counted_on(size):
     assert weight(size) <= 3 * size + 128
+
+
+async def test_what_was_dropped_is_not_waited_for_after_a_kill(bench, tmp_path):
+    """The files as a kill leaves them: copied while the journal is open, right behind a commit that dropped rows."""
+    async with bench.running(max_bytes=MAX) as journal:
+        feed = await journal.feed("mqtt")
+        journal.append(bench.entry(kind="info", stream="dmm1"))  # the oldest, and it stays
+        await fill(journal, bench, 3000)
+        assert journal.health.lost
+        lost = journal.health.lost["journal full"]
+        while journal.health.lost["journal full"] == lost:
+            await fill(journal, bench, 1)
+        assert await feed.backlog_size() == 0
+        left = tmp_path / "left"
+        shutil.copytree(bench.path.parent, left)
+    killed = type(bench)(tmp_path)
+    killed.path = left / "journal.db"
+    async with killed.running(max_bytes=MAX) as journal:
+        feed = await journal.feed("mqtt")
+        there, after = 0, 0
+        while page := await feed.backlog(after, 500):
+            there, after = there + len(page), page[-1].row
+        assert there > 500
+        assert await feed.backlog_size() == there

@@ -58,10 +58,18 @@ def gaps(kept: Iterable[Record]) -> set[Number]:
     for record in kept:
         told = json.loads(record.payload) if record.kind == "event" else {}
         if told.get("event") == "gap":
-            for span in told["details"]["streams"]:
-                numbers = range(span["first_seq"], span["last_seq"] + 1) if span["first_seq"] is not None else ()
-                found |= {(span["epoch"], span["stream"], seq) for seq in numbers}
+            found |= numbers_in(told["details"])
     return found
+
+
+def numbers_in(details: Mapping[str, Any]) -> set[Number]:
+    """The numbers that one gap event says are gone."""
+    return {
+        (span["epoch"], span["stream"], seq)
+        for span in details["streams"]
+        if span["first_seq"] is not None
+        for seq in range(span["first_seq"], span["last_seq"] + 1)
+    }
 
 
 def number_of(payload: bytes) -> Number:
@@ -79,6 +87,7 @@ def compare(
     aside: Iterable[str] = (),
     trimmed: bool = False,
     parted: Iterable[str] = (),
+    told_gone: Iterable[Number] = (),
 ) -> Account:
     """Hold journal and subscriber against each other.
 
@@ -90,11 +99,12 @@ def compare(
         aside: epochs of journals that stand aside or are gone: what they kept is not looked for.
         trimmed: the journal had to let go of what it had delivered.
         parted: polls that the bench file did not name for a while: nothing was due then.
+        told_gone: numbers that the gap events that came say are gone: the events themselves may have gone since.
     """
     account = Account()
     known = {(record.epoch, record.stream, record.seq): record.payload for record in kept if record.kind == "obs"}
     came = Counter(heard)
-    gone = gaps(kept)
+    gone = gaps(kept) | set(told_gone)
     by_number: dict[Number, set[bytes]] = defaultdict(set)
     for payload in came:
         by_number[number_of(payload)].add(payload)

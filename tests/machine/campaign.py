@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.machine import clocks, disks, kills, limits, places, stops, watchdog
+from tests.machine import clocks, disks, interrupted, kills, limits, places, stops, watchdog
 from tests.machine.scene import Row, Scenario, play
 from tests.machine.shim import COMPILER
 
@@ -54,6 +54,33 @@ EVENTS: Sequence[Event] = (
         "What was committed stays, no number comes twice, slots that nobody kept an answer for are told.",
         kills.kills,
         {"only": MANY},
+    ),
+    Event(
+        "kill -9 twice in each outage of the broker, which keeps nothing over it",
+        "What both runs observed comes when the broker is back.",
+        _always(interrupted.killed_while_the_broker_is_away(5, persistent=False)),
+    ),
+    Event(
+        "the same, of a broker with persistence",
+        "The same.",
+        _always(interrupted.killed_while_the_broker_is_away(5, persistent=True)),
+    ),
+    Event(
+        "kill -9 in the middle of a backlog's delivery",
+        "The rest comes behind the next start; what comes twice bears the same id.",
+        _always(interrupted.killed_while_a_backlog_is_delivered(5)),
+        {"change": stops.under_load},
+    ),
+    Event(
+        "kill -9 while a full journal is trimmed",
+        "What went undelivered is named in a gap, though the gap's own event had to go.",
+        _always(interrupted.killed_while_it_is_trimmed(3)),
+        {"change": interrupted.small_journal_under_load},
+    ),
+    Event(
+        "kill -9 in the middle of a reload",
+        "The next start goes by the file as it is.",
+        _always(interrupted.killed_in_a_reload(10)),
     ),
     Event("SIGTERM under load", "It ends by itself, in time.", _always(stops.stopped_under_load)),
     Event("SIGTERM while the broker is away", "The same.", _always(stops.stopped_while_the_broker_is_away)),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from daq.core.record import Record
-from tests.machine.account import number_of
+from tests.machine.account import Number, number_of
 from tests.machine.scene import Scene
 from tests.system.house import eventually, living
 
@@ -23,10 +23,10 @@ def kills(count: int) -> Callable[[Scene], None]:
 
     def killed_at_any_instant(scene: Scene) -> None:
         scene.times = count
-        before: dict[tuple[str, str, int], bytes] = {}
+        before: Mapping[Number, bytes] = {}
         for _ in range(count):
             _live_a_while(scene)
-            before = _still_there(scene, before)
+            before = still_there(scene, before)
             scene.house.daemon.start()
         mark = scene.house.ear.mark()
         with scene.timed():
@@ -46,13 +46,18 @@ def _live_a_while(scene: Scene) -> None:
     if when > 1 - IN_ITS_STOP:
         daemon.send(signal.SIGTERM)
         time.sleep(rng.uniform(0, 0.3))
+    kill(scene)
+
+
+def kill(scene: Scene) -> None:
+    """Kill it; its children end with it."""
+    daemon = scene.house.daemon
     family = daemon.family()
-    daemon.send(signal.SIGKILL)
-    daemon.ended()
+    daemon.kill()
     eventually(lambda: not living(family), "the end of its children")
 
 
-def _still_there(scene: Scene, before: dict[tuple[str, str, int], bytes]) -> dict[tuple[str, str, int], bytes]:
+def still_there(scene: Scene, before: Mapping[Number, bytes]) -> Mapping[Number, bytes]:
     """What was in the journal after the kill before, and what was heard since, is in it now, byte for byte."""
     kept: list[Record] = scene.kept()
     now = {(record.epoch, record.stream, record.seq): record.payload for record in kept}

@@ -21,7 +21,7 @@ from daq.core.record import Record
 from daq.demo.audit import Audit, Witness
 from daq.demo.places import PLACES
 from daq.journal import open_idle
-from tests.machine.account import Account, compare
+from tests.machine.account import Account, Number, compare, numbers_in
 from tests.machine.shim import Shim
 from tests.system.house import BENCH, House, eventually, retained
 
@@ -148,7 +148,12 @@ class Scene:
             aside=self.aside,
             trimmed=self.trimmed,
             parted=self.parted,
+            told_gone=self.told_gone(),
         )
+
+    def told_gone(self) -> set[Number]:
+        """The numbers of which an event has come that says they are gone."""
+        return {number for event in self.house.ear.events("gap") for number in numbers_in(event)}
 
     def audit(self) -> Audit:
         """Compare what was heard with what the stand-ins logged.
