@@ -42,9 +42,14 @@ def output_findings(driver: TextDriver) -> Iterator[Found]:
                     f"puts_out: true and no default: then it is told only where a bench file gives {name}, and once."
                 ),
             )
+    names = {name for _, name, _ in _settings(driver)}
     declared = {name for _, name, setting in _settings(driver) if setting.puts_out}
     for path, command in _commands(driver):
-        if _PUTS_OUT.match(command) and not declared & set(re.findall(r"\{([\w-]+)\}", command)):
+        if (
+            command not in names
+            and _PUTS_OUT.match(command)
+            and not declared & set(re.findall(r"\{([\w-]+)\}", command))
+        ):
             yield (
                 path,
                 (
@@ -79,7 +84,7 @@ def _settings(driver: TextDriver) -> Iterator[tuple[Keys, str, Setting]]:
 
 
 def _commands(driver: TextDriver) -> Iterator[tuple[Keys, str]]:
-    """Give all that is told without a question, but for the names of settings."""
+    """Give all that is told without a question; the names of settings as well."""
     there = driver.over_serial
     lists: list[tuple[Keys, list[Command]]] = [
         (("setup",), driver.setup),

@@ -19,7 +19,7 @@ from typing import Any
 from daq.core.assembly import expansions
 from daq.core.compile_registers import AddressError, scalings, span_of
 from daq.core.driver import Driver, RegisterDriver, Scalar, TextDriver
-from daq.core.errors import ReplyError
+from daq.core.errors import ReplyError, quoted
 from daq.core.modbus import Framing, registers, request
 from daq.core.observation import Exchange, Reading
 from daq.core.plan import InstrumentPlan, PollPlan, RegisterStep, TextStep
@@ -151,6 +151,8 @@ class _Listener:
         self._ask_ending = driver.link.eol if driver.link.ask_eol is None else driver.link.ask_eol
         self._mode: str | None = None
         self._begun: dict[str, list[str]] = {}  # poll -> the answers to its first steps
+        self._last: dict[str, Pair] = {}  # poll -> the last exchange of those
+        self._used: set[Pair] = set()  # exchanges that somebody read
         self._taken = False  # whether somebody asks the question at hand
 
     def all(self, record: Iterable[Pair]) -> Iterator[Reread]:
@@ -164,6 +166,16 @@ class _Listener:
             yield from [each for each in found if each.refused is None] or found[:1]
             if not self._taken:
                 yield Reread(pair, None, refused=NOBODY)
+            self._used |= {pair} if found else set()
+        yield from self._left_open()
+
+    def _left_open(self) -> Iterator[Reread]:
+        """Tell of polls whose other answers never came, where nobody else read the one that did."""
+        for poll in self._plan.polls:
+            got, pair = self._begun.get(poll.source), self._last.get(poll.source)
+            if got and pair is not None and pair not in self._used:
+                missing = quoted(self._asked(replies(poll)[len(got)]))
+                yield Reread(pair, poll.source, refused=f"the record has no answer to {missing}, which belongs to it")
 
     def _bare(self, text: str) -> str:
         return text.removesuffix(self._ask_ending).rstrip("\r\n")
@@ -189,7 +201,7 @@ class _Listener:
             if self._asked(steps[0]) != self._bare(pair.ask):
                 return  # somebody else's question in between
             got.clear()
-        self._taken = True
+        self._taken, self._last[poll.source] = True, pair
         ending = self._driver.link.eol
         got.append(pair.got.removesuffix(ending).rstrip("\r\n") if ending else pair.got)  # bytes may look like one
         if len(got) < len(steps):

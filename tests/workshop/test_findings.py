@@ -217,6 +217,13 @@ def test_what_would_put_something_out_unasked_is_a_risk(daq, dmm, setup, level, 
     assert place is None or (told[0].startswith(place) and words in told[0]), said.out
 
 
+def test_the_name_of_a_set_point_in_setup_is_no_command(daq, dmm):
+    level = '{unit: V, puts_out: true, set: "SETP {setpoint}"}'
+    dmm(("speaks: text\n", SUPPLY.format(setup="[setpoint]", level=level).replace("  level:", "  setpoint:")))
+    said = daq("driver", "test", "dmm.yaml")
+    assert (said.code, "put out" in said.out) == (0, False), said.out
+
+
 def test_trying_a_driver_puts_nothing_out_that_nobody_named(daq, dmm):
     dmm(("speaks: text\n", SUPPLY.format(setup="[level]", level='{unit: V, default: 5, set: "VOLT {level}"}')))
     refused = daq("driver", "try", "dmm.yaml", "--at", "tcp=127.0.0.1:1", "--configure")

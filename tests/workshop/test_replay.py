@@ -61,6 +61,13 @@ def test_a_thermometer_in_bytes_as_the_station_keeps_them(replay):
     assert read(found)[-1] == ("temperature", "temperature", "21.76", "Cel", "ok")
 
 
+def test_a_dialogue_that_ends_too_early_says_what_it_has_not(replay):
+    record = [{"ask": "fe003d", "got": "fe0526710048f78009", "hex": True}]
+    (found,) = replay("greisinger/gmh3000", record, code=1)
+    assert (found["poll"], found["readings"]) == ("temperature", {})
+    assert "the record has no answer to" in found["refused"]
+
+
 def test_the_mode_that_was_told_decides_what_an_answer_is(replay):
     record = [
         {"ask": "*IDN?", "got": "Keysight Technologies,34465A,MY54500123,A.02.08"},
