@@ -92,33 +92,32 @@ def whole_entry(
         ConfigError: a setting that nothing knows, or that is right nowhere.
     """
     made = entry(driver, at, polls=polls, named=named)
-    asked = dict(made.poll)
-    everywhere: dict[str, Scalar] = {}
-    for name, value in settings.items():
-        try:
-            compiled(driver, made.model_copy(update={"settings": {name: value}}))
-        except ConfigError:
-            takers = [poll for poll in asked if takes(driver, poll, {name: value})]
-            if not takers:
-                raise
-            asked |= {poll: _with_setting(asked[poll], name, value) for poll in takers}
-        else:
-            everywhere[name] = value
-    return made.model_copy(update={"poll": asked, "settings": everywhere})
+    together = made.model_copy(update={"settings": dict(settings)})
+    if not isinstance(compile_instrument(driver, "instrument", together, STATION), list):
+        return together
+    taken = {poll: settings_of(driver, poll, settings) for poll in made.poll}
+    left = {name: value for name, value in settings.items() if not any(name in each for each in taken.values())}
+    asked = {name: _with_settings(poll, taken[name]) for name, poll in made.poll.items()}
+    parted = made.model_copy(update={"poll": asked, "settings": left})
+    compiled(driver, parted)
+    return parted
 
 
-def _with_setting(poll: PollEntry | str, name: str, value: Scalar) -> PollEntry:
+def _with_settings(poll: PollEntry | str, settings: Mapping[str, Scalar]) -> PollEntry:
     assert isinstance(poll, PollEntry), "entry writes them out"
-    return poll.model_copy(update={"settings": {**poll.settings, name: value}})
+    return poll.model_copy(update={"settings": dict(settings)})
 
 
-def takes(driver: Driver, poll: str, settings: Mapping[str, Scalar]) -> bool:
-    """Whether a poll knows these settings, and they are right for it."""
-    try:
-        compiled(driver, entry(driver, polls=[poll], settings=settings))
-    except ConfigError:
-        return False
-    return True
+def settings_of(driver: Driver, poll: str, settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return the settings that a poll knows and that are right for it; they may depend on each other."""
+    found = dict(settings)
+    while found:
+        plan = compile_instrument(driver, "instrument", entry(driver, polls=[poll], settings=found), STATION)
+        if not isinstance(plan, list):
+            break
+        wrong = {str(problem.path[-1]) for problem in plan if problem.path[-2:-1] == ("settings",)} & found.keys()
+        found = {name: value for name, value in found.items() if wrong and name not in wrong}
+    return found
 
 
 def compiled(driver: Driver, wanted: InstrumentFile, name: str = "instrument") -> InstrumentPlan:

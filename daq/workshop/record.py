@@ -24,7 +24,7 @@ from daq.core.plan import TextStep
 from daq.core.written import Source
 from daq.load import judge_driver, read_yaml
 from daq.workshop.attempt import Attempt, Tried
-from daq.workshop.entry import takes
+from daq.workshop.entry import settings_of
 from daq.workshop.orders import memory_of
 from daq.workshop.reread import replies
 
@@ -69,8 +69,7 @@ def _example(driver: Driver, found: Attempt, one: Tried) -> str | None:
         if got is None or (one.status is not Status.OK and (one.status not in _OUTCOMES or len(got) != 1)):
             return None
         parts["got"] = got
-    known = found.settings.items()
-    parts["settings"] = {name: value for name, value in known if takes(driver, one.poll, {name: value})}
+    parts["settings"] = settings_of(driver, one.poll, found.settings)
     if one.status is not Status.OK:
         parts["outcome"] = _OUTCOMES[one.status]
     elif isinstance(driver, TextDriver) and _prints_unit(driver, one.poll):

@@ -57,6 +57,20 @@ def test_a_setting_goes_to_the_polls_that_know_it(daq, stands):
     assert {"CONF:FRES auto\n", "FRES:NPLC 1\n"} <= {*sent["ohm4w"]}
 
 
+def test_settings_that_depend_on_each_other_are_taken_together(daq, folder):
+    """A quantity alone would leave the generic driver with the unit of another."""
+    given = {"address": "100", "table": "input", "type": "float32", "order": "CDAB", "quantity": "temperature"}
+    words = [word for pair in (given | {"unit": "Cel"}).items() for word in ("--setting", "=".join(pair))]
+    with beside(["daq", "simulate", "--driver", "generic/modbus-register"]) as (_, ready):
+        where = json.loads(ready)["instruments"]["modbus-register"]["modbus_tcp"]
+        at = ["--at", f"modbus_tcp={where}", "--unit", "1", "--poll", "value"]
+        said = daq("driver", "record", "generic/modbus-register", *at, *words)
+    assert said.code == 0, said.err
+    assert 'registers: {input 100: "E666 C2F6"}' in said.out
+    assert 'gives: {value: "-123.45"}' in said.out
+    assert "quantity: temperature, unit: Cel" in said.out
+
+
 def test_a_setting_that_nothing_knows_is_refused(daq, stands):
     words = [str(DRIVERS / "keysight/34465a.yaml"), *at(stands, "dmm1"), "--setting", "nplcs=1"]
     said = daq("driver", "try", *words)
