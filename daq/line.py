@@ -417,6 +417,7 @@ class Line:
     def _welcome(self, party: Party) -> None:
         """The party is ready; say so where it is another one than last time."""
         party.cause, party.cause_exchanges = NOT_YET, ()
+        self._ledger.describe(party)  # first: whether it is simulated goes into all that is said of it
         if party.known is not None and party.known != party.identity:
             self._ledger.announce(
                 "identity_changed",
@@ -430,7 +431,6 @@ class Line:
             self._ledger.judge(party, "connect", Outcome(Status.OK))
         else:
             self._ledger.forgive(party, "connect")
-        self._ledger.describe(party)
 
     async def _turn_away(self, party: Party, failed: DaqError, exchanges: tuple[Exchange, ...]) -> None:
         """The party is not ready, and why; one that is wrong or gone is left alone, others are tried again at once."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from daq.core.observation import NS
 from tests.line.test_line import counting
-from tests.line.wires import MS, instrument, poll, room, running
+from tests.line.wires import MS, CountingInstrument, FakeTransport, instrument, poll, room, running
+from tests.manual_clock import ManualClock
 
 
 async def test_a_reading_carries_the_mark_under_which_it_was_asked():
@@ -62,3 +63,14 @@ async def test_a_run_of_failures_ends_where_another_instrument_goes_on_failing()
     assert {(seen.identity.serial, seen.simulated) for seen in failed} == {("S1", False), ("SIM-2", True)}
     for seen in failed:
         assert seen.simulated or (seen.slots.first_ns if seen.slots else seen.due_ns) <= clock.now().utc_ns - 30 * NS
+
+
+async def test_an_instrument_is_described_before_anything_else_is_said_of_it():
+    """Whether it is simulated is known by its serial number alone, and goes into its state as well."""
+    clock = ManualClock()
+    bench = room(FakeTransport(clock, CountingInstrument(clock, serial="SIM-1")), clock)
+    async with running(bench):
+        await clock.advance(1.5)
+    before = dict(bench.described)["SIM-1"]
+    assert [str(verdict.state) for _, verdict in bench.verdicts[:before]] == ["lost"]
+    assert [str(verdict.state) for _, verdict in bench.verdicts[before:]] == ["ok"]

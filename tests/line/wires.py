@@ -20,7 +20,7 @@ from daq.core.observation import NS, ClockState, Integrity, Observation, Reading
 from daq.core.plan import IdentifyPlan, InstrumentPlan, Match, PollPlan, ReplyForm, TextStep
 from daq.core.timing import Triggered
 from daq.line import Line, Outlets
-from daq.session import Session
+from daq.session import Met, Session
 from daq.transports import Received
 from tests.manual_clock import ManualClock
 
@@ -246,6 +246,8 @@ class Room:
     observations: list[Observation]
     events: list[tuple[str, dict]]
     verdicts: list[tuple[str, object]]
+    described: list[tuple[str | None, int]]
+    """Serial number it was described by, and how many verdicts there were before."""
 
     def values(self, poll_name: str = "n") -> list[str]:
         return [seen.readings["n"].value for seen in self.observations if seen.poll == poll_name and seen.readings]
@@ -270,10 +272,16 @@ def room(
     observations: list[Observation] = []
     events: list[tuple[str, dict]] = []
     verdicts: list[tuple[str, object]] = []
+    described: list[tuple[str | None, int]] = []
+
+    def describe(name: str, met: Met | None) -> str:
+        described.append((met.identity.serial if met else None, len(verdicts)))
+        return f"{name}:{met.identity.serial if met else None}"
+
     outlets = Outlets(
         emit=observations.append,
         announce=lambda event, details: events.append((event, dict(details))),
-        describe=lambda name, met: f"{name}:{met.identity.serial if met else None}",
+        describe=describe,
         verdict=lambda name, verdict: verdicts.append((name, verdict)),
         context=context,
         clock_state=lambda: ClockState("none", None),
@@ -281,9 +289,8 @@ def room(
     )
     framing = None if all(plan.speaks == "text" for plan in plans) else "tcp" if more.get("numbered") else "rtu"
     sessions = [Session(plan, framing) for plan in plans or (instrument(),)]
-    return Room(
-        clock, transport, Line("wire", transport, sessions, clock, outlets, **more), observations, events, verdicts
-    )
+    line = Line("wire", transport, sessions, clock, outlets, **more)
+    return Room(clock, transport, line, observations, events, verdicts, described)
 
 
 @asynccontextmanager
