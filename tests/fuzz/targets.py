@@ -127,7 +127,7 @@ def _is_printed(reading: Reading, spoken: str, where: str) -> None:
 @cache
 def _templates() -> list[Template]:
     from daq.core.driver import TextDriver
-    from daq.core.examples import _templates as templates_of
+    from daq.workshop.text_findings import templates_of
 
     found: dict[str, Template] = {}
     for file in sorted((ROOT / "drivers").rglob("*.yaml")):

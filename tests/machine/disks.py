@@ -88,16 +88,30 @@ def disk_stalled(seconds: float) -> Callable[[Scene], None]:
         with shim.disk_held():
             told = scene.truth(lambda told: told["journal"]["state"] == "stalled" and told["journal"], "stalled")
             assert "disk" in told["reason"]
-            scene.goes_on(count=max(6, round(2 * seconds)))
+            _subscribers_know(scene, "stalled")
+            scene.goes_on(count=max(6, round(4 * seconds)))  # four a second of each
         mark = ear.mark()
         scene.truth(lambda told: told["journal"]["state"] == "ok", "that the journal is well")
         ear.until(lambda: ear.events("journal", state="stalled"), "the event of the stalled disk")
+        _subscribers_know(scene, "ok")
         for name in scene.names():
             ear.next(name, mark, count=3, status="ok")
         polled = {heard.json["status"] for heard in ear.obs()}
         assert polled <= {"ok", "missed"}, polled
+        assert all(heard.json["durable"] for heard in ear.obs()), "it was on disk before it was published, all of it"
 
     return disk_holds_a_commit
+
+
+def _subscribers_know(scene: Scene, state: str) -> None:
+    """An event waits for the disk; what is retained does not."""
+    ear = scene.house.ear
+
+    def told() -> bool:
+        infos = [heard.json for heard in ear.heard if heard.levels[4:] == ["info"]]
+        return bool(infos[-1]["journal"] == state)
+
+    ear.until(told, f"the retained word that the journal is {state}")
 
 
 # ---------------------------------------------------------------- what comes back
