@@ -148,7 +148,7 @@ FOREIGN = (
 async def foreign(talk: Talk, reply: bytes, strike: Strike) -> None:
     """What another instrument would answer, in another shape."""
     body, end = frames.body_and_end(reply, "text")
-    others = [one for one in FOREIGN if one[:4] != body[:4]]
+    others = [one for one in FOREIGN if one[:2] != body[:2]]  # a balance says "S S" and "S D": both are its own shape
     talk.send(strike.rng.choice(others) + end)
 
 
