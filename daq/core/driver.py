@@ -300,7 +300,9 @@ class RegisterChannel(Register, Channel):
     """A reading held in registers."""
 
     scale_from: ScaleRegister | None = Field(
-        default=None, description="Register that holds the decimal exponent: value times ten to its content."
+        default=None,
+        description="Register that holds the decimal exponent: value times ten to its content. One that scales a value "
+        "and stands in another request is read before and behind it; where it changed, the value is invalid.",
     )
     decimals_from: ScaleRegister | None = Field(
         default=None,

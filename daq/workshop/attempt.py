@@ -222,4 +222,5 @@ def _outcome(spoken: Spoken[Outcome]) -> Outcome:
         return failure(spoken.failed)
     if not spoken.extra or outcome.lost_track:
         return outcome
-    return Outcome(Status.DESYNC, f"{quoted(spoken.extra)} came behind the answer", lost_track=True)
+    cure = "Where it always does, as a prompt, it belongs into link.eol, behind the end of the line"
+    return Outcome(Status.DESYNC, f"{quoted(spoken.extra)} came behind the answer. {cure}", lost_track=True)
