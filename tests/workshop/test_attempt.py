@@ -6,12 +6,13 @@ import json
 import re
 import shutil
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from daq.load import load_driver
-from tests.workshop.conftest import ROOT, beside
+from tests.workshop.conftest import LIMIT_S, ROOT, beside
 
 DRIVERS = ROOT / "drivers"
 
@@ -133,6 +134,43 @@ def test_what_an_identity_would_have_been_told_is_told(daq, folder):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         said = daq("driver", "try", "gauge.yaml", "--at", f"tcp=127.0.0.1:{silent.getsockname()[1]}")
     assert "(identify tells 'AYT\\r', which may change something: give --configure, or write touches: false" in said.out
+
+
+PROMPTED = """\
+driver: 1
+title: A hygrometer with a prompt
+source: an invented manual
+verified: manual
+speaks: text
+link: {eol: "\\r\\n", ask_eol: "\\r"}
+polls:
+  air:
+    ask: SEND
+    reply: "RH= {rh:nr2} %"
+    channels: {rh: {quantity: humidity.relative, unit: "%"}}
+    time: {model: latest, period: 1 s}
+examples:
+  - {poll: air, got: ["RH= 40.1 %"], gives: {rh: "40.1"}}
+"""
+
+
+def test_a_prompt_behind_an_answer_is_told_with_where_it_belongs(daq, folder):
+    def answer(server):
+        peer, _ = server.accept()
+        with peer:
+            while peer.recv(100):
+                peer.sendall(b"RH= 40.1 %\r\n0>")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        told = []
+        for eol in (r"\r\n", r"\r\n0>"):
+            Path("prompted.yaml").write_text(PROMPTED.replace(r"\r\n", eol, 1))
+            answering = threading.Thread(target=answer, args=(server,), name="answering")
+            answering.start()
+            told.append(daq("driver", "try", "prompted.yaml", "--at", f"tcp=127.0.0.1:{server.getsockname()[1]}"))
+            answering.join(LIMIT_S)
+    assert "'0>' came behind the answer. Where it always does, as a prompt, it belongs into link.eol" in told[0].out
+    assert told[1].code == 0, told[1].out
 
 
 SCALE = """\
