@@ -126,6 +126,13 @@ def test_an_answer_that_drips_is_not_taken_for_the_one_before_it():
     assert audit([before, dripping], *lines).wrong == 0
 
 
+def test_bounds_widened_by_a_stamp_whose_clocks_were_read_apart_cite_their_own_answer():
+    """Otherwise each observation of a constant would cite the answer behind its own, from that one on."""
+    widened = changed(lambda message: message.update(t_err=message["t_err"] + 0.005))
+    lines = [logged(ASKED_S + second) for second in range(3)]
+    assert faults(audit([widened, published(2, ASKED_S + 1), published(3, ASKED_S + 2)], *lines)) == {}
+
+
 def test_the_same_message_again_is_a_duplicate_and_another_under_its_id_is_wrong():
     found = audit([published(), published()])
     assert (found.duplicates, faults(found)) == (1, {})
