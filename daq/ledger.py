@@ -15,11 +15,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from daq.clock import Clock
-from daq.core.health import ANSWERS_AGAIN, FINE, Breaker, Emission, InstrumentHealth, Runs, State, Verdict, one_slot
+from daq.core.health import (
+    ANSWERS_AGAIN,
+    FINE,
+    LINES_A_SECOND,
+    Breaker,
+    Emission,
+    InstrumentHealth,
+    Runs,
+    State,
+    Verdict,
+    one_slot,
+)
 from daq.core.message import rfc3339
 from daq.core.observation import NS, OK, ClockState, Exchange, Identity, Observation, Slots, Stamp, Status, Timing
 from daq.core.plan import PollPlan
 from daq.core.unchanging import unchanging
+from daq.openwire import SHORT_QUIET_NS
 from daq.session import Met, Outcome, Session
 
 log = logging.getLogger(__name__)
@@ -35,6 +47,7 @@ LOG_EVERY_NS = 60 * NS
 
 STOPPED = Outcome(Status.SKIPPED, "the station stopped")
 NOT_YET = Outcome(Status.DISCONNECTED, "not connected yet")
+LEFT_OUT = Outcome(Status.SKIPPED, f"more than {LINES_A_SECOND} lines a second: what comes beyond is left out")
 AWAY = Outcome(Status.SKIPPED, "nobody kept an answer: the station was not running, or ended in the middle")
 
 
@@ -144,6 +157,11 @@ class Party:
         return Identity(self.session.plan.asset) if met is None else met.identity
 
     @property
+    def cost_ns(self) -> int:
+        """What one vain question to it may hold the wire for: its time-out, and the quiet behind it."""
+        return 2 * self.session.plan.latency_ns + SHORT_QUIET_NS
+
+    @property
     def simulated(self) -> bool:
         """Whether it is a stand-in, by its serial number or by the bench file."""
         met = self.session.met
@@ -232,6 +250,11 @@ class Ledger:
         self._told_of[item.key] = scene
         for emission in self._runs.failed(item.key, outcome.status, outcome.detail, slots, now_ns):
             self._publish(emission, exchanges if emission.slots.last_ns == slots.last_ns else ())
+
+    def left_out(self, party: Party, said: bytes, begun: Stamp) -> None:
+        """Enter lines of a talker that nobody read, and the one begun in them, as failures of its first stream."""
+        slots = Slots(begun.utc_ns, self._clock.now().utc_ns, said.count(party.session.plan.eol) + 1)
+        self.failed(self._items[f"{party.name}/{party.session.streams[0].name}"], LEFT_OUT, slots)
 
     def answered(
         self,

@@ -28,7 +28,7 @@ from typing import Any
 
 from daq.clock import Bell, Clock
 from daq.core.errors import DaqError, LinkClosed, LinkDesync, LinkError, WrongInstrument, WrongState
-from daq.core.health import Breaker, Contact, Share, one_slot
+from daq.core.health import Attention, Breaker, Contact, Share, one_slot
 from daq.core.observation import NS, OK, Exchange, Stamp, Status
 from daq.core.outcome import judged
 from daq.core.plan import PollPlan
@@ -93,6 +93,7 @@ class Line:
         self._queue = Queue(Anchor.of(now))
         self._numbered = numbered and len(sessions) > 1
         self._registers = all(session.plan.speaks == "registers" for session in sessions)
+        self._attention = Attention()
         self._talkers = [each for each in self.parties.values() if each.session.streams]
         self._met_ns = 0  # when a party was last met, or tried to be
         for each in self.parties.values():
@@ -235,7 +236,7 @@ class Line:
         at_ns = now_ns if party.breaker.may_try(now_ns) else party.breaker.retry_ns
         if self._share is None or party.breaker.contact is Contact.UP:
             return at_ns
-        return max(at_ns, self._share.free_ns(now_ns, _cost_ns(party)))
+        return max(at_ns, self._share.free_ns(now_ns, party.cost_ns))
 
     def _behind(self) -> bool:
         """Say whether slots wait that came due while a party was met: they come first, what is due later does not."""
@@ -269,7 +270,7 @@ class Line:
         """Say why a poll of a ready party is left alone: it brings nothing, too often or at too high a cost."""
         if item.cause is None:
             return None
-        cost_ns = item.cost_ns if item.breaker.contact is Contact.UP else _cost_ns(item.party)
+        cost_ns = item.cost_ns if item.breaker.contact is Contact.UP else item.party.cost_ns
         affordable = self._share is None or self._share.may_spend(now_ns, cost_ns)
         return None if item.breaker.may_try(now_ns) and affordable else item.cause
 
@@ -477,6 +478,11 @@ class Line:
         if outcome.timing is None:
             party.connected, party.cause = False, outcome
             await self._wire.close()
+            return
+        until_ns = self._attention.heard(self._clock.monotonic_ns())
+        if until_ns is not None and (said := await self._wire.let_pass(until_ns)):
+            party.session.forget()  # the next line began in what was thrown away
+            self._ledger.left_out(party, said, begun)
 
     async def _hear(self, party: Party) -> Spoken[tuple[PollPlan, Outcome]] | None:
         """Wait for a line in a task of its own, so that the stop need not wait for it; None if the stop came first."""
@@ -492,8 +498,3 @@ class Line:
             return None
         finally:
             self._listening = None
-
-
-def _cost_ns(party: Party) -> int:
-    """Return what one vain question may hold the wire for: its time-out, and the quiet behind it."""
-    return 2 * party.session.plan.latency_ns + SHORT_QUIET_NS

@@ -249,6 +249,11 @@ class OpenWire:
         self._not_stuck_until(until_mono_ns)
         return self._clock.wait(until_mono_ns, self._stopping)
 
+    async def let_pass(self, until_mono_ns: int) -> bytes:
+        """Wait for an instant or the stop; return what was thrown away."""
+        await self.wait(until_mono_ns)
+        return self._unread()
+
     # ------------------------------------------------------------ dialogues
 
     async def speak(

@@ -1,11 +1,12 @@
 """Says how units and wires fare: whom to try when, what to report of failures, how much of a wire the dead may take.
 
-Four small state machines. They never wait, never ask and read no clock: events and instants come in, what to do
+Five small state machines. They never wait, never ask and read no clock: events and instants come in, what to do
 comes out.
 
     outcome of a poll -> Runs (fewest observations)      -> journal
                       -> Breaker (up, suspect, down)     -> line: ask it, or leave it alone until retry_ns
                       -> Share (token bucket of a wire)  -> line: may a suspect unit be asked now
+    line of a talker  -> Attention (lines a second)      -> line: listen on, or leave out what comes until then
                       -> InstrumentHealth                -> retained status of the instrument
 """
 
@@ -226,6 +227,31 @@ class Share:
 
     def _tokens(self, now_mono_ns: int) -> int:
         return min(BURST_NS, self._tokens_ns + (now_mono_ns - self._at_ns) * REFILL_PERCENT // 100)
+
+
+# ---------------------------------------------------------------- how much a talker may say
+
+LINES_A_SECOND = 1000
+"""Of one talker, a quarter of what the loop and the journal can take in; at 115200 baud it is a line of 10 bytes."""
+
+
+class Attention:
+    """How many lines of a talker are listened to: so many in a second, what it says in the rest of that is left out.
+
+    One that talks without pause would else fill the queue in front of the journal, and what its neighbours answered
+    would be dropped from there.
+    """
+
+    def __init__(self) -> None:
+        self._begun_ns: int | None = None
+        self._lines = 0
+
+    def heard(self, now_mono_ns: int) -> int | None:
+        """Take one line; return the monotonic instant before which no other is to be taken, None where one may be."""
+        if self._begun_ns is None or now_mono_ns - self._begun_ns >= NS:
+            self._begun_ns, self._lines = now_mono_ns, 0
+        self._lines += 1
+        return self._begun_ns + NS if self._lines >= LINES_A_SECOND else None
 
 
 # ---------------------------------------------------------------- the instrument as a whole

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from daq.core.cut import Cut
+from daq.core.health import LINES_A_SECOND, State
 from daq.core.message import rfc3339
 from daq.core.observation import NS, Flag, Stamp, Status
 from daq.core.plan import Match, ModePlan, ReadBack, TextStep
@@ -626,6 +627,36 @@ async def test_lines_that_come_together_are_all_kept():
     async with running(bench):
         await clock.advance(2)
     assert bench.values() == ["1.0", "2.0", "3.0"]
+
+
+async def test_of_a_talker_that_floods_so_many_lines_a_second_are_kept_and_the_others_counted():
+    clock, transport, bench = talker(reopen_heals=False)
+    said = 0
+    for after_ms in range(600, 2600, 100):  # ever in the middle of a line
+        transport.say(b"".join(b"%d.0\n" % n for n in range(400))[1:] + b"7", after_ms * MS)
+        said += 400
+    transport.say(b".0\n9.0\n", 3 * NS)
+    said += 2
+    async with running(bench):
+        await clock.advance(4)
+    kept = len(bench.values())
+    left_out = [seen for seen in bench.observations if seen.status is Status.SKIPPED]
+    assert LINES_A_SECOND < kept <= 3 * LINES_A_SECOND
+    assert kept + sum(seen.slots.count for seen in left_out) == said - 1  # the first line nobody saw begin
+    assert len(left_out) <= 3
+    assert all("1000 lines a second" in seen.detail for seen in left_out)
+    assert transport.opened == 1
+    assert bench.verdicts[-1][1].state is State.OK
+
+
+async def test_a_talker_that_says_all_it_may_at_once_and_then_pauses_loses_nothing():
+    clock, transport, bench = talker(reopen_heals=False)
+    transport.say(b"1.0\n" * (LINES_A_SECOND + 1), 600 * MS)
+    transport.say(b"2.0\n", 1700 * MS)
+    async with running(bench):
+        await clock.advance(2)
+    assert bench.values() == ["1.0"] * LINES_A_SECOND + ["2.0"]
+    assert set(bench.statuses()) == {"ok"}
 
 
 async def test_a_talker_gone_quiet_is_a_timeout_and_a_joined_line_begins_anew():
