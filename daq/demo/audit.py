@@ -30,7 +30,7 @@ ROUNDED_NS = 10_000
 
 APART_NS = 50_000_000
 """The two clocks of a stamp are read one behind the other, and a busy computer may stop in between: bounds widen by
-half of that. No instrument answers the same question twice in so short a time."""
+half of that."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,8 +157,7 @@ class Audit:
         if any(self._cited.setdefault(answer, message["id"]) != message["id"] for answer in used):
             self._find("wrong", message, f"cites the answer that {self._cited[used[0]]} has published")
             return
-        low_ns, high_ns = _bounds(message)
-        by_ns = max((max(low_ns - at, at - high_ns) for answer in used for at in answer.sampled_ns), default=0)
+        by_ns = max((_beyond_ns(message, answer) for answer in used), default=0)
         if by_ns > 0:
             self._find("outside", message, f"its true instant lies {by_ns / NS:.6f} s outside t +- t_err")
         if used:
@@ -167,20 +166,25 @@ class Audit:
     def _answer(self, instrument: str, message: Mapping[str, Any], exchange: Mapping[str, Any]) -> Iterator[Answer]:
         """Yield the logged answer to this very question: the same was asked and answered many times.
 
-        The last byte of an observation came after the end of its bounds, or hardly earlier, so that its questions were
-        asked no earlier than is reckoned back from there: the first such question that no other observation cites is
-        its own, for a wire asks one at a time. What came unasked was sent before it was seen, and is the last such.
+        The last byte of an observation came after the end of its bounds, so that its questions were asked no earlier
+        than is reckoned back from there: the first such question is its own, for a wire asks one at a time; of an
+        answer that dripped, the first that no other observation cites. Where that one's instant is not within the
+        bounds, they may have widened: then a question asked a moment before counts too. What came unasked was sent
+        before it was seen, and is the last such.
         """
         if exchange["rtt"] is None:
             return
         ends = [other["at"] + other["rtt"] for other in message["exchanges"] if other["rtt"] is not None]
         ended_ns = _bounds(message)[1] - (max(ends) - exchange["at"] - exchange["rtt"]) * NS
-        asked_ns = ended_ns - exchange["rtt"] * NS - ROUNDED_NS - APART_NS
+        asked_ns = ended_ns - exchange["rtt"] * NS - ROUNDED_NS
         given = self.witness.answers(instrument, exchange)
         if exchange["ask"]:
-            found = [answer for answer in given if answer.asked_ns >= asked_ns]
+            found = [answer for answer in given if answer.asked_ns >= asked_ns - APART_NS]
             free = [answer for answer in found if self._cited.get(answer, message["id"]) == message["id"]]
-            yield from sorted(free or found, key=lambda answer: answer.asked_ns)[:1]
+            yield from sorted(
+                free or [answer for answer in found if answer.asked_ns >= asked_ns],
+                key=lambda each: (_beyond_ns(message, each) > 0, each.asked_ns < asked_ns, each.asked_ns),
+            )[:1]
         else:
             found = [answer for answer in given if answer.answered_ns <= ended_ns + ROUNDED_NS]
             yield from sorted(found, key=lambda answer: answer.answered_ns)[-1:]
@@ -278,6 +282,12 @@ def _has_its_value(reading: Mapping[str, Any]) -> bool:
 
 def _bounds(message: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
     return (message["mono"] - message["t_err"]) * NS, (message["mono"] + message["t_err"]) * NS
+
+
+def _beyond_ns(message: Mapping[str, Any], answer: Answer) -> Decimal | int:
+    """Return by how much an instant of this answer lies outside the published bounds; 0 or less where none does."""
+    low_ns, high_ns = _bounds(message)
+    return max((max(low_ns - at, at - high_ns) for at in answer.sampled_ns), default=0)
 
 
 def _utc_ns(text: str) -> int:

@@ -298,16 +298,14 @@ class TextStandIn:
             template = _template(readback.step) if readback is not None else None
             if readback is not None and template is not None:
                 return rendered(template, {"value": self._set.get(readback.setting) or readback.wanted})
-        return self._unset(line)
+        return self._not_asked_for(line)
 
-    def _unset(self, line: str) -> str | None:
-        """Answer for a setting that no command of the driver sets."""
-        for setting in self.driver.settings.values():
+    def _not_asked_for(self, line: str) -> str | None:
+        """Answer for a setting that the driver compares only where a bench file gives it."""
+        for name, setting in self.driver.settings.items():
             if setting.get == line:
-                template = setting.reply or "{value:text}"
-                return rendered(
-                    parse(template, self.driver.link.eol, None, self.driver.link.decimal), {"value": _usual(setting)}
-                )
+                template = parse(setting.reply or "{value:text}", self.driver.link.eol, None, self.driver.link.decimal)
+                return rendered(template, {"value": self._set.get(name) or _usual(setting)})
         return None
 
     def _take_command(self, line: str) -> None:

@@ -27,9 +27,11 @@ def written(name: str, folder: Path):
     return load_driver(file)[0]
 
 
-async def tried(driver, where: str, *, configure: bool):
+async def tried(driver, where: str, *, configure: bool, **settings: str):
     async with asyncio.timeout(LIMIT_S):
-        return await attempt(driver, Address(tcp=where), SystemClock(), name="mine/it", configure=configure)
+        return await attempt(
+            driver, Address(tcp=where), SystemClock(), name="mine/it", configure=configure, settings=settings
+        )
 
 
 @pytest.mark.parametrize(("name", "value"), [("bath", "24.985"), ("stage", "-50.0")])
@@ -48,7 +50,7 @@ async def test_it_is_set_up_polled_and_left(tmp_path, name, value):
 async def test_each_command_is_answered_once_and_none_is_said_unasked(tmp_path):
     driver = written("bath", tmp_path)
     async with on_socket(stand_in_for("mine/bath", driver, serial=False), 0) as where:
-        found, asked = [await tried(driver, where, configure=configure) for configure in (True, False)]
+        found, asked = [await tried(driver, where, configure=told, setpoint="25 Cel") for told in (True, False)]
     assert [(each.ask, each.got) for each in found.exchanges] == [
         (b"VER?\r\n", b"BATH B SIM-BATH x\r\n"),
         (b"REMOTE\r\n", b"OK\r\n"),
