@@ -26,6 +26,9 @@ from daq.transports.seam import Now, Received, Wakes
 LOOK_EVERY_S = 0.01
 """Seconds between two looks at a wire on which somebody may speak unasked; the width of `not_before` to `first`."""
 
+_MOVED_UP_NS = 50_000_000
+"""What a terminal holds back a thread of the kernel moves up as soon as there is room: well within this."""
+
 _AT_ONCE = 1 << 16  # bytes a receive may bring; less proves that nothing was left behind
 
 
@@ -38,12 +41,15 @@ class Ends:
         receive: at most so many bytes; b"" where the other side has closed; BlockingIOError where there is nothing.
         send: as much as fits; how much that was; BlockingIOError where nothing fits.
         close: gives the descriptor back.
+        brimful: bytes from which on one receive may have left others behind that come with the next, but came long ago;
+            None where the kernel shows all it has.
     """
 
     fileno: int
     receive: Callable[[int], bytes]
     send: Callable[[bytes | memoryview], int]
     close: Callable[[], None]
+    brimful: int | None = None
 
 
 class Descriptor:
@@ -62,6 +68,7 @@ class Descriptor:
         self._clock = clock
         self._silent = silent
         self._received = silent
+        self._brimful_ns = 0  # when the kernel last may have held more than it showed
         self._inbox = Inbox()
         self._loop = asyncio.get_running_loop()
         self._wakes = self._loop if isinstance(self._loop, Wakes) else None
@@ -132,7 +139,8 @@ class Descriptor:
         before = self._clock.now()
         if self._look_in.poll(0):
             return False
-        self._silent = self._received = before
+        self._received = before
+        self._was_silent(before)
         return True
 
     def close(self) -> None:
@@ -170,7 +178,8 @@ class Descriptor:
         try:
             data = self._ends.receive(_AT_ONCE)
         except (BlockingIOError, InterruptedError):
-            self._silent = self._received = before
+            self._received = before
+            self._was_silent(before)
             return False
         except OSError as error:
             self._lose(f"lost ({error.strerror or error})")
@@ -181,11 +190,18 @@ class Descriptor:
             return False
         self._received = before
         self._inbox.put(data, self._silent, readable or seen, seen)
-        if len(data) < _AT_ONCE:
-            self._silent = before
+        if self._ends.brimful is not None and len(data) >= self._ends.brimful:
+            self._brimful_ns = seen.mono_ns
+        elif len(data) < _AT_ONCE:
+            self._was_silent(before)
         if self._inbox.full:
             self._watch()
         return True
+
+    def _was_silent(self, at: Stamp) -> None:
+        """Take note that nothing was left behind then, unless the kernel may still have been holding bytes back."""
+        if at.mono_ns - self._brimful_ns >= _MOVED_UP_NS:
+            self._silent = at
 
     def _on_readable(self) -> None:
         if self._wakes is None:

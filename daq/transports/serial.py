@@ -30,6 +30,10 @@ from daq.transports.descriptor import Descriptor, Ends
 from daq.transports.seam import Now, Received
 
 _CLOSING_S: Final = 1.0  # to wait for a port to close; opening it again waits for as long as it may
+_BRIMFUL: Final = 2048
+"""Bytes: a terminal shows its reader at most 4095 and holds back what comes behind them, some drivers a little earlier.
+Source: Linux, drivers/tty/n_tty.c."""
+
 _PTY_MAJORS: Final = range(136, 144)  # Unix98 pseudo-terminals (Linux, Documentation/admin-guide/devices.txt)
 
 _CURES: Final = {
@@ -113,6 +117,7 @@ class Serial:
             receive=lambda size: os.read(fileno, size),
             send=lambda data: os.write(fileno, data),
             close=lambda: self._driver.launch(lambda: _close(port)),
+            brimful=_BRIMFUL,
         )
 
 

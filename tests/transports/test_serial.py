@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import termios
 import threading
 import time
+import tty
 
 import pytest
 
@@ -112,3 +114,28 @@ async def test_driver_that_hangs_costs_a_thread_not_the_loop(far, monkeypatch):
     await near.open(within(LONG_S))  # the port that nobody waited for any more was given back
     assert len(tried) == 2
     await near.close()
+
+
+async def test_lines_that_the_kernel_held_back_came_as_early_as_those_before_them():
+    """A terminal shows 4095 bytes; what waits behind them comes a moment after these were taken, and is no younger."""
+    far, near = os.openpty()
+    tty.setraw(near)
+    line = Serial(os.ttyname(near), line_settings("9600/8n1"), SystemClock())
+    await line.open(within(LONG_S))
+    try:
+        line.unread()  # it is silent now
+        said = b"".join(b"%09d\n" % number for number in range(900))
+        os.set_blocking(far, False)
+        whole = os.write(far, said) // len(b"%09d\n" % 0)  # at once: nobody reads meanwhile
+        assert whole > 500
+        spoke = time.monotonic_ns()
+        came = [await line.read(LINE, within(LONG_S)) for _ in range(whole)]
+        assert b"".join(one.data for one in came) == said[: 10 * whole]
+        assert all(one.not_before.mono_ns <= spoke for one in came)
+        while line._link._silent.mono_ns < spoke:  # silence is believed again
+            await asyncio.sleep(0)
+            line.unread()
+    finally:
+        await line.close()
+        os.close(near)
+        os.close(far)
