@@ -316,7 +316,7 @@ class Delivery:
         if record.kind == "obs" and not self._settings.exchanges:
             payload = without_exchanges(payload)
         elif record.kind == "info":
-            retain = self._carried.retained.is_newest(topic, payload, late=late)
+            retain = self._carried.retained.is_newest(topic, payload, record.row, late=late)
         return Flight(topic, payload, retain, late, record)
 
     # Retained state

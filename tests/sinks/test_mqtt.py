@@ -272,6 +272,24 @@ async def test_an_info_of_before_does_not_take_the_place_of_the_one_of_now(
             assert late_comer.on(info) == [b"of now"]
 
 
+async def test_an_info_that_came_late_is_told_anew_to_a_broker_that_lost_it(
+    any_broker, station, listening, running, topics
+):
+    info = topics.instrument_info("dmm1")
+    await station.journal.commit(b"of the outage", stream="dmm1", kind="info")
+    sink = station.sink(any_broker.port)
+    async with running(sink):
+        async with listening(any_broker.port) as listener:
+            await listener.until(lambda: listener.on(info))
+        await station.journal.all_done()
+        any_broker.stop()  # it keeps nothing
+        any_broker.start()
+        await station.journal.until(lambda: station.journal.opened == 2)
+        async with listening(any_broker.port, identifier="late") as late_comer:
+            await late_comer.until(lambda: late_comer.on(info))
+            assert late_comer.on(info)[0] == b"of the outage"
+
+
 # What a broker does not take
 
 
