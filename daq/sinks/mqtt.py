@@ -48,8 +48,8 @@ GIVEN_IN_NS = 300 * NS
 UNSTEADY = 10
 """Let in and dropped without a word so often in a row: worth a word of ours. mosquitto 2.0.11 does not say 0x8E."""
 
-UNSTEADY_NS = 60 * NS
-"""Between two attempts then: it may be another client of our name, or a broker that is ill."""
+UNSTEADY_NS = 20 * NS
+"""Between two attempts then: it may be another client of our name, or only a broker or a way to it that is ill."""
 
 SHORTEST = 0.6
 """Of a pause, by chance: stations that lost one broker together do not come back together."""
@@ -129,14 +129,15 @@ class MqttSink:
         while not self._stopping.is_set():
             began_ns, refused = self._clock.now().mono_ns, self._carried.figures.refused
             lost = await self._lost()
-            steady = self._clock.now().mono_ns - began_ns >= 2 * most_ns
+            lasted_ns = self._clock.now().mono_ns - began_ns
+            steady = lasted_ns >= 2 * most_ns
             if steady:
                 pause_ns = first_ns
             if steady or self._carried.figures.refused > refused:  # what it hung up on was found, and set aside
                 self._take_overs = self._dropped = 0
             if lost is not None:
                 self._take_overs += lost.code == TAKEN_OVER
-                self._dropped += lost.code is None and not lost.silent
+                self._dropped += lost.code is None and not lost.silent and lasted_ns <= most_ns
             await self._pause(self._given_in() or pause_ns)
             pause_ns = min(2 * pause_ns, most_ns)
 

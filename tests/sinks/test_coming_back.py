@@ -62,7 +62,7 @@ async def test_stations_that_lost_a_broker_together_do_not_come_back_together():
         assert len({sink.health().next_try_ns for sink, _ in made}) > 1
 
 
-@pytest.mark.parametrize(("code", "most", "what"), [(0x8E, 40, "taken_over"), (None, 200, "dropped")])
+@pytest.mark.parametrize(("code", "most", "what"), [(0x8E, 40, "taken_over"), (None, 480, "dropped")])
 async def test_two_daemons_of_one_name_do_not_fight_each_second_and_tell_each_time(code, most, what):
     """In an hour; unhindered it would be one connection every few seconds. Each brings an event of its own."""
     clock, broker = ManualClock(), Broker()
