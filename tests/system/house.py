@@ -548,8 +548,12 @@ class House:
         """Kill the broker when the ear has all that it took: what it acknowledged it may lose, and that is its own."""
         with self.daemon.frozen():
             for number in range(2):  # what came before the first is read before the second
-                self.ear.say(f"ear/{number}")
-                self.ear.until(lambda number=number: self.ear.heard[-1].topic == f"ear/{number}", "the ear's own word")
+                mark, topic = self.ear.mark(), f"ear/{number}"
+                self.ear.say(topic)
+                self.ear.until(
+                    lambda mark=mark, topic=topic: any(heard.topic == topic for heard in self.ear.heard[mark:]),
+                    "the ear's own word",
+                )
             self.broker.kill()
             self.ear.deaf()
 
