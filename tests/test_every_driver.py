@@ -133,7 +133,7 @@ def test_no_template_takes_two_replies_for_one(driver):
         "'Output format{:blanks}: {format:text}'",  # free text to the end, and no number in it
         "'-{:nr1} {:text}'",  # an alarm in words: an error of the instrument, however long
         "'E{:blanks}{unit:unit}'",  # a unit that stands twice is in no list of units
-        "'mc:{calibrated:word}'",  # a date, printed with or without a blank before it
+        "'ser:{:blanks}{probe:word}'",  # a serial number, which may be of any length
     ]
     parsed = [] if isinstance(driver, RegisterDriver) else [*templates(driver)]
     twice = [line for each in parsed for line in weaknesses(each, driver.link.eol) if "stands twice" in line]
@@ -196,6 +196,21 @@ def test_what_makes_a_reading_other_than_what_stands_at_the_terminals_is_read_ba
             step = read_back[switch].step
             assert read_back[switch].agrees(step.reply.match(b"0\n")), switch
             assert not read_back[switch].agrees(step.reply.match(b"1\n")), switch
+
+
+@pytest.mark.parametrize(
+    ("poll", "number"),
+    # the numbers of its functions as MSLNZ/pr-single-photons photons/equipment/dmm_3458A.py has them
+    {"dcv": 1, "acv": 2, "ohm2w": 4, "ohm4w": 5, "dci": 6, "aci": 7, "frequency": 9, "period": 10}.items(),
+)
+def test_the_function_of_a_meter_without_scpi_is_read_back_by_its_number(poll, number):
+    driver = load_driver(ROOT / "drivers" / "hp" / "3458a.yaml")[0]
+    (plan,) = compiled(driver, poll).polls
+    (function,) = [one for one in plan.mode.readbacks if one.setting == "function"]
+    assert function.step.ask == b"FUNC?\r\n"
+    assert function.agrees(function.step.reply.match(b"%d,1.00E+01\r\n" % number))
+    assert function.agrees(function.step.reply.match(b" %d, 1.00000E+01\r\n" % number))
+    assert not function.agrees(function.step.reply.match(b"%d,1.00E+01\r\n" % (number % 10 + 1)))
 
 
 def test_every_poll_says_when_its_readings_are_true(driver):
