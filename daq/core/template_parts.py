@@ -49,9 +49,9 @@ _ORDERS = {
 }
 """Bytes -> orders that they may come in, named as for registers."""
 
-_SPEC = re.compile(r"([A-Za-z0-9_.,-]*):([a-z0-9]+)(?::([0-9]+|[A-H]+))?(?:\*(.+))?", re.DOTALL)
+_SPEC = re.compile(r"([A-Za-z0-9_.,-]*):([a-z0-9]+)(?::([0-9]{1,9}|[A-H]+))?(?:\*(.+))?", re.DOTALL)
 _NAME = re.compile("[A-Za-z0-9_-]+")
-_RANGE = re.compile(r"([A-Za-z0-9_-]*?)([0-9]+)\.\.([A-Za-z0-9_-]*?)([0-9]+)")
+_RANGE = re.compile(r"([A-Za-z0-9_-]*?)([0-9]{1,9})\.\.([A-Za-z0-9_-]*?)([0-9]{1,9})")
 
 
 class TemplateError(ValueError):
@@ -150,13 +150,13 @@ def _fields(inside: str, source: str, *, comma: bool) -> list[Part]:
         return [_nameless(kind, names or width, source)]
     if kind in KINDS:
         return _in_bytes(_names(names, source), kind, width, separator, source)
+    if width is not None and not (width.isdecimal() and 1 <= int(width) <= MAX_TEXT):
+        raise TemplateError(f"{source!r}: a width is 1 to {MAX_TEXT}, not {width}")
     if kind == "hexs" and not (width and int(width) <= MAX_HEX):
         raise TemplateError(
             f"{source!r}: {{{names}:hexs}} needs the number of digits that are sent, 1 to {MAX_HEX}, as in "
             f"{{{names}:hexs:8}}: the first of them decides the sign"
         )
-    if width is not None and not (width.isdecimal() and 1 <= int(width) <= MAX_TEXT):
-        raise TemplateError(f"{source!r}: a width is 1 to {MAX_TEXT}, not {width}")
     fields: list[Part] = []
     for name in _names(names, source):
         if fields:
