@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeVar
 
 from daq.clock import Bell, Clock
 from daq.core.dialogue import Action, Again, Ask, Dialogue, Pause, Quiet, Replied, Tell
-from daq.core.errors import LinkClosed, LinkDesync, LinkError, LinkFlooded, LinkTimeout, ReplyError, quoted
+from daq.core.errors import LinkClosed, LinkDamaged, LinkDesync, LinkError, LinkFlooded, LinkTimeout, ReplyError, quoted
 from daq.core.modbus import are_frames
 from daq.core.observation import NS, Exchange, Stamp
 from daq.core.owed import Owed
@@ -197,7 +197,10 @@ class OpenWire:
             received = await self._transport.read(_anything, self._deadline(BANNER_NS))
         except LinkTimeout:
             return
-        self._show("came", received.data, received.last)
+        except LinkDamaged:
+            pass  # it is thrown away, however it came
+        else:
+            self._show("came", received.data, received.last)
         await self.quiet(SHORT_QUIET_NS)
 
     async def close(self) -> None:
@@ -306,12 +309,14 @@ class OpenWire:
 
     async def _note(self, error: LinkError, record: _Minutes) -> None:
         """Write a failure of the wire down, and remember what it means for the wire."""
-        partial = error.partial if isinstance(error, LinkTimeout | LinkFlooded) else b""
+        partial = error.partial if isinstance(error, LinkTimeout | LinkFlooded | LinkDamaged) else b""
         if isinstance(error, LinkDesync) and error.partial:
             record.unasked(error.partial, self._clock.now().mono_ns)
         record.settle(partial)
         if partial:
             self._show("came", partial, self._clock.now())
+        if isinstance(error, LinkDamaged):
+            self._owed.thrown_away(partial, self._clock.monotonic_ns())  # it is the answer, damaged
         self.dirty = self.dirty or str(error)
         if isinstance(error, LinkClosed):
             await self.close()

@@ -39,6 +39,7 @@ from daq.core.dialogue import (
 )
 from daq.core.errors import (
     ForeignReply,
+    LinkDamaged,
     LinkDesync,
     LinkError,
     LinkTimeout,
@@ -51,7 +52,7 @@ from daq.core.errors import (
 )
 from daq.core.modbus import Framing, NotReached, RefusedBlock
 from daq.core.observation import NS, OK, Flag, Identity, Stamp, Status
-from daq.core.outcome import Changed, Met, Outcome, failure, read_back
+from daq.core.outcome import Changed, Met, Outcome, failure, read_back, unread
 from daq.core.plan import (
     Answer,
     DeviceStep,
@@ -467,6 +468,9 @@ class Session:
         except LinkTimeout as error:
             self._joined = self._joined and not error.partial
             return first, replace(failure(error), lost_track=False)
+        except LinkDamaged as error:
+            self._joined = False
+            return first, unread(first, error, [Seen(error.not_before, error.not_before, error.first)])
         except LinkError as error:
             self._joined = False
             return first, replace(failure(error), lost_track=not isinstance(error, LinkDesync))
@@ -490,7 +494,6 @@ class Session:
             try:
                 return stream, self._judged(stream, [step.reply.match(replied.data)], seen)
             except ReplyError as error:
-                timing = bound(stream.time, seen).timing
-                refused = refused or (stream, replace(failure(error), lost_track=False, timing=timing))
+                refused = refused or (stream, unread(stream, error, seen))
         assert refused is not None, "a talker has a stream"
         return refused

@@ -23,6 +23,7 @@ class Wire:
         backend: VISA library, such as `@py`; None for other kinds or for the default.
         behind_serial_server: a serial-device server stands between, so that closing the socket drops nothing.
         eol: how the instrument's messages end, for VISA resources without an END of their own (SOCKET, ASRL).
+        proven: each message proves itself by a checksum, as in Modbus RTU.
     """
 
     kind: WireKind
@@ -31,6 +32,7 @@ class Wire:
     backend: str | None = None
     behind_serial_server: bool = False
     eol: bytes = b"\n"
+    proven: bool = False
 
 
 def host_and_port(text: str) -> tuple[str, int]:

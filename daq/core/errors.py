@@ -6,6 +6,7 @@
     |   +-- LinkTimeout         nothing, or not all, came in time; the rest may still be on its way
     |   +-- LinkClosed          the other side is gone, or never was there
     |   +-- LinkFlooded         more came than any reply may hold
+    |   +-- LinkDamaged         the port itself has counted bytes that were damaged or lost
     |   +-- LinkDesync          bytes came that nobody asked for: whose answer is whose cannot be told
     +-- ReplyError          the box: publish the status, go on
     |   +-- UnreadableReply     not in the driver's language (status `protocol`)
@@ -26,7 +27,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
 
-from daq.core.observation import Status
+from daq.core.observation import Stamp, Status
 
 
 class DaqError(Exception):
@@ -83,6 +84,22 @@ class LinkFlooded(LinkError):
     def __init__(self, message: str, partial: bytes = b"") -> None:
         super().__init__(message)
         self.partial = partial
+
+
+class LinkDamaged(LinkError):
+    """The port that took the bytes says that some of them are damaged, or missing.
+
+    Args:
+        message: what it has counted, and how to mend it.
+        partial: all that came, kept for the record.
+        not_before, first: the wire was silent then; the first byte of it was seen then.
+    """
+
+    status = Status.PROTOCOL
+
+    def __init__(self, message: str, partial: bytes, not_before: Stamp, first: Stamp) -> None:
+        super().__init__(message)
+        self.partial, self.not_before, self.first = partial, not_before, first
 
 
 class LinkDesync(LinkError):

@@ -6,7 +6,7 @@ session -> Met, Outcome -> line -> ledger -> Observation
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from daq.core.dialogue import Dialogue, in_text
 from daq.core.errors import (
@@ -21,7 +21,8 @@ from daq.core.errors import (
 )
 from daq.core.modbus import NotReached
 from daq.core.observation import Identity, Reading, Status, Timing
-from daq.core.plan import ReadBack
+from daq.core.plan import PollPlan, ReadBack
+from daq.core.timing import Seen, bound
 from daq.core.unchanging import unchanging
 
 
@@ -85,6 +86,11 @@ def failure(error: DaqError) -> Outcome:
     status = error.status if isinstance(error, LinkError | ReplyError) else Status.INTERNAL
     lost_track = isinstance(error, LinkError | UnreadableReply | ForeignReply | UnexpectedAck)
     return Outcome(status, str(error), lost_track=lost_track, not_reached=isinstance(error, NotReached))
+
+
+def unread(stream: PollPlan, error: DaqError, seen: Sequence[Seen]) -> Outcome:
+    """Judge what a talker said and cannot be read: it came at its time, and lines find back to each other."""
+    return replace(failure(error), lost_track=False, timing=bound(stream.time, seen).timing)
 
 
 def judged(result: Outcome | None, failed: DaqError | None, extra: bytes) -> Outcome:

@@ -122,6 +122,7 @@ def _wire(source: Address | WireFile, key: str, driver: Driver) -> Wire:
         line=(source.line or driver.link.line or DEFAULT_LINE) if kind == "serial" else None,
         backend=source.backend if isinstance(source, Address) else None,
         eol=driver.link.eol.encode("latin-1") if isinstance(driver, TextDriver) else b"",
+        proven=isinstance(driver, RegisterDriver),
     )
 
 

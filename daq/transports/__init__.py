@@ -33,7 +33,7 @@ def _tcp(wire: Wire, clock: Now) -> Transport:
 
 
 def _serial(wire: Wire, clock: Now) -> Transport:
-    return Serial(wire.address, line_settings(wire.line or USUAL_LINE), clock)
+    return Serial(wire.address, line_settings(wire.line or USUAL_LINE), clock, proven=wire.proven)
 
 
 def _visa(wire: Wire, clock: Now) -> Transport:

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from daq.core.cut import Cut
-from daq.core.errors import LinkClosed, LinkTimeout, quoted
+from daq.core.errors import LinkClosed, LinkDamaged, LinkTimeout, quoted
 from daq.core.observation import NS, Stamp
 from daq.transports.inbox import Inbox
-from daq.transports.seam import Now, Received, Wakes
+from daq.transports.seam import KEPT_PARTIAL, Now, Received, Wakes
 
 LOOK_EVERY_S = 0.01
 """Seconds between two looks at a wire on which somebody may speak unasked; the width of `not_before` to `first`."""
@@ -43,6 +43,9 @@ class Ends:
         close: gives the descriptor back.
         brimful: bytes from which on one receive may have left others behind that come with the next, but came long ago;
             None where the kernel shows all it has.
+        damage: what the port has counted of damaged and lost bytes since it was last asked, in words; None where
+            nothing counts.
+        proven: each reply proves itself by a checksum; damage is then only told of where none came.
     """
 
     fileno: int
@@ -50,6 +53,8 @@ class Ends:
     send: Callable[[bytes | memoryview], int]
     close: Callable[[], None]
     brimful: int | None = None
+    damage: Callable[[], str] | None = None
+    proven: bool = False
 
 
 class Descriptor:
@@ -79,6 +84,7 @@ class Descriptor:
         self._lost: str | None = None
         self._watched = False
         self._asked = False
+        self._judged = ends.damage is not None and not ends.proven
         self._look_in = select.poll()
         self._look_in.register(ends.fileno, select.POLLIN)
         self._watch()
@@ -121,6 +127,8 @@ class Descriptor:
                 self._stay_open()
                 raise self._too_late()
             await self._arrival(deadline_ns, LOOK_EVERY_S if unasked else None)
+        if self._judged and (damage := self._damage()):
+            raise self._damaged(reply, damage)
         return reply
 
     def unread(self) -> bytes:
@@ -131,6 +139,7 @@ class Descriptor:
         if not self._inbox.bytes:
             return b""
         taken = self._inbox.empty()
+        self._damage()  # what came is gone, and what was wrong with it
         self._watch()
         return taken
 
@@ -154,10 +163,23 @@ class Descriptor:
             if not self._watched:
                 self._watch()
 
+    def _damage(self) -> str:
+        """Ask the port what it has counted since it was last asked; "" where nothing, or where nobody counts."""
+        damage = self._ends.damage
+        return "" if damage is None or self._lost is not None else damage()
+
+    def _damaged(self, reply: Received, damage: str) -> LinkDamaged:
+        """Say that a reply may be none. The damage may as well lie in what came behind it: that is gone, too."""
+        came = reply.data + self.unread()
+        words = f"{self._where}: while {quoted(reply.data)} came, the port counted {damage}"
+        return LinkDamaged(words, came[:KEPT_PARTIAL], reply.not_before, reply.first)
+
     def _too_late(self) -> LinkTimeout:
         partial = self._inbox.empty()
         came = f"only {quoted(partial)}" if partial else "nothing"
-        return LinkTimeout(f"{self._where}: {came} came in time", partial)
+        damage = self._damage()
+        counted = f", and the port counted {damage}" if damage else ""
+        return LinkTimeout(f"{self._where}: {came} came in time{counted}", partial)
 
     def _stay_open(self) -> None:
         if self._lost is not None:

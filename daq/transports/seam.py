@@ -102,6 +102,7 @@ class Transport(Protocol):
             LinkTimeout: the deadline passed; `partial` holds what came, and it is gone from the buffer.
             LinkClosed: end of file or reset; a reply without its end is lost with it.
             LinkFlooded: MAX_REPLY bytes and no end; they are gone from the buffer.
+            LinkDamaged: the port has counted damage since it was last looked at; all that came is gone with the reply.
         """
         ...
 

@@ -27,6 +27,7 @@ from daq.core.line_settings import LineSettings
 from daq.core.observation import NS, Stamp
 from daq.transports.aside import Aside
 from daq.transports.descriptor import Descriptor, Ends
+from daq.transports.port_counters import PortCounters
 from daq.transports.seam import Now, Received
 
 _CLOSING_S: Final = 1.0  # to wait for a port to close; opening it again waits for as long as it may
@@ -53,13 +54,15 @@ class Serial:
         device: path, best one that names the adapter, as under /dev/serial/by-id/.
         settings: baud rate, frame, modem lines, flow control.
         clock: stamps.
+        proven: each reply proves itself by a checksum, as in Modbus RTU: what the port counts of damage refuses none.
     """
 
     reopen_heals = False
     can_clear = False
 
-    def __init__(self, device: str, settings: LineSettings, clock: Now) -> None:
+    def __init__(self, device: str, settings: LineSettings, clock: Now, *, proven: bool = False) -> None:
         self._device = device
+        self._proven = proven
         self._settings = settings
         self._clock = clock
         self._link: Descriptor | None = None
@@ -112,12 +115,15 @@ class Serial:
 
     def _ends(self, port: serial.Serial) -> Ends:
         fileno = port.fileno()
+        counters = PortCounters.of(fileno)
         return Ends(
             fileno,
             receive=lambda size: os.read(fileno, size),
             send=lambda data: os.write(fileno, data),
             close=lambda: self._driver.launch(lambda: _close(port)),
             brimful=_BRIMFUL,
+            damage=None if counters is None else counters.risen,
+            proven=self._proven,
         )
 
 
@@ -142,7 +148,7 @@ def _open(device: str, settings: LineSettings) -> serial.Serial:
     try:
         if not _is_pty(os.fstat(port.fileno()).st_rdev):
             fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
-        _tell_silence_from_loss(port.fileno())
+        _leave_nothing_as_it_was(port.fileno())
     except BaseException:
         _close(port)
         raise
@@ -154,9 +160,15 @@ def _is_pty(device: int) -> bool:
     return os.major(device) in _PTY_MAJORS
 
 
-def _tell_silence_from_loss(fileno: int) -> None:
-    """Have a read of nothing raise BlockingIOError, so that b"" means the adapter is gone (termios(3), VMIN)."""
+def _leave_nothing_as_it_was(fileno: int) -> None:
+    """Set what pyserial leaves as whoever had the port before us left it (termios(3)).
+
+    VMIN: a read of nothing raises BlockingIOError, so that b"" means the adapter is gone. INPCK: a damaged byte reads
+    as NUL, and no template takes that for a digit. Not IGNPAR, which has UARTs drop it; not BRKINT, with which a break
+    drops what came before it: either joins what does not belong together. Flow control is as asked for.
+    """
     attributes = termios.tcgetattr(fileno)
+    attributes[0] = attributes[0] & (termios.IXON | termios.IXOFF) | termios.INPCK
     attributes[6][termios.VMIN] = 1
     attributes[6][termios.VTIME] = 0
     termios.tcsetattr(fileno, termios.TCSANOW, attributes)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import struct
 import termios
 import threading
 import time
@@ -13,8 +15,9 @@ import pytest
 
 from daq.clock import SystemClock
 from daq.core.cut import ends_with
-from daq.core.errors import LinkClosed, LinkTimeout
+from daq.core.errors import LinkClosed, LinkDamaged, LinkTimeout
 from daq.core.line_settings import line_settings
+from daq.transports import port_counters
 from daq.transports import serial as room
 from daq.transports.serial import Serial
 
@@ -139,3 +142,183 @@ async def test_lines_that_the_kernel_held_back_came_as_early_as_those_before_the
         await line.close()
         os.close(near)
         os.close(far)
+
+
+FOUND = {
+    "brkint, a break throws away what came before it": (0, termios.BRKINT),
+    "ignpar, a damaged byte is left out": (0, termios.IGNPAR),
+    "ignbrk": (0, termios.IGNBRK),
+    "parmrk, a byte 255 comes twice": (0, termios.PARMRK),
+    "istrip, the eighth bit is gone": (0, termios.ISTRIP),
+    "icrnl": (0, termios.ICRNL),
+    "inlcr": (0, termios.INLCR),
+    "igncr": (0, termios.IGNCR),
+    "ixon, two bytes are swallowed": (0, termios.IXON | termios.IXANY),
+    "imaxbel, a full buffer rings at the instrument": (0, termios.IMAXBEL),
+    "opost": (1, termios.OPOST | termios.ONLCR),
+    "lines and echo": (3, termios.ICANON | termios.ECHO | termios.ECHOE | termios.ISIG | termios.IEXTEN),
+}
+
+
+@pytest.mark.parametrize("left", FOUND.values(), ids=FOUND)
+async def test_nothing_that_another_program_left_set_reaches_the_bytes(far, left):
+    where, bits = left
+    attributes = termios.tcgetattr(far._slave)
+    attributes[where] |= bits
+    termios.tcsetattr(far._slave, termios.TCSANOW, attributes)
+    line = far.transport()
+    await line.open(within(LONG_S))
+    every = bytes(byte for byte in range(256) if byte != ord("\n")) + b"\n"
+    try:
+        await far.say(every)
+        assert (await line.read(LINE, within(LONG_S))).data == every
+        await line.write(every, within(LONG_S))
+        assert await far.hear(256) == every
+        attributes = termios.tcgetattr(far._slave)
+        assert attributes[0] == termios.INPCK
+        assert attributes[where] & bits == 0
+    finally:
+        await line.close()
+
+
+class Counting:
+    """The driver of a port that counts, in place of that of a pseudo-terminal, which refuses (ENOTTY)."""
+
+    order = ("frame", "overrun", "parity", "brk", "buf_overrun")
+
+    def __init__(self, monkeypatch):
+        self.counts = dict.fromkeys(self.order, 0)
+        self.asked = 0
+        self.gone = False
+        monkeypatch.setattr(port_counters.fcntl, "ioctl", self.ioctl)
+
+    def ioctl(self, fileno, request, argument=0, mutate=True):
+        if request != 0x545D:
+            return REAL_IOCTL(fileno, request, argument, mutate)
+        self.asked += 1
+        if self.gone:
+            raise OSError(errno.EIO, "gone")
+        struct.pack_into("=5I", argument, 6 * 4, *(self.counts[name] for name in self.order))
+        return 0
+
+
+REAL_IOCTL = port_counters.fcntl.ioctl
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    return Counting(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("counter", "words"),
+    [
+        ("frame", "1 framing error (is the baud rate right, and the frame?)"),
+        ("overrun", "1 overrun"),
+        ("parity", "1 parity error (is the parity right"),
+        ("brk", "1 break"),
+        ("buf_overrun", "1 overflow of the port's buffer (this computer was held up"),
+    ],
+)
+async def test_a_reply_while_which_the_port_counted_damage_is_none(counting, far, opened, counter, words):
+    await opened.write(b"A?\n", within(LONG_S))
+    counting.counts[counter] += 1
+    await far.say(b"1.5\n2.5\n")
+    await far_has_said(far, opened)
+    with pytest.raises(LinkDamaged) as caught:
+        await opened.read(LINE, within(LONG_S))
+    assert words in str(caught.value)
+    assert caught.value.partial == b"1.5\n2.5\n"  # which of the two it was, nobody knows
+    assert caught.value.not_before.mono_ns < caught.value.first.mono_ns
+    assert opened.unread() == b""
+    await far.say(b"3.5\n")
+    assert (await opened.read(LINE, within(LONG_S))).data == b"3.5\n"
+
+
+async def far_has_said(far, opened):
+    """Wait until all that was said is in the inbox."""
+    async with asyncio.timeout(LONG_S):
+        while len(opened._link._inbox) < 8:  # noqa: ASYNC110  # the inbox tells nobody
+            await asyncio.sleep(0.001)
+
+
+async def test_damage_in_what_is_thrown_away_is_thrown_away_with_it(counting, far, opened):
+    counting.counts["frame"] += 3
+    await far.say(b"\0")
+    while not opened.unread():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    await far.say(b"1.5\n")
+    assert (await opened.read(LINE, within(LONG_S))).data == b"1.5\n"
+
+
+async def test_damage_that_a_port_tells_of_late_counts_against_the_next_reply(counting, far, opened):
+    await far.say(b"1.5\n")
+    await opened.read(LINE, within(LONG_S))
+    counting.counts["parity"] += 2
+    assert opened.unread() == b""
+    await far.say(b"2.5\n")
+    with pytest.raises(LinkDamaged, match="2 parity errors"):
+        await opened.read(LINE, within(LONG_S))
+
+
+async def test_a_reply_that_does_not_come_is_explained_by_what_the_port_counted(counting, far, opened):
+    await opened.write(b"A?\n", within(LONG_S))
+    counting.counts["frame"] += 12
+    await far.say(b"\0\xf8")
+    with pytest.raises(
+        LinkTimeout, match=r"only .* came in time, and the port counted 12 framing errors \(is the baud"
+    ):
+        await opened.read(LINE, within(SHORT_S))
+
+
+async def test_a_reply_with_a_checksum_proves_itself(counting, far):
+    line = Serial(str(far.link), line_settings("9600/8n1"), SystemClock(), proven=True)
+    await line.open(within(LONG_S))
+    try:
+        counting.counts["overrun"] += 1
+        await far.say(b"1.5\n")
+        assert (await line.read(LINE, within(LONG_S))).data == b"1.5\n"
+        with pytest.raises(LinkTimeout, match="nothing came in time, and the port counted 1 overrun"):
+            await line.read(LINE, within(SHORT_S))
+    finally:
+        await line.close()
+
+
+async def test_counters_cost_one_call_a_reply_and_wrap_around(counting, far, opened):
+    counting.counts["parity"] = (1 << 32) - 1
+    await far.say(b"0.5\n")
+    with pytest.raises(LinkDamaged, match="4294967295 parity errors"):
+        await opened.read(LINE, within(LONG_S))
+    before = counting.asked
+    for _ in range(5):
+        await far.say(b"1.5\n")
+        await opened.read(LINE, within(LONG_S))
+    assert counting.asked == before + 5
+    counting.counts["parity"] = 1
+    await far.say(b"2.5\n")
+    with pytest.raises(LinkDamaged, match="2 parity errors"):
+        await opened.read(LINE, within(LONG_S))
+
+
+async def test_a_port_that_goes_while_it_is_asked_is_found_lost_by_the_next_read(counting, far, opened):
+    await far.say(b"1.5\n")
+    counting.gone = True
+    assert (await opened.read(LINE, within(LONG_S))).data == b"1.5\n"
+    await far.hang_up()
+    with pytest.raises(LinkClosed):
+        await opened.read(LINE, within(LONG_S))
+
+
+async def test_a_port_that_does_not_count_is_asked_once(monkeypatch, far, near):
+    asked = []
+
+    def ioctl(fileno, request, argument=0, mutate=True):
+        asked.append(request)
+        return REAL_IOCTL(fileno, request, argument, mutate)
+
+    monkeypatch.setattr(port_counters.fcntl, "ioctl", ioctl)
+    await near.open(within(LONG_S))
+    assert asked.count(0x545D) == 1
+    await far.say(b"1.5\n")
+    await near.read(LINE, within(LONG_S))
+    assert asked.count(0x545D) == 1
