@@ -91,6 +91,8 @@ class Figures(Collector):
         ):
             yield _family(f"daq_sink_{name}", words, {key: int(getattr(figures, name))}, labels)
         yield _family("daq_sink_in_flight", "Messages not acknowledged yet.", {key: figures.in_flight}, labels)
+        silent = "For how long none of them has been acknowledged."
+        yield _family("daq_sink_unanswered_seconds", silent, {key: figures.unanswered_s}, labels)
         for name, words in (
             ("published", "Messages sent."),
             ("acknowledged", "Messages the broker took."),

@@ -20,6 +20,8 @@ class Figures:
         protocol: MQTT version spoken now, None while away.
         since_ns: UTC, since when connected or away.
         window: messages that may be in flight.
+        unanswered_s: for how long none of those in flight has been answered; 0 where none is. A broker that froze, or
+            that a cable no longer reaches, stays `connected` until the keep-alive has run out.
         retries: messages sent again.
         backlog: records of before this connection still to be delivered; None while away.
         why: what was seen when it was lost.
@@ -32,6 +34,7 @@ class Figures:
     since_ns: int | None = None
     window: int = 0
     in_flight: int = 0
+    unanswered_s: float = 0.0
     published: int = 0
     acknowledged: int = 0
     refused: int = 0
@@ -58,5 +61,7 @@ class Carried:
     figures: Figures = field(default_factory=Figures)
     suspects: dict[int, Suspect] = field(default_factory=dict)
     refusals: Refusals = field(default_factory=Refusals)
+    answered_ns: int = 0
+    """when the broker last answered a message, or was sent one while it owed no answer (monotonic ns)"""
     hung_up: dict[str, int] = field(default_factory=dict)
     """retained topic -> when the broker last refused it and closed the connection (monotonic ns)"""

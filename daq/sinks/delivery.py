@@ -351,6 +351,8 @@ class Delivery:
         if packet_size(flight.topic, flight.payload) > limits.maximum_packet:
             self._set_aside(flight, PACKET_TOO_LARGE, limit=limits.maximum_packet)
             return
+        if not self._flying:
+            self._carried.answered_ns = self._clock.monotonic_ns()
         self._count += 1
         key = self._count
         self._flying[key] = flight
@@ -370,7 +372,7 @@ class Delivery:
         if flight is None:
             return
         self._late_flying -= flight.late
-        self._figures.in_flight = len(self._flying)
+        self._figures.in_flight, self._carried.answered_ns = len(self._flying), self._clock.monotonic_ns()
         if code < REFUSED:
             self._taken(flight)
         elif code in {QUOTA_EXCEEDED, PACKET_ID_IN_USE}:

@@ -106,7 +106,9 @@ class MqttSink:
 
     def health(self) -> Figures:
         """Return the figures as they are now."""
-        return replace(self._carried.figures)
+        figures = self._carried.figures
+        unanswered_ns = self._clock.monotonic_ns() - self._carried.answered_ns if figures.in_flight else 0
+        return replace(figures, unanswered_s=round(unanswered_ns / NS, 1))
 
     async def stop(self, deadline_ns: int) -> bool:
         """Deliver what is left, say `offline`, close; False when the deadline (monotonic ns) came first."""

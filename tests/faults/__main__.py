@@ -73,6 +73,8 @@ def show(verdict: Verdict, console: Console) -> None:
     console.print(table)
     console.print("* forged bytes that nothing on that wire shows, by the poll's declared integrity")
     console.print("** acknowledged by the broker and lost with it, or refused by it and announced")
+    console.print(f"the status was not what came for {verdict.status_s:.1f} s at most")
+    console.print(f"the retained status was another one, the broker being well, for {verdict.copies_s:.1f} s at most")
     console.print(f"held more at the end than in the middle, per thousand faults: {verdict.growth}")
     for told in verdict.told[:40]:
         console.print(told, markup=False, highlight=False)
@@ -98,6 +100,8 @@ def figures(verdict: Verdict, plan: Plan) -> dict[str, object]:
         "longest_wait_for_a_processor_s": round(verdict.starved_s, 3),
         "same_wire_delay_s": round(max(row.same_wire_s or 0.0 for row in verdict.rows.values()), 3),
         "more_per_thousand_faults": verdict.growth,
+        "status_not_what_came_s": round(verdict.status_s, 1),
+        "retained_status_another_s": round(verdict.copies_s, 1),
         "broken": verdict.broken,
         "faults": [row.as_json() for row in verdict.rows.values()],
     }

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,6 +40,7 @@ from tests.faults.bench import (
     write_bench,
 )
 from tests.faults.broker import BrokerWire
+from tests.faults.health import OK, Differed, Said, from_each_other, from_what_came, longest, note
 from tests.faults.identity import Names, certificates
 from tests.faults.outages import SMALL, SMALL_ONLY, Outages, passwords
 from tests.faults.process import running, sample
@@ -52,6 +54,10 @@ PATIENCE_S = 90.0
 
 SHARED_S = 6.0
 """Between two strikes at a shared wire: what its failing units may take of it is bounded; they wait for their turn."""
+
+BROKER = "broker"
+SILENT_S = 2.0
+"""A broker that has owed an answer for so long is not well, connected or not."""
 
 SECRET = "s3cr3t-of-the-campaign"
 GROWTH_KIB = 48 * 1024
@@ -92,6 +98,8 @@ class Campaign:
     good: dict[str, int] = field(default_factory=dict)
     secret: str = SECRET
     missed: list[str] = field(default_factory=list)
+    said: dict[str, list[Said]] = field(default_factory=lambda: defaultdict(list))
+    """Instrument, or BROKER -> the changes of its status."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> Verdict:
@@ -170,6 +178,12 @@ class Campaign:
             told = (await asyncio.to_thread(self.daemon.ask, do="status"))[0]
             self.good = {name: each["good"] for name, each in told["instruments"].items()}
             self.told = told
+            now_ns = time.monotonic_ns()
+            for name, each in told["instruments"].items():
+                note(self.said[name], now_ns, each["status"])
+            sink = told["sinks"]["mqtt"]
+            well = sink["connected"] and sink["unanswered_s"] < SILENT_S and sink["why"] is None
+            note(self.said[BROKER], now_ns, OK if well else "ill")
             self.samples.append(sample(self.daemon.family(), [self.world.ready["pid"]]))
             await asyncio.sleep(0.1)
 
@@ -357,7 +371,25 @@ class Campaign:
             samples=self.samples,
             well_ns=self.well_ns,
         )
-        return await asyncio.to_thread(Judge(evidence).judge)
+        judge = Judge(evidence)
+        verdict = await asyncio.to_thread(judge.judge)
+        judge.take_health(*await asyncio.to_thread(self._health, verdict))
+        return verdict
+
+    def _health(self, verdict: Verdict) -> tuple[Differed, Differed]:
+        """Say for how long the status differed from what came, and the broker's copy from it."""
+        end_ns = self.samples[-1].at_ns
+        told: dict[str, list[Said]] = defaultdict(list)
+        for heard in self.ear.heard:
+            if heard.levels[-1] == "status" and heard.instrument is not None and heard.payload:
+                told[heard.instrument].append(Said(heard.arrived_ns, heard.json["status"]))
+        shut = [(each.begun_ns, each.healed_ns or end_ns) for each in self.strikes if each.instrument == BROKER]
+        arrived = [heard.arrived_ns for heard in self.ear.obs()]
+        said = dict(self.said)
+        found = [from_what_came(BROKER, said.pop(BROKER), arrived, (), end_ns)]
+        found += [from_what_came(name, its, *verdict.came[name], end_ns) for name, its in said.items()]
+        copies = [from_each_other(name, its, told[name], shut, end_ns) for name, its in said.items()]
+        return longest(found), longest(copies)
 
     def _unannounced(self) -> list[str]:
         """Say of which streams the broker refused observations while no event says so."""

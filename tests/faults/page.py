@@ -95,7 +95,12 @@ def table(figures: Mapping[str, Any]) -> str:
         f"{figures['unaccounted']} slots unaccounted for, {figures['hidden']} forgeries believed that nothing on their "
         f"wire shows, {figures['duplicates']} duplicates, all under the same id."
     )
-    return "\n".join([total, "", *_growth(figures), *lines])
+    health = (
+        f"What `daq status` said of an instrument or of the broker was not what came for "
+        f"{figures['status_not_what_came_s']:g} s at most; the retained status differed from it, the broker "
+        f"being well, for {figures['retained_status_another_s']:g} s."
+    )
+    return "\n".join([total, "", *_growth(figures), health, "", *lines])
 
 
 def _growth(figures: Mapping[str, Any]) -> list[str]:

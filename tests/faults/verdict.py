@@ -20,6 +20,7 @@ from typing import Any
 
 from daq.demo.audit import NS, Audit, Witness, _utc_ns
 from daq.demo.places import PLACES
+from tests.faults.health import WITHIN_S, Differed
 from tests.faults.wires import Strike
 
 NO_FAULT = "no fault"
@@ -150,6 +151,12 @@ class Verdict:
     duplicates: int = 0
     starved_s: float = 0.0
     growth: dict[str, float] = field(default_factory=dict)
+    came: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
+    """Instrument -> when its good slots were due, or its lines came, and when those that brought nothing, mono ns."""
+    status_s: float = 0.0
+    """For how long the status of an instrument, or of the broker, differed from what came, at most."""
+    copies_s: float = 0.0
+    """For how long the retained status differed from the station's own, the broker being well."""
 
     def row(self, fault: str) -> Row:
         return self.rows.setdefault(fault, Row(fault))
@@ -280,10 +287,21 @@ class Judge:
         for (poll, epoch), stream in streams.items():
             for seq in sorted(stream):
                 message = json.loads(stream[seq])
-                spoken_for[poll] += self.audit._slots(f"{poll}/{epoch}", message, self.evidence.every_s)
+                slots = self.audit._slots(f"{poll}/{epoch}", message, self.evidence.every_s)
+                spoken_for[poll] += slots
+                self._note_what_came(poll, message, slots)
         for poll, interval_s in self.evidence.every_s.items():
             if interval_s is not None:
                 self._count(poll, spoken_for[poll], round(interval_s * NS))
+
+        for good_ns, bad_ns in self.verdict.came.values():
+            good_ns.sort()
+            bad_ns.sort()
+
+    def _note_what_came(self, poll: str, message: Mapping[str, Any], slots: Sequence[int]) -> None:
+        came = self.verdict.came.setdefault(poll.partition("/")[0], ([], []))
+        utc_ns = slots or [_utc_ns(message.get("slots", {}).get("last") or message["t"])]
+        came[message["status"] != "ok"].extend(due_ns - self._utc_offset_ns for due_ns in utc_ns)
 
     def _count(self, poll: str, slots: list[int], every_ns: int) -> None:
         instrument = poll.partition("/")[0]
@@ -399,6 +417,15 @@ class Judge:
                 continue
             took_s = max(0, strike.healed_ns - strike.ended_ns) / NS
             row.recovery_s = max(row.recovery_s or 0.0, took_s)
+
+    def take_health(self, status: Differed, copies: Differed) -> None:
+        """Take what differed for longest: a status from what came, the broker's copy from the status."""
+        self.verdict.status_s, self.verdict.copies_s = status.seconds, copies.seconds
+        for each, what in ((status, "the status was not what came"), (copies, "the retained status was another one")):
+            said = f"{what} for {each.seconds:.1f} s from {each.from_ns} on: {each.words}"
+            self.verdict.told.append(said)
+            if each.seconds > WITHIN_S + self._starved_s(each.from_ns, each.from_ns + round(each.seconds * NS)):
+                self.verdict.broken.append(said)
 
     def _look_at_samples(self) -> None:
         for strike in self.evidence.strikes:

@@ -48,7 +48,7 @@ def reader(empty):
 
 def test_figures_follow_an_instrument_that_is_lost_and_comes_back(empty, reader):
     eventually(lambda: (reader.figure("daq_slots_total", **OK) or 0) > 3, "answers of meter3")
-    assert reader.figure("daq_instrument_state", instrument="meter3", state="ok") == 1
+    eventually(lambda: reader.figure("daq_instrument_state", instrument="meter3", state="ok") == 1, "meter3 well")
     assert reader.figure("daq_last_good_age_seconds", instrument="meter3", poll="power") < PATIENCE_S
     assert reader.figure("daq_rtt_seconds", instrument="meter3", poll="power") > 0
     assert reader.figure("daq_stuck") == 0
@@ -56,7 +56,7 @@ def test_figures_follow_an_instrument_that_is_lost_and_comes_back(empty, reader)
     eventually(lambda: reader.figure("daq_instrument_state", instrument="meter3", state="lost") == 1, "meter3 lost")
     failed = [one for one in reader.read() if one.name == "daq_slots_total" and one.labels["status"] != "ok"]
     assert sum(one.value for one in failed if one.labels["instrument"] == "meter3") > 0
-    assert reader.figure("daq_instrument_state", instrument="dmm1", state="ok") == 1
+    eventually(lambda: reader.figure("daq_instrument_state", instrument="dmm1", state="ok") == 1, "dmm1 is well")
     empty.world.clear("meter3")
     eventually(lambda: reader.figure("daq_instrument_state", instrument="meter3", state="ok") == 1, "meter3 ok")
 

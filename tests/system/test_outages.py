@@ -135,6 +135,23 @@ def test_a_broker_that_is_killed_and_comes_back_gets_everything(empty):
     assert log.count("The journal keeps what is not delivered") <= 2  # once for each thing that was seen
 
 
+def test_a_broker_that_freezes_is_said_to_owe_answers_while_it_still_is_connected(empty):
+    def mqtt():
+        return empty.daemon.ask(do="status")[0]["sinks"]["mqtt"]
+
+    empty.start(only=SMALL)
+    assert mqtt()["unanswered_s"] < 1
+    empty.broker.freeze()
+    try:
+        eventually(lambda: mqtt()["unanswered_s"] >= 2, "two seconds without an answer")
+        told = mqtt()
+        assert told["connected"]
+        assert told["in_flight"]
+    finally:
+        empty.broker.thaw()
+    eventually(lambda: mqtt()["connected"] and mqtt()["unanswered_s"] < 1, "answers again")
+
+
 def test_a_daemon_that_is_killed_goes_on_where_it_was(empty):
     empty.start(only=SMALL)
     empty.daemon.verb("mark", "job=J-88")
