@@ -53,17 +53,7 @@ from daq.core.errors import (
 from daq.core.modbus import Framing, NotReached, RefusedBlock
 from daq.core.observation import NS, OK, Flag, Identity, Stamp, Status
 from daq.core.outcome import Changed, Met, Outcome, failure, read_back, unread
-from daq.core.plan import (
-    Answer,
-    DeviceStep,
-    InstrumentPlan,
-    Match,
-    ModePlan,
-    PollPlan,
-    RegisterStep,
-    Step,
-    TextStep,
-)
+from daq.core.plan import Answer, DeviceStep, InstrumentPlan, Match, ModePlan, PollPlan, RegisterStep, Step, TextStep
 from daq.core.timing import Seen, bound
 
 __all__ = ["Met", "Outcome", "Session", "failure"]
@@ -432,7 +422,8 @@ class Session:
         """
         what = f"unit {self.plan.unit}"
         ours = Ask(request, cut, step.within_ns, binary=True, fits=partial(could_answer, judge))
-        replied = yield from answered(ours, what, step.within_ns)
+        came = b""  # and was no answer
+        replied = yield from answered(ours, what, step.within_ns, request=request)
         for _ in range(MOST_DISCARDED):
             try:
                 content = judge(replied.data)
@@ -443,7 +434,8 @@ class Session:
                 earlier = self.framing == "tcp" and isinstance(error, ForeignReply) and replied.data[:2] != request[:2]
                 if not (tolerant or earlier):
                     raise
-                replied = yield from answered(Again(cut), what, step.within_ns)
+                came += replied.data
+                replied = yield from answered(Again(cut), what, step.within_ns, request=request, came=came)
                 continue
             else:
                 if not (tolerant and replied.owed):

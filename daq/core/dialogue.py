@@ -116,14 +116,36 @@ def tell(command: Tell) -> Dialogue[Stamp]:
     return told
 
 
-def answered(question: Ask | Again, what: str, within_ns: int) -> Dialogue[Replied]:
-    """Put a question; a time-out says who, or what, was asked, and how long the answer was waited for."""
+def answered(
+    question: Ask | Again, what: str, within_ns: int, *, request: bytes = b"", came: bytes = b""
+) -> Dialogue[Replied]:
+    """Put a question; a time-out says who, or what, was asked, and how long the answer was waited for.
+
+    Args:
+        question: as it is put to the wire.
+        what: who was asked, or what.
+        within_ns: how long the answer may take.
+        request: the question, where an adapter may give it back; b"" where nobody need look for it.
+        came: what came since it was asked, and was no answer.
+    """
     try:
         replied = yield question
     except LinkTimeout as late:
+        if request and (came + late.partial).startswith(request):
+            behind = len(came + late.partial) > len(request)
+            raise LinkTimeout(f"{what}: {_own_question(behind=behind)} ({within_ns / NS:g} s)", late.partial) from None
         raise LinkTimeout(f"{what} at {late} ({within_ns / NS:g} s)", late.partial) from None
     assert isinstance(replied, Replied), "the wire answers questions with replies"
     return replied
+
+
+def _own_question(*, behind: bool) -> str:
+    if behind:
+        return "our own question came back, ahead of what it answered. Switch off the local echo of the adapter"
+    return (
+        "our own question came back, and no answer. The local echo of the adapter is on, or its two lines touch; nobody "
+        "else was heard: is the instrument on, are its address and the baud rate right?"
+    )
 
 
 def still_owed(again: Again, what: str, within_ns: int, owed: int) -> Dialogue[Replied]:

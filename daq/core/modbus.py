@@ -224,6 +224,8 @@ def _from_rtu(asked: bytes, reply: bytes) -> tuple[bytes, bytes]:
     if len(reply) < 5:
         raise UnreadableReply(f"{_named(asked)}: {len(reply)} bytes are no Modbus RTU frame")
     if checksum(reply[:-2]) != reply[-2:]:
+        if asked.startswith(reply):
+            raise _own_question(asked)
         raise UnreadableReply(
             f"{_named(asked)}: the checksum of {reply[:16].hex(' ')}... ({len(reply)} bytes) is wrong"
         )
@@ -231,8 +233,12 @@ def _from_rtu(asked: bytes, reply: bytes) -> tuple[bytes, bytes]:
         raise ForeignReply(f"{_named(asked)}: unit {reply[0]} answered")
     if reply == asked:
         # The question for 17 to 24 coils from 0x0300 on is a frame that could answer it: three bytes, checksum right.
-        raise ForeignReply(f"{_named(asked)}: our own question came back. Switch off the local echo of the adapter.")
+        raise _own_question(asked)
     return asked[:-2], reply[1:-2]
+
+
+def _own_question(asked: bytes) -> ForeignReply:
+    return ForeignReply(f"{_named(asked)}: our own question came back. Switch off the local echo of the adapter.")
 
 
 def checksum(frame: bytes) -> bytes:

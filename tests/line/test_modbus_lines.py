@@ -275,3 +275,34 @@ async def test_a_refusal_that_costs_the_wire_little_is_asked_for_every_time():
     async with running(bench):
         await clock.advance(60)
     assert len([data for data in transport.written if data[6] == 1]) >= 60
+
+
+@pytest.mark.parametrize("address", [0, 0x0300, 0x0A00, 0x9C40])
+@pytest.mark.parametrize("behind", [b"", b"\x01\x04\x02\x00\x07\xf9\x32"])
+async def test_our_own_question_that_comes_back_is_told_as_what_it_is(address, behind):
+    """The adapter hears what it sends. However the head of the question reads as that of an answer."""
+    clock = ManualClock()
+    transport = FakeTransport(clock, lambda data, _now: [(5 * MS, data + behind)], reopen_heals=False)
+    bench = room(transport, clock, meter(1, barrier=RegisterStep(4, address, 1, NS // 4)))
+    async with running(bench):
+        await clock.advance(5)
+    told = {seen.detail for seen in bench.observations}
+    words = "ahead of what it answered" if behind else "and no answer. The local echo"
+    assert any(f"unit 1: our own question came back, {words}" in detail for detail in told if detail), told
+    assert not any("nothing came" in detail for detail in told if detail)
+
+
+async def test_echo_switched_on_in_the_midst_is_told():
+    clock, far, transport = units()
+    echo = False
+    answer = transport._answer
+    transport._answer = lambda data, now_ns: [(0, data)] * echo + answer(data, now_ns)
+    bench = room(transport, clock, meter(1))
+    async with running(bench):
+        await clock.advance(3.5)
+        echo = True
+        await clock.advance(3)
+    first = next(seen for seen in bench.observations if seen.status is not Status.OK)
+    assert first.status is Status.MISMATCH
+    assert "our own question came back" in first.detail
+    assert_answers_are_their_own(bench, far)
