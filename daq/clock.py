@@ -15,10 +15,11 @@ import ctypes
 import os
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeGuard
 
 from daq.core.observation import NS, ClockState, Stamp
 
@@ -50,6 +51,14 @@ class Clock(Protocol):
 
     async def wait(self, until_mono_ns: int, bell: Bell | None = None) -> bool:
         """Wait until the monotonic instant or the bell, whichever is first; True when it was the bell."""
+        ...
+
+
+class Rings(Protocol):
+    """An event loop with alarms of its own, that nobody cancels (the station's; any other loop will do)."""
+
+    def ring_at(self, mono_ns: int, callback: Callable[[], None]) -> None:
+        """Call it at the monotonic instant, never earlier."""
         ...
 
 
@@ -108,10 +117,11 @@ class SystemClock:
 async def _sleep(until_ns: int, bell: Bell | None) -> None:
     loop = asyncio.get_running_loop()
     sleeper: asyncio.Future[None] = loop.create_future()
-    ring_at = getattr(loop, "ring_at", None)  # the station's loop has alarms of its own, that nobody cancels
-    timer = loop.call_at(until_ns / NS, _wake, sleeper) if ring_at is None else None
-    if ring_at is not None:
-        ring_at(until_ns, partial(_wake, sleeper))
+    timer: asyncio.TimerHandle | None = None
+    if _rings(loop):
+        loop.ring_at(until_ns, partial(_wake, sleeper))
+    else:
+        timer = loop.call_at(until_ns / NS, _wake, sleeper)
     if bell is not None:
         bell.sleepers.add(sleeper)
     try:
@@ -121,6 +131,11 @@ async def _sleep(until_ns: int, bell: Bell | None) -> None:
             timer.cancel()
         if bell is not None:
             bell.sleepers.discard(sleeper)
+
+
+def _rings(loop: object) -> TypeGuard[Rings]:
+    """Say whether a loop has alarms; isinstance would look through the whole Protocol, at every slot."""
+    return hasattr(loop, "ring_at")
 
 
 def _wake(sleeper: asyncio.Future[None]) -> None:

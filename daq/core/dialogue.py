@@ -143,8 +143,8 @@ def _own_question(*, behind: bool) -> str:
     if behind:
         return "our own question came back, ahead of what it answered. Switch off the local echo of the adapter"
     return (
-        "our own question came back, and no answer. The local echo of the adapter is on, or its two lines touch; nobody "
-        "else was heard: is the instrument on, are its address and the baud rate right?"
+        "our own question came back, and no answer. The local echo of the adapter is on, or its two lines touch; "
+        "nobody else was heard: is the instrument on, are its address and the baud rate right?"
     )
 
 
