@@ -24,7 +24,7 @@ class Figures:
             that a cable no longer reaches, stays `connected` until the keep-alive has run out.
         retries: messages sent again.
         backlog: records of before this connection still to be delivered; None while away.
-        why: what was seen when it was lost.
+        why: what was seen when it was lost, or why it takes nothing although connected.
         tries: attempts to connect since then; 0 while connected.
         next_try_ns: UTC, when the next one is due; None while connected or trying.
     """

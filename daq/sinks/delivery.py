@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from daq.clock import Clock
+from daq.clock import Bell, Clock
 from daq.core.message import Topics
 from daq.core.observation import NS
 from daq.core.observation_message import without_exchanges
@@ -39,6 +39,8 @@ from daq.sinks.publisher import (
     packet_size,
 )
 from daq.sinks.refusals import Announce, Told
+from daq.sinks.room import NoRoom
+from daq.sinks.silence import watch
 
 WINDOW = 20
 """Messages in flight, at most: what brokers take by default (mosquitto's max_inflight_messages)."""
@@ -94,12 +96,16 @@ class Flight:
 
 
 class Delivery:
-    """Delivers over one connection until it is lost, or until the station stops and all is acknowledged."""
+    """Delivers over one connection until it is lost, or until the station stops and all is acknowledged.
+
+    Args:
+        opening: gives the feed as soon as the disk lets it be opened; that may be long after the broker has let us in.
+    """
 
     def __init__(
         self,
         publisher: Publisher,
-        feed: Feed,
+        opening: asyncio.Task[Feed],
         carried: Carried,
         *,
         topics: Topics,
@@ -108,7 +114,8 @@ class Delivery:
         clock: Clock,
     ) -> None:
         self._publisher = publisher
-        self._feed = feed
+        self._opening = opening
+        self._feed: Feed
         self._carried = carried
         self._topics = topics
         self._settings = settings
@@ -159,11 +166,10 @@ class Delivery:
 
     async def _all_together(self, stopping: asyncio.Event, online: bytes, offline: Callable[[], bytes]) -> None:
         self._figures.window = self._window
-        self._figures.backlog = await self._feed.backlog_size()
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._watch_connection(), name="mqtt[connection]"),
-                group.create_task(self._watch_silence(), name="mqtt[silence]"),
+                group.create_task(watch(self._flying, self._settings.ack_timeout_s, self._clock), name="mqtt[silence]"),
                 group.create_task(self._settle(), name="mqtt[settle]"),
                 group.create_task(self._send_again(), name="mqtt[again]"),
                 group.create_task(self._keep_telling(), name="mqtt[refused]"),
@@ -171,6 +177,7 @@ class Delivery:
             await self._post(self._topics.status(), online)
             self._carried.retained.all_changed()
             await self._post_changed()
+            await self._take_feed()
             await self._clear_suspects()
             await self._tell_infos()
             late = group.create_task(self._late(), name="mqtt[late]")
@@ -191,6 +198,15 @@ class Delivery:
             await self._settle_now()
             for task in tasks:
                 task.cancel()
+
+    async def _take_feed(self) -> None:
+        """Wait until the disk lets the journal be read; what the broker is to hold goes on being told meanwhile."""
+        opened = Bell()
+        self._opening.add_done_callback(lambda _: opened.set())
+        while not await self._clock.wait(self._clock.now().mono_ns + RETAINED_EVERY_NS, opened):
+            await self._post_changed()
+        self._feed = self._opening.result()
+        self._figures.backlog = await self._feed.backlog_size()
 
     # Records
 
@@ -432,41 +448,25 @@ class Delivery:
 
     async def _send_again(self) -> None:
         """Try again what the broker had no room for, with longer and longer pauses; nothing else is sent meanwhile."""
-        pause_ns = QUOTA_FIRST_NS
         while True:
             await self._refused_for_now.wait()
+            pause_ns, spell = QUOTA_FIRST_NS, NoRoom(self._figures, self._announce, self._clock.now().mono_ns)
+            while self._again:
+                await self._clock.wait(self._clock.now().mono_ns + pause_ns)
+                pause_ns = min(2 * pause_ns, QUOTA_MOST_NS)
+                for _ in range(len(self._again)):
+                    self._figures.retries += 1
+                    self._fly(self._again.popleft())
+                    await self._landed()
+                spell.lasts(self._clock.now().mono_ns, len(self._again))
             self._refused_for_now.clear()
-            await self._clock.wait(self._clock.now().mono_ns + pause_ns)
-            pause_ns = min(2 * pause_ns, QUOTA_MOST_NS)
-            for _ in range(len(self._again)):
-                self._figures.retries += 1
-                self._fly(self._again.popleft())
-                await self._landed()
-            if not self._again:
-                pause_ns = QUOTA_FIRST_NS
-                self._send_waiting()
-                self._room.set()
+            self._send_waiting()
+            self._room.set()
 
     # Watching
 
     async def _watch_connection(self) -> None:
         raise await asyncio.shield(self._publisher.lost)
-
-    async def _watch_silence(self) -> None:
-        """A stopped broker keeps its connection open: what counts is that it acknowledges.
-
-        Looked at now and then, so that no message need carry when it was sent.
-        """
-        limit_ns = int(self._settings.ack_timeout_s * NS)
-        awaited, since_ns = None, 0
-        while True:
-            oldest, now_ns = next(iter(self._flying), None), self._clock.now().mono_ns
-            if oldest is None or oldest != awaited:
-                awaited, since_ns = oldest, now_ns
-            elif now_ns - since_ns > limit_ns:
-                message = f"no acknowledgement for {self._settings.ack_timeout_s:g} s"
-                raise ConnectionLost(message, silent=True)
-            await self._clock.wait(now_ns + min(NS, limit_ns // 4))
 
     async def _settle(self) -> None:
         while True:

@@ -10,6 +10,7 @@ what a record means (delivery does) and never speaks MQTT (connection does).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from dataclasses import replace
@@ -37,7 +38,7 @@ from daq.sinks.retained import Retained
 log = logging.getLogger(__name__)
 
 SLAMMED = 2
-"""Closed so often without a word on MQTT 5: the broker is taken to know only 3.1.1."""
+"""Closed so often without a word on MQTT 5: the broker may know only 3.1.1. So may a proxy whose broker is away do."""
 
 TAKE_OVERS = 3
 """Thrown out so often by another client of the same name: one of us must give in."""
@@ -91,6 +92,8 @@ class MqttSink:
         self._ended = Bell()
         self._running = False
         self._slammed = 0
+        self._sure_of_old = False
+        """The broker has shown that it knows no MQTT 5: it said so, or hung up on it and took 3.1.1 just before."""
         self._take_overs = 0
         self._dropped = 0
         self._said: set[str] = set()
@@ -169,15 +172,15 @@ class MqttSink:
 
     async def _connection(self) -> None:
         """Connect once and deliver until the connection is lost, or the station stops. Raises SinkError."""
-        publisher, feed = self._publisher(), None
+        publisher = await self._let_in()
+        if publisher is None:
+            return
+        opening = asyncio.create_task(self._open_feed(self.name), name="mqtt[feed]")
         try:
-            if not await self._opened(publisher):
-                return
-            feed = await self._open_feed(self.name)
             self._back(publisher)
             delivery = Delivery(
                 publisher,
-                feed,
+                opening,
                 self._carried,
                 topics=self._topics,
                 settings=self._settings,
@@ -187,8 +190,10 @@ class MqttSink:
             await delivery.run(self._stopping, self._status("online", publisher), lambda: self._status("offline"))
             await publisher.disconnect()
         finally:
-            if feed is not None:
-                feed.close()
+            opening.cancel()
+            for feed in await asyncio.gather(opening, return_exceptions=True):
+                if not isinstance(feed, BaseException):
+                    feed.close()
             await publisher.abort()
             self._carried.figures.connected = False
             self._carried.figures.in_flight = 0
@@ -200,8 +205,45 @@ class MqttSink:
         will = station_status_payload("offline", self._boot, None, "connection lost")
         return Connection(self._settings, version, self._topics.status(), will)
 
-    async def _opened(self, publisher: Connection) -> bool:
-        """Open it; False when the station stops meanwhile."""
+    async def _let_in(self) -> Connection | None:
+        """Return an open connection; None when the station stops meanwhile. Raises NotConnected.
+
+        Who hung up on MQTT 5 and now takes 3.1.1 is asked for 5 once more: it may have been a proxy, its broker away.
+        """
+        publisher = await self._opened()
+        if (
+            publisher is None
+            or publisher.limits.version == "5"
+            or self._settings.version != "auto"
+            or self._sure_of_old
+        ):
+            return publisher
+        with contextlib.suppress(ConnectionLost):
+            await publisher.disconnect()
+        await publisher.abort()
+        try:
+            return await self._opened()
+        except NotConnected as problem:
+            if not problem.closed:
+                raise
+        self._sure_of_old, self._slammed = True, SLAMMED
+        return await self._opened()
+
+    async def _opened(self) -> Connection | None:
+        """Open a connection; None when the station stops meanwhile. Raises NotConnected."""
+        publisher = self._publisher()
+        try:
+            opened = await self._is_open(publisher)
+        except BaseException:
+            await publisher.abort()
+            raise
+        if not opened:
+            await publisher.abort()
+            return None
+        return publisher
+
+    async def _is_open(self, publisher: Connection) -> bool:
+        """Open it; False when the station stops meanwhile. Raises NotConnected."""
         opening = asyncio.create_task(publisher.open(), name="mqtt[open]")
         stopping = asyncio.create_task(self._stopping.wait(), name="mqtt[stopping]")
         try:
@@ -211,9 +253,11 @@ class MqttSink:
             opening.result()
         except NotConnected as problem:
             self._slammed += SLAMMED if problem.unsupported else problem.closed
+            self._sure_of_old |= problem.unsupported
             raise
         else:
             self._slammed = 0
+            self._sure_of_old &= publisher.limits.version != "5"
             return True
         finally:
             opening.cancel()

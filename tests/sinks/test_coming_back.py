@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 
 import pytest
 
@@ -130,3 +131,62 @@ async def test_what_is_kept_for_another_broker_is_not_offered_to_this_one_again_
         await clock.advance(3600)
         figures = sink.health()
         assert (figures.refused, figures.backlog, journal.done) == (1, 0, set())
+
+
+class HeldJournal(MemoryJournal):
+    """Its disk can be held: nobody is let in to read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lets_in = asyncio.Event()
+        self.lets_in.set()
+
+    async def __call__(self, sink):
+        await self.lets_in.wait()
+        return await super().__call__(sink)
+
+
+async def test_a_station_whose_disk_hangs_is_not_offline_for_those_who_read_what_the_broker_retains():
+    """It was cut off and is back: what the broker holds is the will of the connection before."""
+    clock, broker, journal = ManualClock(), Broker(), HeldJournal()
+    async with sinks(broker, clock, journal=journal) as ((sink, _),):
+        journal.lets_in.clear()
+        before = list(broker.taken)
+        broker.open.end(ConnectionLost("connection closed"))
+        await journal.commit(b"kept meanwhile")
+        await clock.advance_until(lambda: broker.open is not None, 60)
+        await clock.settle()
+        (said,) = [payload for payload in broker.taken if payload not in before]
+        assert json.loads(said)["status"] == "online"
+        sink.retain("lab/bench1/dmm1/status", b"lost")
+        await clock.advance(2)
+        assert broker.taken[b"lost"] == 1
+        assert sink.health().connected
+        journal.lets_in.set()
+        await clock.advance_until(lambda: journal.done == {0}, 60)
+    assert broker.taken[b"kept meanwhile"] == 1
+
+
+async def test_a_broker_that_is_lost_again_while_the_disk_hangs_is_noticed():
+    clock, broker, journal = ManualClock(), Broker(), HeldJournal()
+    journal.lets_in.clear()
+    async with sinks(broker, clock, journal=journal) as ((sink, _),):
+        assert sink.health().connected
+        broker.lets_in = False
+        broker.open.end(ConnectionLost("connection closed"))
+        await clock.settle()
+        assert not sink.health().connected
+
+
+async def test_a_broker_without_room_is_told_of_once_it_lasts_and_status_says_so():
+    clock, broker, journal = ManualClock(), Broker(), MemoryJournal()
+    broker.codes[b"one too many"] = [0x97] * 8
+    async with sinks(broker, clock, journal=journal) as ((sink, station),):
+        await journal.commit(b"one too many")
+        await clock.advance(20)
+        assert (station.events, sink.health().connected) == ([], True)
+        assert "no room" in sink.health().why
+        await clock.advance(60)
+        assert [(event["event"], event["what"]) for event in station.events] == [("mqtt", "quota")]
+        await clock.advance_until(lambda: journal.done == {0}, 600)
+        assert (sink.health().why, len(station.events)) == (None, 1)

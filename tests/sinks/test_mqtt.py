@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import logging
@@ -442,6 +443,60 @@ async def test_3_1_1_can_be_asked_for(broker, station, listening, running, topic
         await station.journal.all_done()
         await listener.until(lambda: len(listener.on(topics.observation("dmm1", "vref"))) == 200)
     assert "cannot say that it refuses" in caplog.text
+
+
+@contextlib.asynccontextmanager
+async def a_proxy(broker, hangs_up):
+    """Stand before a broker and hang up where `hangs_up` says so of the versions tried so far, as CONNECT has them."""
+    levels, visits = [], set()
+
+    async def pass_on(reader, writer):
+        while data := await reader.read(65_536):
+            writer.write(data)
+
+    async def visited(reader, writer):
+        visits.add(asyncio.current_task())
+        hello = await reader.read(1000)
+        levels.append(hello[hello.index(b"MQTT") + 4])
+        if not hangs_up(levels):
+            there, back = await asyncio.open_connection("127.0.0.1", broker.port)
+            back.write(hello)
+            ways = [asyncio.create_task(pass_on(reader, back)), asyncio.create_task(pass_on(there, writer))]
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            back.close()
+        writer.close()
+
+    server = await asyncio.start_server(visited, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], levels
+    finally:
+        server.close()
+        await server.wait_closed()
+        async with asyncio.timeout(60):
+            await asyncio.gather(*visits)
+
+
+@pytest.mark.mosquitto
+@pytest.mark.parametrize(
+    ("hangs_up", "tried", "protocol"),
+    [
+        (lambda levels: 4 not in levels, [5, 5, 4, 5], "5"),  # its broker was away, and is back with the third
+        (lambda levels: levels[-1] == 5, [5, 5, 4, 5, 4], "3.1.1"),  # it knows no other
+    ],
+)
+async def test_only_who_hangs_up_on_5_and_takes_3_1_1_is_spoken_to_in_it(
+    broker, station, running, hangs_up, tried, protocol
+):
+    async with a_proxy(broker, hangs_up) as (port, levels):
+        sink = station.sink(port)
+        async with running(sink):
+            await station.journal.commit(*bodies(20))
+            await station.journal.all_done()
+            assert sink.health().protocol == protocol
+        assert levels == tried
 
 
 # Who is who
