@@ -15,9 +15,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import daq
+from daq import build
 from daq.core.errors import ConfigError, DaqError, nearest
+from daq.core.health import InstrumentHealth, Verdict
 from daq.core.message import rfc3339
 from daq.core.observation import Stamp, Status
+from daq.core.wiring import Wiring
 
 if TYPE_CHECKING:
     from daq.control import Verb
@@ -67,11 +70,7 @@ class Answers:
             },
             "clock": {"source": clock.source, "err": clock.err_s},
             "context": dict(station.marks.pairs),
-            "instruments": {
-                name: _instrument(running, name)
-                for running in station.lines.values()
-                for name in running.wiring.instruments
-            },
+            "instruments": self._instruments(),
             "journal": {
                 **{key: value for key, value in asdict(health).items() if not key.endswith("_ns")},
                 "oldest": None if health.oldest_t_ns is None else rfc3339(health.oldest_t_ns),
@@ -80,6 +79,21 @@ class Answers:
             },
             "sinks": {} if station.sink is None else {station.sink.name: asdict(station.sink.health())},
         }
+
+    def _instruments(self) -> Words:
+        """How each instrument of the bench file fares; those whose line is not begun yet were not asked yet."""
+        station = self._station
+        told = {
+            name: _instrument(running, name)
+            for running in station.lines.values()
+            for name in running.wiring.instruments
+        }
+        if station.loaded.plans.keys() <= told.keys():
+            return told
+        coming = build.planned(station.loaded, station.phases).values()
+        since_ns = station.since_ns
+        to_come = {name: _to_come(each.wiring, since_ns) for each in coming for name in each.wiring.instruments}
+        return to_come | told
 
     async def mark(self, words: Words) -> Words:
         """Change what every observation carries from now on."""
@@ -164,17 +178,11 @@ def _texts(values: Iterable[object]) -> bool:
 
 def _instrument(running: Running, name: str) -> Words:
     party = running.line.parties[name]
-    verdict = party.health.verdict
     polls = {item.plan.name: item.counts for item in running.line.items.values() if item.party is party}
     slots = sum((counts.slots for counts in polls.values()), Counter())
     good = slots[Status.OK]
     return {
-        "status": verdict.state.value,
-        "why": verdict.why,
-        "since": rfc3339(verdict.since_utc_ns),
-        "wire": running.wiring.name,
-        "address": running.wiring.wire.address,
-        "interface": running.wiring.interface,
+        **_where(running.wiring, party.health.verdict),
         "asked": sum(counts.asked for counts in polls.values()),
         "good": good,
         "failed": slots.total() - good,
@@ -182,6 +190,23 @@ def _instrument(running: Running, name: str) -> Words:
         "resyncs": party.resyncs,
         "polls": {poll: _poll(counts) for poll, counts in polls.items()},
     }
+
+
+def _where(wiring: Wiring, verdict: Verdict) -> Words:
+    return {
+        "status": verdict.state.value,
+        "why": verdict.why,
+        "since": rfc3339(verdict.since_utc_ns),
+        "wire": wiring.name,
+        "address": wiring.wire.address,
+        "interface": wiring.interface,
+    }
+
+
+def _to_come(wiring: Wiring, since_utc_ns: int) -> Words:
+    """Tell of an instrument whose line is not begun: the station looks where it left off, or reads its files anew."""
+    nothing = {"asked": 0, "good": 0, "failed": 0, "slots": {}, "resyncs": 0, "polls": {}}
+    return {**_where(wiring, InstrumentHealth(since_utc_ns).verdict), **nothing}
 
 
 def _poll(counts: Counts) -> Words:

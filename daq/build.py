@@ -15,6 +15,7 @@ import orjson
 
 from daq.clock import Clock
 from daq.core.bench import Mqtt
+from daq.core.errors import ConfigError
 from daq.core.line_settings import line_settings
 from daq.core.observation import Stamp
 from daq.core.schedule import spread
@@ -60,6 +61,23 @@ def _digest(loaded: Loaded, wiring: Wiring, phases: Phases) -> str:
         "phases": sorted((*key, phase_ns) for key, phase_ns in phases.items() if key[0] in wiring.instruments),
     }
     return hashlib.sha256(orjson.dumps(made_from, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def refuse_what_needs_a_restart(old: Loaded, new: Loaded) -> None:
+    """Raise ConfigError where a file changes what a running station is made of."""
+    problems = []
+    for what, before, after in (
+        ("station.site", old.bench.station.site, new.bench.station.site),
+        ("station.name", old.bench.station.name, new.bench.station.name),
+        ("journal", old.bench.journal, new.bench.journal),
+        ("metrics", old.bench.metrics, new.bench.metrics),
+        ("mqtt", old.bench.mqtt is None, new.bench.mqtt is None),
+        ("mqtt.prefix", old.bench.mqtt and old.bench.mqtt.prefix, new.bench.mqtt and new.bench.mqtt.prefix),
+    ):
+        if before != after:
+            problems.append(f"{new.path}: {what}: cannot change while the station runs. Restart it, or put it back.")
+    if problems:
+        raise ConfigError(problems)
 
 
 def phases_of(loaded: Loaded, before: Phases | None = None) -> dict[tuple[str, str], int]:

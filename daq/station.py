@@ -163,6 +163,7 @@ class Station:
             ConfigError: the state folder is in use or not ours, or a secret cannot be read; nothing was started.
         """
         sink = self._sink(self.loaded)
+        await self._reloading.acquire()  # who asks for it while the station starts waits until all of it stands
         async with AsyncExitStack() as stack:
             await self.journal.open()
             stack.push_async_callback(self._close_journal)
@@ -180,6 +181,7 @@ class Station:
                 self._spawn("station[tick]", self._tick())
                 self._notifier.ready(f"{len(self.loaded.plans)} instruments on {len(self.lines)} wires")
                 log.info("%s runs: %d instruments on %d wires", self.name, len(self.loaded.plans), len(self.lines))
+                self._reloading.release()
                 await self._stopping.wait()
                 await self._wind_down()
                 for task in self._background:
@@ -355,7 +357,7 @@ class Station:
             raise ConfigError(
                 [f"{self.loaded.path}: cannot be read within {LOAD_NS // NS} s. Is its share there?"]
             ) from None
-        _refuse_what_needs_a_restart(self.loaded, fresh)
+        build.refuse_what_needs_a_restart(self.loaded, fresh)
         old, phases = self.loaded, build.phases_of(fresh, self.phases)
         wanted = build.planned(fresh, phases)
         kept = {name for name, line in self.lines.items() if name in wanted and wanted[name].digest == line.digest}
@@ -446,23 +448,6 @@ class Station:
 def _overlap(one: Wiring, other: Wiring) -> bool:
     """Say whether two wires may not be served at once: the same address, or the same instrument."""
     return one.wire.address == other.wire.address or not set(one.instruments).isdisjoint(other.instruments)
-
-
-def _refuse_what_needs_a_restart(old: Loaded, new: Loaded) -> None:
-    """Raise ConfigError where a file changes what a running station is made of."""
-    problems = []
-    for what, before, after in (
-        ("station.site", old.bench.station.site, new.bench.station.site),
-        ("station.name", old.bench.station.name, new.bench.station.name),
-        ("journal", old.bench.journal, new.bench.journal),
-        ("metrics", old.bench.metrics, new.bench.metrics),
-        ("mqtt", old.bench.mqtt is None, new.bench.mqtt is None),
-        ("mqtt.prefix", old.bench.mqtt and old.bench.mqtt.prefix, new.bench.mqtt and new.bench.mqtt.prefix),
-    ):
-        if before != after:
-            problems.append(f"{new.path}: {what}: cannot change while the station runs. Restart it, or put it back.")
-    if problems:
-        raise ConfigError(problems)
 
 
 def run_station(bench: Path) -> None:
