@@ -46,6 +46,8 @@ class Ends:
         damage: what the port has counted of damaged and lost bytes since it was last asked, in words; None where
             nothing counts.
         proven: each reply proves itself by a checksum; damage is then only told of where none came.
+        altered: says whether the port still has the settings it was opened with; asked where no reply came, or a
+            damaged one. None where there are none.
     """
 
     fileno: int
@@ -55,6 +57,7 @@ class Ends:
     brimful: int | None = None
     damage: Callable[[], str] | None = None
     proven: bool = False
+    altered: Callable[[], bool] | None = None
 
 
 class Descriptor:
@@ -124,7 +127,7 @@ class Descriptor:
                 self._receive()  # a loop that was held up must not turn an answer into a time-out
                 if (reply := self._reply(cut)) is not None:
                     break
-                self._stay_open()
+                self._stay_as_set()
                 raise self._too_late()
             await self._arrival(deadline_ns, LOOK_EVERY_S if unasked else None)
         if self._judged and (damage := self._damage()):
@@ -168,8 +171,15 @@ class Descriptor:
         damage = self._ends.damage
         return "" if damage is None or self._lost is not None else damage()
 
+    def _stay_as_set(self) -> None:
+        """Close a port that has other settings than those it was opened with: it is set right as it is opened anew."""
+        if self._lost is None and self._ends.altered is not None and self._ends.altered():
+            self._lose("another program has changed the settings of this port; it is opened anew. Was it stty?")
+        self._stay_open()
+
     def _damaged(self, reply: Received, damage: str) -> LinkDamaged:
         """Say that a reply may be none. The damage may as well lie in what came behind it: that is gone, too."""
+        self._stay_as_set()
         came = reply.data + self.unread()
         words = f"{self._where}: while {quoted(reply.data)} came, the port counted {damage}"
         return LinkDamaged(words, came[:KEPT_PARTIAL], reply.not_before, reply.first)

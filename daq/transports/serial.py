@@ -17,7 +17,7 @@ import termios
 import time
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import serial
 
@@ -115,7 +115,7 @@ class Serial:
 
     def _ends(self, port: serial.Serial) -> Ends:
         fileno = port.fileno()
-        counters = PortCounters.of(fileno)
+        counters, as_set = PortCounters.of(fileno), _settings(fileno)
         return Ends(
             fileno,
             receive=lambda size: os.read(fileno, size),
@@ -124,6 +124,7 @@ class Serial:
             brimful=_BRIMFUL,
             damage=None if counters is None else counters.risen,
             proven=self._proven,
+            altered=lambda: _settings(fileno) not in ([], as_set),
         )
 
 
@@ -168,10 +169,19 @@ def _leave_nothing_as_it_was(fileno: int) -> None:
     drops what came before it: either joins what does not belong together. Flow control is as asked for.
     """
     attributes = termios.tcgetattr(fileno)
-    attributes[0] = attributes[0] & (termios.IXON | termios.IXOFF) | termios.INPCK
+    flow = attributes[0] & (termios.IXON | termios.IXOFF)
     attributes[6][termios.VMIN] = 1
     attributes[6][termios.VTIME] = 0
-    termios.tcsetattr(fileno, termios.TCSANOW, attributes)
+    for attributes[0] in (termios.INPCK, flow | termios.INPCK):  # without IXON, what an XOFF had stopped goes on
+        termios.tcsetattr(fileno, termios.TCSANOW, attributes)
+
+
+def _settings(fileno: int) -> list[Any]:
+    """Return the settings of a port as the kernel has them; [] where it is gone."""
+    try:
+        return termios.tcgetattr(fileno)
+    except termios.error:
+        return []
 
 
 def _close(port: serial.Serial | None) -> None:

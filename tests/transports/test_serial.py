@@ -322,3 +322,56 @@ async def test_a_port_that_does_not_count_is_asked_once(monkeypatch, far, near):
     await far.say(b"1.5\n")
     await near.read(LINE, within(LONG_S))
     assert asked.count(0x545D) == 1
+
+
+CHANGES = {
+    "whole lines, held back until they end": ("sane", b"1.5"),
+    "another ending": ("inlcr", b"1.5\n"),
+    "another rate": ("1200", b"\xf8\x00"),
+}
+
+
+@pytest.mark.parametrize(("words", "came"), CHANGES.values(), ids=CHANGES)
+async def test_a_port_whose_settings_another_program_changed_is_told_and_set_right_by_opening_it(
+    far, opened, words, came
+):
+    process = await asyncio.create_subprocess_exec("stty", "-F", os.ttyname(far._slave), words)
+    assert await process.wait() == 0
+    await far.say(came)
+    with pytest.raises(LinkClosed, match="another program has changed the settings"):
+        await opened.read(LINE, within(SHORT_S))
+    with pytest.raises(LinkClosed, match="another program"):
+        await opened.write(b"A?\n", within(LONG_S))
+    await opened.open(within(LONG_S))
+    await far.say(b"1.5\r\n")
+    assert (await opened.read(LINE, within(LONG_S))).data == b"1.5\r\n"
+    with pytest.raises(LinkTimeout, match="nothing came"):
+        await opened.read(LINE, within(SHORT_S))
+
+
+async def test_damage_on_a_port_whose_settings_were_changed_is_laid_to_that(counting, far, opened):
+    attributes = termios.tcgetattr(far._slave)
+    attributes[4] = attributes[5] = termios.B1200
+    termios.tcsetattr(far._slave, termios.TCSANOW, attributes)
+    counting.counts["frame"] += 1
+    await far.say(b"\0\n")
+    with pytest.raises(LinkClosed, match="another program has changed the settings"):
+        await opened.read(LINE, within(LONG_S))
+
+
+async def test_an_xoff_that_nobody_takes_back_holds_the_line_until_it_is_opened_anew(far):
+    line = far.transport("9600/8n1/xonxoff=1")
+    await line.open(within(LONG_S))
+    try:
+        await far.say(b"\x13A\n")
+        assert (await line.read(LINE, within(LONG_S))).data == b"A\n"  # the XOFF is the port's
+        with pytest.raises(LinkTimeout, match="took only"):
+            await line.write(b"A?\n", within(SHORT_S))
+        await line.open(within(LONG_S))
+        await line.write(b"A?\n", within(LONG_S))
+        assert await far.hear(3) == b"A?\n"
+        await far.say(b"\x13B\x11\n")
+        assert (await line.read(LINE, within(LONG_S))).data == b"B\n"
+        await line.write(b"B?\n", within(LONG_S))
+    finally:
+        await line.close()
