@@ -47,6 +47,11 @@ class LineSettings:
     xonxoff: bool = False
 
     @property
+    def holds_back(self) -> bool:
+        """Whether the other side is told to wait while nobody takes what it sends."""
+        return self.rtscts or self.xonxoff
+
+    @property
     def byte_ns(self) -> int:
         """Nanoseconds one byte takes on the wire: start bit, data, parity, stop bits; rounded up."""
         bits = 1 + self.data_bits + (self.parity != "n") + self.stop_bits

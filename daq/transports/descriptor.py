@@ -43,6 +43,7 @@ class Ends:
         close: gives the descriptor back.
         brimful: bytes from which on one receive may have left others behind that come with the next, but came long ago;
             None where the kernel shows all it has.
+        spills: bytes in one receive behind which some may be missing; None where the sender is held back.
         damage: what the port has counted of damaged and lost bytes since it was last asked, in words; None where
             nothing counts.
         proven: each reply proves itself by a checksum; damage is then only told of where none came.
@@ -55,6 +56,7 @@ class Ends:
     send: Callable[[bytes | memoryview], int]
     close: Callable[[], None]
     brimful: int | None = None
+    spills: int | None = None
     damage: Callable[[], str] | None = None
     proven: bool = False
     altered: Callable[[], bool] | None = None
@@ -228,7 +230,18 @@ class Descriptor:
             self._was_silent(before)
         if self._inbox.full:
             self._watch()
+        if self._ends.spills is not None and len(data) >= self._ends.spills:
+            self._spill()
         return True
+
+    def _spill(self) -> None:
+        """Close a port that was full: what joins the bytes it held and the next may not belong together.
+
+        What came whole before that is still to be had.
+        """
+        if self._damage():
+            self._inbox.empty()
+        self._lose("this computer stood still until the port was full: more may have come. It is opened anew")
 
     def _was_silent(self, at: Stamp) -> None:
         """Take note that nothing was left behind then, unless the kernel may still have been holding bytes back."""

@@ -35,6 +35,11 @@ _BRIMFUL: Final = 2048
 """Bytes: a terminal shows its reader at most 4095 and holds back what comes behind them, some drivers a little earlier.
 Source: Linux, drivers/tty/n_tty.c."""
 
+_SPILLS: Final = 4096 - 128
+"""Bytes in that buffer from which on the kernel asks a USB adapter for no more: the adapter's own runs over, and some
+do not tell. Others are held back (pseudo-terminals, CDC-ACM, flow control) or count (UARTs). Source: as above."""
+
+_USB_MAJOR: Final = 188  # /dev/ttyUSB* (Linux, Documentation/admin-guide/devices.txt)
 _PTY_MAJORS: Final = range(136, 144)  # Unix98 pseudo-terminals (Linux, Documentation/admin-guide/devices.txt)
 
 _CURES: Final = {
@@ -122,6 +127,7 @@ class Serial:
             send=lambda data: os.write(fileno, data),
             close=lambda: self._driver.launch(lambda: _close(port)),
             brimful=_BRIMFUL,
+            spills=_SPILLS if _is_usb(os.fstat(fileno).st_rdev) and not self._settings.holds_back else None,
             damage=None if counters is None else counters.risen,
             proven=self._proven,
             altered=lambda: _settings(fileno) not in ([], as_set),
@@ -159,6 +165,10 @@ def _open(device: str, settings: LineSettings) -> serial.Serial:
 def _is_pty(device: int) -> bool:
     """Whether this is a pseudo-terminal: its exclusive mode would outlive a killed station, so its lock must do."""
     return os.major(device) in _PTY_MAJORS
+
+
+def _is_usb(device: int) -> bool:
+    return os.major(device) == _USB_MAJOR
 
 
 def _leave_nothing_as_it_was(fileno: int) -> None:

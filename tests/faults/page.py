@@ -41,7 +41,7 @@ EVENTS: Mapping[str, tuple[str, Sequence[str]]] = {
         ("its name",),
     ),
     "Another program: a second client on its port, a second master or reader on its line": (
-        "What it asked is no answer to us where the protocol shows it; what it took from us is missing, never made up.",
+        "What it asked, or left of an answer, is no answer to us where the protocol shows it; the rest is missing.",
         ("another client", "another program"),
     ),
     "A call into the VISA library never returns": (

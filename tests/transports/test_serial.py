@@ -375,3 +375,47 @@ async def test_an_xoff_that_nobody_takes_back_holds_the_line_until_it_is_opened_
         await line.write(b"B?\n", within(LONG_S))
     finally:
         await line.close()
+
+
+SAID = b"".join(b"%09d\n" % number for number in range(600))
+
+
+def full(far):
+    """Wait until the terminal holds as much for its reader as it can."""
+    until = within(LONG_S)
+    while struct.unpack("=i", REAL_IOCTL(far._slave, termios.FIONREAD, bytes(4)))[0] < 4095:
+        assert time.monotonic_ns() < until
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+async def test_a_usb_adapter_that_was_full_gives_what_came_whole_and_is_opened_anew(
+    counting, monkeypatch, far, near, spoilt
+):
+    """Such an adapter is asked for no more then, and its own buffer runs over: line 409 may end as another began."""
+    monkeypatch.setattr(room, "_is_usb", lambda _: True)
+    await near.open(within(LONG_S))
+    far.say_now(SAID)  # at once: nobody reads meanwhile
+    full(far)
+    counting.counts["overrun"] += spoilt
+    for number in range(0 if spoilt else 409):  # a terminal shows 4095 bytes: the last five are half a line
+        assert (await near.read(LINE, within(LONG_S))).data == b"%09d\n" % number
+    with pytest.raises(LinkClosed, match="stood still until the port was full"):
+        await near.read(LINE, within(LONG_S))
+    await near.open(within(LONG_S))
+    assert near.unread() == b""
+    await far.say(b"next\n")
+    assert (await near.read(LINE, within(LONG_S))).data == b"next\n"
+
+
+@pytest.mark.parametrize("usb", ["flow control", "no adapter"])
+async def test_a_sender_that_is_held_back_loses_nothing(monkeypatch, far, usb):
+    monkeypatch.setattr(room, "_is_usb", lambda _: usb == "flow control")
+    line = far.transport("9600/8n1/xonxoff=1" if usb == "flow control" else "9600/8n1")
+    await line.open(within(LONG_S))
+    try:
+        far.say_now(SAID)
+        full(far)
+        for number in range(600):
+            assert (await line.read(LINE, within(LONG_S))).data == b"%09d\n" % number
+    finally:
+        await line.close()
