@@ -64,8 +64,8 @@ QUIET_NS = NS // 5
 LOOK_AGAIN_NS = 10 * NS
 """Behind the backlog: part of it may have been out of reach, and live records that nobody took in time become late."""
 
-QUOTA_FIRST_NS, QUOTA_MOST_NS = NS, 30 * NS
-"""Between two attempts at a message for which the broker had no room."""
+QUOTA_FIRST_NS, QUOTA_MOST_NS = NS, 5 * NS
+"""Between two attempts at messages for which the broker had no room; all others wait until there is some again."""
 
 DROPS = 5
 """A message that was alone under way so often when the broker closed the connection is what the broker drops."""

@@ -76,6 +76,7 @@ def show(verdict: Verdict, console: Console) -> None:
     console.print(f"the status was not what came for {verdict.status_s:.1f} s at most")
     console.print(f"the retained status was another one, the broker being well, for {verdict.copies_s:.1f} s at most")
     console.print(f"held more at the end than in the middle, per thousand faults: {verdict.growth}")
+    console.print(f"the most it held in each tenth of the time, MiB: {verdict.held_mib}")
     for told in verdict.told[:40]:
         console.print(told, markup=False, highlight=False)
     for broken in verdict.broken:
@@ -100,6 +101,7 @@ def figures(verdict: Verdict, plan: Plan) -> dict[str, object]:
         "longest_wait_for_a_processor_s": round(verdict.starved_s, 3),
         "same_wire_delay_s": round(max(row.same_wire_s or 0.0 for row in verdict.rows.values()), 3),
         "more_per_thousand_faults": verdict.growth,
+        "most_held_in_each_tenth_mib": verdict.held_mib,
         "status_not_what_came_s": round(verdict.status_s, 1),
         "retained_status_another_s": round(verdict.copies_s, 1),
         "broken": verdict.broken,

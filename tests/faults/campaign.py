@@ -45,7 +45,7 @@ from tests.faults.identity import Names, certificates
 from tests.faults.outages import SMALL, SMALL_ONLY, Outages, passwords
 from tests.faults.process import running, sample
 from tests.faults.strikes import FAULTS, Fault
-from tests.faults.verdict import Evidence, Judge, Sample, Verdict, growth, leaked
+from tests.faults.verdict import Evidence, Judge, Sample, Verdict, by_tenth, growth, leaked
 from tests.faults.wires import Strike, Wire
 from tests.system.house import ROOT, Daemon, Ear, World, living
 
@@ -130,7 +130,7 @@ class Campaign:
             await self._delivered()
             kept = await asyncio.to_thread(self._journal)
             verdict = await self._judged(kept)
-            verdict.growth = growth(self.samples, self.strikes)
+            verdict.growth, verdict.held_mib = growth(self.samples, self.strikes), by_tenth(self.samples)
             verdict.broken += leaked(first, last, GROWTH_KIB)
             verdict.told += self.missed
             verdict.broken += [*self._unannounced(), *ill]
@@ -393,7 +393,8 @@ class Campaign:
 
     def _unannounced(self) -> list[str]:
         """Say of which streams the broker refused observations while no event says so."""
-        announced = {str(event["stream"]) for event in self.ear.events("refused") if "stream" in event}
+        events = self.ear.events("refused")  # of what is told again as retained state there is a topic, and no stream
+        announced = {event.get("stream") or "/".join(event["topic"].split("/")[4:]) for event in events}
         refused = {"/".join(name.split(".")[2:4]) for name in self.broker_wire.refused}
         return [f"{stream}: refused, and no event says so" for stream in sorted(refused - announced)]
 

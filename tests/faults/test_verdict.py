@@ -12,7 +12,7 @@ import pytest
 from tests.faults.frames import REPLIES, Cut, flipped, framed, pdu, unit_of, with_words
 from tests.faults.page import EVENTS, of_event
 from tests.faults.strikes import FAULTS
-from tests.faults.verdict import PANEL, Evidence, Judge, Sample, growth, leaked
+from tests.faults.verdict import PANEL, Evidence, Judge, Sample, by_tenth, growth, leaked
 from tests.faults.wires import Strike
 
 NS = 1_000_000_000
@@ -209,3 +209,8 @@ def test_frames_are_cut_and_damaged_as_the_protocols_say():
     tcp = bytes.fromhex("0007 0000 0005 01 04 02 1234".replace(" ", ""))
     assert Cut(REPLIES["mbap"]).feed(tcp[:5]) == []
     assert framed(tcp, "mbap", 1, pdu(tcp, "mbap"), 8)[:2] == b"\x00\x08"
+
+
+def test_memory_is_told_tenth_by_tenth():
+    samples = [Sample(second * NS, 50, 5, 1024 * (60 + second), 0) for second in range(20)]
+    assert by_tenth(samples) == [61, 63, 65, 67, 69, 71, 73, 75, 77, 79]

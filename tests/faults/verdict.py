@@ -11,6 +11,7 @@ this very wire meanwhile, and the poll's declared integrity says that nothing sh
 from __future__ import annotations
 
 import json
+import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -151,6 +152,7 @@ class Verdict:
     duplicates: int = 0
     starved_s: float = 0.0
     growth: dict[str, float] = field(default_factory=dict)
+    held_mib: list[int] = field(default_factory=list)
     came: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
     """Instrument -> when its good slots were due, or its lines came, and when those that brought nothing, mono ns."""
     status_s: float = 0.0
@@ -362,7 +364,8 @@ class Judge:
         """Nobody struck it: it may be late by what all waited for a processor, and by little else."""
         for due_ns, late_s in found:
             starved_s = self._starved_s(due_ns - NS, due_ns + round(late_s * NS) + NS)
-            self.verdict.starved_s = max(self.verdict.starved_s, starved_s)
+            if math.isfinite(starved_s):  # where a sample is wanting nothing is known
+                self.verdict.starved_s = max(self.verdict.starved_s, starved_s)
             if self._beyond(due_ns, late_s) > TOLD_S:
                 ran_s = self._passed_s("ran_ns", due_ns - NS // 10, due_ns + round(late_s * NS) + NS // 10)
                 self.verdict.told.append(
@@ -465,6 +468,16 @@ def growth(samples: Sequence[Sample], strikes: Sequence[Strike]) -> dict[str, fl
         return round((most_after - most_before) / thousands, 1)
 
     return {"descriptors": more("descriptors"), "threads": more("threads"), "rss_kib": more("rss_kib")}
+
+
+def by_tenth(samples: Sequence[Sample]) -> list[int]:
+    """Return the most memory that the daemon held in each tenth of the time, MiB."""
+    begun_ns, lasted_ns = samples[0].at_ns, samples[-1].at_ns - samples[0].at_ns + 1
+    held = [0] * 10
+    for one in samples:
+        tenth = 10 * (one.at_ns - begun_ns) // lasted_ns
+        held[tenth] = max(held[tenth], one.rss_kib // 1024)
+    return held
 
 
 def leaked(first: Sample, last: Sample, most_kib: int) -> Iterable[str]:

@@ -180,7 +180,7 @@ async def test_a_broker_that_is_lost_again_while_the_disk_hangs_is_noticed():
 
 async def test_a_broker_without_room_is_told_of_once_it_lasts_and_status_says_so():
     clock, broker, journal = ManualClock(), Broker(), MemoryJournal()
-    broker.codes[b"one too many"] = [0x97] * 8
+    broker.codes[b"one too many"] = [0x97] * 16
     async with sinks(broker, clock, journal=journal) as ((sink, station),):
         await journal.commit(b"one too many")
         await clock.advance(20)
