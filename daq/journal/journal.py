@@ -74,7 +74,7 @@ class Journal:
         self._path = path
         self._now_utc_ns = now_utc_ns
         self._announce = announce
-        self._stalled_ns: int | None = None
+        self._stalled_ns: int | None = None  # since when, monotonic; None while the disk does not hold it
         self._queue = Queue(memory_bytes)
         self._tail = Tail(memory_bytes)
         self._feeds: dict[str, Feed] = {}
@@ -180,11 +180,11 @@ class Journal:
         """Announce that the disk holds the journal, and that it let go; both are kept then. Call once a second."""
         health = self.health
         if health.state == "stalled" and self._stalled_ns is None:
-            self._stalled_ns = health.since_utc_ns
+            self._stalled_ns = self.progress_mono_ns
             log.error("The journal is stalled: %s.", health.reason)
             self.append(self._announce(Event.JOURNAL, {"state": "stalled", "reason": health.reason}))
         elif health.state != "stalled" and self._stalled_ns is not None:
-            held_s = round((self._now_utc_ns() - self._stalled_ns) / NS, 3)
+            held_s = round((time.monotonic_ns() - self._stalled_ns) / NS, 3)
             self._stalled_ns = None
             log.warning("The journal goes on, after %.0f s.", held_s)
             self.append(self._announce(Event.JOURNAL, {"state": "restored", "failed_s": held_s}))

@@ -116,7 +116,8 @@ class Scribe:
         self._volatile = Numbers(
             epoch_name(now_utc_ns(), secrets.randbits(20)), durable=False, next_row=FIRST_VOLATILE_ROW
         )
-        self._failing: tuple[str, int] | None = None
+        self._failing: tuple[str, int] | None = None  # why, and since when (UTC ns)
+        self._failing_mono_ns = 0  # the same instant: the wall clock may be set meanwhile
         self._pause_ns = FIRST_PAUSE_NS
         self._retry_mono_ns = 0
         self._commit_mono_ns = 0
@@ -278,9 +279,9 @@ class Scribe:
     def _fail(self, error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}"
         log.error("The journal cannot be written: %s. Records go on without it, marked as not durable.", reason)
-        self._failing = (reason, self._now_utc_ns())
+        self._failing, self._failing_mono_ns = (reason, self._now_utc_ns()), time.monotonic_ns()
         self._pause_ns = FIRST_PAUSE_NS
-        self._retry_mono_ns = time.monotonic_ns() + self._pause_ns
+        self._retry_mono_ns = self._failing_mono_ns + self._pause_ns
         self._keep_in_memory([self._announce(Event.JOURNAL, {"state": "failing", "reason": reason})], {})
         self._report()
 
@@ -306,18 +307,17 @@ class Scribe:
             self._show(records[len(volatile) :])  # gaps, where older records had to go for these
             for sink, rows in self._ring.moved(records).items():
                 self._file.mark_done(sink, rows)
-        _, since_ns = self._failing
         told += [self._announce(Event.GAP, details) for details in self._ring.lost.details()]
-        told.append(self._announce(Event.JOURNAL, {"state": "restored", "failed_s": self._lasted_s(since_ns)}))
+        told.append(self._announce(Event.JOURNAL, {"state": "restored", "failed_s": self._failed_s()}))
         records = self._timed(lambda: self._file.commit(told, {}))
         self._lost["memory full"] = self._lost.get("memory full", 0) + self._ring.lost.count
         self._ring.lost = Gap("memory full")
-        log.warning("The journal is written again, after %.0f s.", self._lasted_s(since_ns))
+        log.warning("The journal is written again, after %.0f s.", self._failed_s())
         self._failing = None
         self._show(records)
 
-    def _lasted_s(self, since_ns: int) -> float:
-        return round((self._now_utc_ns() - since_ns) / NS, 3)
+    def _failed_s(self) -> float:
+        return round((time.monotonic_ns() - self._failing_mono_ns) / NS, 3)
 
     # Jobs -------------------------------------------------------------------------------------------------------------
 

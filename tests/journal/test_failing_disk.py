@@ -7,10 +7,12 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from daq.core.record import Entry
 from daq.journal import open_idle
 
 LONG_S = 30.0
@@ -56,6 +58,45 @@ async def test_records_go_on_while_the_disk_fails_and_say_so(bench, read, events
     observed = [read(record)["n"] for record in durable + volatile + after if record.kind == "obs"]
     assert observed == list(range(1, 31))
     assert [r.seq for r in after if r.kind == "obs"] == [6, 7, 8, 9, 10]
+
+
+async def test_how_long_the_disk_failed_is_told_aright_where_the_clock_was_set_meanwhile(
+    bench, events, failing_disk, until
+):
+    async with bench.running() as journal:
+        feed = await journal.feed("mqtt")
+        with failing_disk():
+            add(journal, bench, 1)
+            await take(feed, 2)
+            bench.now_ns -= 7200 * 10**9
+        await until(lambda: journal.health.state == "ok")
+        (restored,) = events(await take(feed, 1))
+    assert restored["state"] == "restored"
+    assert 0 < restored["failed_s"] < 7200
+
+
+async def test_how_long_the_disk_held_a_commit_is_told_aright_where_the_clock_was_set_meanwhile(
+    bench, events, until, monkeypatch
+):
+    monkeypatch.setattr("daq.journal.journal.STALLED_NS", 1_500_000_000)  # an idle thread comes round each second
+    go_on = threading.Event()
+
+    def held(*_):
+        go_on.wait(LONG_S)
+        return b"{}"
+
+    async with bench.running() as journal:
+        feed = await journal.feed("mqtt")
+        journal.append(Entry("info", "dmm1", bench.now_ns, held))
+        await until(lambda: journal.health.state == "stalled")
+        journal.look_for_a_stall()
+        bench.now_ns += 7200 * 10**9
+        go_on.set()
+        await until(lambda: journal.health.state == "ok")
+        journal.look_for_a_stall()
+        told = events(await take(feed, 3))
+    assert [event["state"] for event in told] == ["stalled", "restored"]
+    assert 0 < told[1]["failed_s"] < 7200
 
 
 async def test_what_memory_held_is_kept_as_it_was_shown(bench, failing_disk, until):
