@@ -36,6 +36,7 @@ class Cost:
         every_ns: None for what comes unasked, which costs nothing.
         exchanges: what is asked, in order, for people.
         takes_ns: time on the wire, at least; entering modes is shared out over the polls.
+        longest_ns: of the exchange with the least time to spare, how long its bytes take, and how long it may take.
     """
 
     instrument: str
@@ -43,6 +44,7 @@ class Cost:
     every_ns: int | None
     exchanges: tuple[str, ...]
     takes_ns: int
+    longest_ns: tuple[int, int]
 
     @property
     def load(self) -> float:
@@ -64,12 +66,14 @@ def costs(wiring: Wiring, plans: Mapping[str, InstrumentPlan], drivers: Mapping[
         for poll in plan.polls:
             reply = _reply_bytes(drivers[name], poll)
             pause_ns = wiring.silence_ns + max(plan.gap_ns, wiring.silence_ns)  # before the answer, and behind it
-            exchange_ns = sum(_exchange_ns(step, reply, byte_ns) + pause_ns for step in poll.steps)
-            takes = 0 if poll.every_ns is None else exchange_ns + _measuring_ns(poll)
+            each_ns = [_exchange_ns(step, reply, byte_ns) for step in poll.steps]
+            allowed = [(its_ns, step.within_ns) for its_ns, step in zip(each_ns, poll.steps, strict=True)]
+            longest = max(allowed, key=lambda one: one[0] - one[1])
+            takes = 0 if poll.every_ns is None else sum(each_ns) + len(each_ns) * pause_ns + _measuring_ns(poll)
             if poll.mode is not None:
                 entering_ns = poll.mode.settle_ns + poll.mode.discard * takes
                 takes += round(entering_ns * _entered(poll, plan.polls))
-            yield Cost(name, poll.name, poll.every_ns, tuple(_shown(step) for step in poll.steps), takes)
+            yield Cost(name, poll.name, poll.every_ns, tuple(_shown(step) for step in poll.steps), takes, longest)
 
 
 def overfull(
@@ -78,12 +82,23 @@ def overfull(
     """Say of each wire that is to do more than it can how much that is, and which of its polls takes the most."""
     for wiring in wirings:
         polls = list(costs(wiring, plans, drivers))
+        yield from _too_slow(wiring, polls)
         load = sum(cost.load for cost in polls)
         if load > 1:
             most = max(polls, key=lambda cost: cost.load)
             said = f"wire {wiring.name}: its polls take {load:.0%} of its time at least, so slots will be missed. Make "
             longest = f"{most.instrument}/{most.poll} alone takes {most.takes_ns / NS:.3g} s each time"
             yield most, f"{said}intervals longer or apertures shorter: {longest}; daq plan shows what each takes."
+
+
+def _too_slow(wiring: Wiring, polls: Iterable[Cost]) -> Iterator[tuple[Cost, str]]:
+    """Say of each poll whose bytes alone take longer than its answer is waited for that it will bring nothing."""
+    for cost in polls:
+        bytes_ns, within_ns = cost.longest_ns
+        if cost.every_ns is not None and bytes_ns >= within_ns:
+            words = f"{bytes_ns / NS:.3g} s of bytes at {wiring.wire.line}, waited for {within_ns / NS:.3g} s"
+            mend = "Take a faster line, or give a copy of the driver a longer max_latency."
+            yield cost, f"{cost.instrument}/{cost.poll}: one exchange is {words}, so none will end in time. {mend}"
 
 
 def _entered(poll: PollPlan, polls: Sequence[PollPlan]) -> Fraction:

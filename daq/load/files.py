@@ -53,7 +53,7 @@ class Loaded:
 
     @property
     def overfull(self) -> list[tuple[Cost, str]]:
-        """Wires that are to do more than they can, in words, and the poll that takes the most of each."""
+        """Wires, and polls, that are to do more than they can, in words; and the poll that is to be looked at."""
         drivers = {name: self.drivers[entry.driver] for name, entry in self.bench.instruments.items()}
         return list(overfull(wirings(self.bench, self.drivers), self.plans, drivers))
 

@@ -72,3 +72,12 @@ def test_a_wire_that_is_to_do_more_than_it_can_is_warned_of(tmp_path: Path):
 def test_one_mode_alone_is_entered_once_and_costs_nothing(reckon):
     (cost,) = reckon('  dmm1: {driver: acme/settling, at: {tcp: "h:1"}, poll: {fast: 1 s}}\n')
     assert cost.takes_ns == 200 * MS
+
+
+def test_an_answer_whose_bytes_alone_take_longer_than_it_is_waited_for_is_warned_of(tmp_path: Path):
+    """8 asked, 5 + 2 x 2 answered: 17 characters of 10 bits, 3.4 s at 50 baud; the driver waits 2 s."""
+    (tmp_path / "drivers").symlink_to(CASES / "drivers")
+    of = "  m1: {driver: acme/meter, at: {serial: /dev/ttyS0, line: %s, unit: 1}, poll: {all: 10 s}}\n"
+    (slow,) = [line for line in check_file(bench(tmp_path, of % "50/8n1")) if "of bytes" in line]
+    assert "m1/all: one exchange is 3.4 s of bytes at 50/8n1, waited for 2 s, so none will end in time. Take" in slow
+    assert not any("of bytes" in line for line in check_file(bench(tmp_path, of % "300/8n1")))
