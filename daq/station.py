@@ -42,7 +42,7 @@ from daq.marks import Marks
 from daq.recorder import Recorder
 from daq.session import Met
 from daq.sinks.mqtt import MqttSink
-from daq.supervise import supervise
+from daq.supervise import done_before, supervise
 from daq.systemd import Notifier, from_environment
 from daq.transports.aside import Aside
 
@@ -73,6 +73,8 @@ prints records, and a slow journal while the loop is busy."""
 COLLECT_AT = 10_000
 """So many more objects before the youngest are looked through for circles. At Python's 700 that is ten times a second
 at 1000 observations a second, for records that only wait for the broker; it took 2 % of the loop's time."""
+
+HELD = "The disk does not let the journal be opened, nor say why not. Nothing is asked before that."
 
 FULL = "the journal is full of what was not delivered, and the bench file says when_full: stop_polling"
 
@@ -165,7 +167,9 @@ class Station:
         sink = self._sink(self.loaded)
         await self._reloading.acquire()  # who asks for it while the station starts waits until all of it stands
         async with AsyncExitStack() as stack:
-            await self.journal.open()
+            if not await done_before(self._stopping, self.journal.open(), HELD):
+                log.warning("%s stops, and has not begun. %s", self.name, HELD)
+                return
             stack.push_async_callback(self._close_journal)
             await stack.enter_async_context(Control(state.socket_path(self._folder), Answers(self).verbs))
             async with asyncio.TaskGroup() as self._tasks:

@@ -1,10 +1,11 @@
 """Keeps a line or a sink running, whatever happens inside it: one exception never takes its neighbours along.
 
-station -> supervise(run) -> run, and run again
+station -> supervise(run) -> run, and run again          station -> done_before(stop, work) -> work, or the stop
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -17,6 +18,34 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_NS = NS
 LONGEST_PAUSE_NS = 60 * NS
 """Pause before what failed inside is started again: doubling, 1 s to 60 s; at first again after two good minutes."""
+
+
+SLOW_S = 10.0
+"""What takes longer before the station runs is worth a word in the log."""
+
+
+async def done_before(stop: asyncio.Event, work: Coroutine[Any, Any, None], slow: str) -> bool:
+    """Do what may hang, and leave it there when the stop comes first; `slow`: said in the log after SLOW_S.
+
+    Returns:
+        Whether it was done.
+
+    Raises:
+        Exception: what `work` raised.
+    """
+    doing, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait({doing, stopping}, timeout=SLOW_S, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            log.error("%s", slow)
+            await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+        return doing.done()
+    finally:
+        doing.cancel()
+        stopping.cancel()
+        await asyncio.gather(doing, stopping, return_exceptions=True)
 
 
 async def supervise(

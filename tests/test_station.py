@@ -70,6 +70,19 @@ async def test_a_reload_waits_until_the_station_has_begun(station, monkeypatch, 
         assert len(station.lines) == 1
 
 
+async def test_a_station_told_to_stop_does_not_wait_for_a_disk_that_hangs_as_it_begins(station, monkeypatch):
+    held, said = asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr("daq.supervise.SLOW_S", 0.0)
+    monkeypatch.setattr("daq.supervise.log.error", lambda *_: said.set())
+    monkeypatch.setattr(station.journal, "open", held.wait)
+    running = asyncio.create_task(station.run())
+    async with asyncio.timeout(PATIENCE_S):
+        await said.wait()
+        station.stop()
+        await running
+    assert station.lines == {}
+
+
 async def test_status_names_instruments_whose_line_is_not_begun(station, monkeypatch):
     """`daq status` would say with its exit code that all are ok."""
     async with held_in(station, monkeypatch, "last_slots"):
