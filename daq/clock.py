@@ -85,12 +85,11 @@ class SystemClock:
         The stamp is the last triple's first two. An earlier try that was disturbed only makes it later, which a stamp
         may be: bounds widen and still hold.
         """
-        mono_ns, utc_ns = time.monotonic_ns(), time.time_ns()
-        tries = 1
-        while time.monotonic_ns() - mono_ns >= PAIR_NS and tries < PAIR_TRIES:
+        for _ in range(PAIR_TRIES - 1):
             mono_ns, utc_ns = time.monotonic_ns(), time.time_ns()
-            tries += 1
-        return Stamp(mono_ns, utc_ns)
+            if time.monotonic_ns() - mono_ns < PAIR_NS:
+                return Stamp(mono_ns, utc_ns)
+        return Stamp(time.monotonic_ns(), time.time_ns())
 
     def monotonic_ns(self) -> int:
         """Read it."""
@@ -107,30 +106,30 @@ class SystemClock:
 
         Beneath it lie one future and one timer. asyncio.timeout would cancel the task and raise, for every slot.
         """
+        loop = asyncio.get_running_loop()
         while bell is None or not bell.is_set():
             if time.monotonic_ns() >= until_mono_ns:
                 return False
-            await _sleep(until_mono_ns, bell)
+            sleeper: asyncio.Future[None] = loop.create_future()
+            timer = _alarm(loop, until_mono_ns, sleeper)
+            if bell is not None:
+                bell.sleepers.add(sleeper)
+            try:
+                await sleeper
+            finally:
+                if timer is not None:
+                    timer.cancel()
+                if bell is not None:
+                    bell.sleepers.discard(sleeper)
         return True
 
 
-async def _sleep(until_ns: int, bell: Bell | None) -> None:
-    loop = asyncio.get_running_loop()
-    sleeper: asyncio.Future[None] = loop.create_future()
-    timer: asyncio.TimerHandle | None = None
-    if _rings(loop):
-        loop.ring_at(until_ns, partial(_wake, sleeper))
-    else:
-        timer = loop.call_at(until_ns / NS, _wake, sleeper)
-    if bell is not None:
-        bell.sleepers.add(sleeper)
-    try:
-        await sleeper
-    finally:
-        if timer is not None:
-            timer.cancel()
-        if bell is not None:
-            bell.sleepers.discard(sleeper)
+def _alarm(loop: asyncio.AbstractEventLoop, at_ns: int, sleeper: asyncio.Future[None]) -> asyncio.TimerHandle | None:
+    """Have somebody woken at a monotonic instant; return what is to be cancelled should it not sleep so long."""
+    if not _rings(loop):
+        return loop.call_at(at_ns / NS, _wake, sleeper)
+    loop.ring_at(at_ns, partial(_wake, sleeper))
+    return None
 
 
 def _rings(loop: object) -> TypeGuard[Rings]:

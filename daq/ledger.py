@@ -361,6 +361,18 @@ class Ledger:
             party.info = self._outlets.describe(party.name, met)
             party.described = met
 
+    def recognise(self, party: Party) -> None:
+        """Describe who was met, and announce it where it is another one than last time."""
+        self.describe(party)  # first: whether it is simulated goes into all that is said of it
+        if party.known is not None and party.known != party.identity:
+            self.announce(
+                "identity_changed",
+                instrument=party.name,
+                was={"model": party.known.model, "serial": party.known.serial},
+                now={"model": party.identity.model, "serial": party.identity.serial},
+            )
+        party.known = party.identity
+
     def lost_track(self, party: Party, poll: str, why: str) -> None:
         """Count that the wire lost track through this instrument, and announce it, at most once a minute."""
         party.resyncs += 1

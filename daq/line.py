@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -141,7 +141,8 @@ class Line:
         self._give_up_slots(AWAY, self.accounted_mono_ns)
         try:
             while not self._stopping.is_set():
-                await self._next()
+                if (step := self._next()) is not None:
+                    await step
             self._give_up_slots(STOPPED, self._clock.now().mono_ns)
             await self._tear_down()
         except asyncio.CancelledError:  # it did not stop in time, as with an instrument that hangs
@@ -205,23 +206,23 @@ class Line:
 
     # ------------------------------------------------------------ what next
 
-    async def _next(self) -> None:
-        """Meet one party, or serve one slot, or listen for one line, or wait; meeting and serving do not starve."""
+    def _next(self) -> Awaitable[object] | None:
+        """Return what is next: to meet one party, or serve one slot, or listen for one line, or wait; None: go on.
+
+        Meeting and serving do not starve. Not awaited in here: what waits is resumed through everybody who awaits it.
+        """
         now_ns = self._clock.monotonic_ns()
         self._ledger.remind(now_ns)
         unready = [each for each in self.parties.values() if not each.ready]
         unmet = self._to_be_met(unready, now_ns) if unready else None
         if unmet is not None and not self._behind():
-            await self._meet(unmet)
-            self._met_ns = self._clock.now().mono_ns
-            return
+            return self._meet(unmet)
         turn = self._queue.take(now_ns)
         if turn is not None:
-            await self._serve(turn, self._clock.now())
-        elif (talker := next((each for each in self._talkers if each.ready), None)) is not None:
-            await self._listen(talker)
-        else:
-            await self._wire.wait(self._wake_ns(unready, now_ns))
+            return self._serve(turn, self._clock.now())
+        if self._talkers and (talker := next((each for each in self._talkers if each.ready), None)) is not None:
+            return self._listen(talker)
+        return self._wire.wait(self._wake_ns(unready, now_ns))
 
     def _to_be_met(self, unready: Sequence[Party], now_ns: int) -> Party | None:
         """Return the party to be tried: first those that only suffer from a neighbour, then who has waited longest."""
@@ -250,21 +251,21 @@ class Line:
 
     # ------------------------------------------------------------ slots
 
-    async def _serve(self, turn: Turn, now: Stamp) -> None:
+    def _serve(self, turn: Turn, now: Stamp) -> Awaitable[object] | None:
         """Ask for one slot where its instrument is ready; account for it, and for those missed before it, where not."""
         item = self.items[turn.poll]
         if not item.party.ready:
             self._ledger.failed(item, item.party.cause, joined(turn.missed, turn.due_ns), item.party.cause_exchanges)
-            return
+            return None
         held = self._why_held()
         resting = Outcome(Status.SKIPPED, held) if held is not None else self._resting(item, now.mono_ns)
         if resting is not None:
             self._ledger.failed(item, resting, joined(turn.missed, turn.due_ns))
-            return
+            return None
         if turn.missed is not None:
             self._ledger.failed(item, MISSED, turn.missed)
             self._ledger.judge(item.party, item.plan.name, MISSED)
-        await self._ask(item, turn.due_ns, now)
+        return self._ask(item, turn.due_ns, now)
 
     def _resting(self, item: Item, now_ns: int) -> Outcome | None:
         """Say why a poll of a ready party is left alone: it brings nothing, too often or at too high a cost."""
@@ -279,8 +280,8 @@ class Line:
         scene = self._ledger.scene(item.party)
         counts = item.counts
         counts.asked += 1
-        counts.lateness_s = max(0, begun.utc_ns - due_ns) / NS
-        counts.largest_lateness_s = max(counts.largest_lateness_s, counts.lateness_s)
+        counts.lateness_s = late_s = max(0, begun.utc_ns - due_ns) / NS
+        counts.largest_lateness_s = max(counts.largest_lateness_s, late_s)
         dialogue, gap_ns = item.party.session.poll(item.plan, begun.mono_ns), item.party.gap_ns
         try:
             spoken = await self._wire.speak(dialogue, who=item.party.name, gap_ns=gap_ns, lenient=self._numbered)
@@ -364,9 +365,11 @@ class Line:
             failed, exchanges = await self._approach(party)
             if failed is None:
                 self._welcome(party)
-                return
-            await self._turn_away(party, failed, exchanges)
-        self._pay(begun_ns)
+            else:
+                await self._turn_away(party, failed, exchanges)
+        if not party.ready:
+            self._pay(begun_ns)
+        self._met_ns = self._clock.monotonic_ns()
 
     async def _open(self) -> None:
         """Have the wire open and clean. Raises LinkError."""
@@ -416,17 +419,9 @@ class Line:
         return met.failed, met.exchanges
 
     def _welcome(self, party: Party) -> None:
-        """The party is ready; say so where it is another one than last time."""
+        """The party is ready."""
         party.cause, party.cause_exchanges = NOT_YET, ()
-        self._ledger.describe(party)  # first: whether it is simulated goes into all that is said of it
-        if party.known is not None and party.known != party.identity:
-            self._ledger.announce(
-                "identity_changed",
-                instrument=party.name,
-                was={"model": party.known.model, "serial": party.known.serial},
-                now={"model": party.identity.model, "serial": party.identity.serial},
-            )
-        party.known = party.identity
+        self._ledger.recognise(party)
         if party.session.answers_on_connect:
             party.breaker = party.breaker.answered()
             self._ledger.judge(party, "connect", Outcome(Status.OK))

@@ -23,6 +23,7 @@ import errno
 import heapq
 import itertools
 import logging
+import os
 import select
 import selectors
 import time
@@ -50,6 +51,9 @@ second would begin 0.6 ms late, or 3. What is longer than some milliseconds is t
 
 TWO_GOES_S = 0.01
 
+OTHERS = 64
+"""Descriptors beside those that are read here, of which one look at the kernel may tell."""
+
 
 def wake_sharply() -> None:
     """Have the kernel wake this thread when it was told to, where it knows of that."""
@@ -71,6 +75,7 @@ class StampingSelector(selectors.DefaultSelector):
         """Descriptor -> what is called when it is readable; asyncio watches it too, and is told of all else."""
         self._complain = complain
         self._asked = (self.fileno(),)
+        self._epoll = select.epoll.fromfd(os.dup(self.fileno()))  # the same one, for its bare answers
         self._admitted = 0  # since the kernel was asked
         self._just_asked = False
         self._crowd: deque[Callable[[], None]] = deque()
@@ -83,7 +88,7 @@ class StampingSelector(selectors.DefaultSelector):
             self._just_asked = False
             return []  # what the kernel's last answer has woken goes on first
         self._just_asked = True
-        events = self._awaited(0 if self._crowd else self._patience(timeout))
+        events = self._epoll.poll(0, self._most()) if self._crowd or timeout == 0 else self._awaited(timeout)
         if events:
             self.woke = Stamp(time.monotonic_ns(), time.time_ns())
         self._admitted = 0
@@ -92,23 +97,22 @@ class StampingSelector(selectors.DefaultSelector):
             self._call(self._crowd.popleft())
         if self._alarms:
             self._ring()
-        return [event for event in events if not self._was_read(*event)] if events else events
+        return self._read(events) if events else []
 
-    def _patience(self, timeout: float | None) -> float | None:
-        """Return for how long to wait at most, in seconds: until the first alarm, or what asyncio asks for."""
-        if not self._alarms or timeout == 0:
-            return timeout
-        left_s = max(0, self._alarms[0][0] - time.monotonic_ns()) / NS
-        return left_s if timeout is None else min(timeout, left_s)
-
-    def _awaited(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+    def _awaited(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Wait until the first alarm, or for what asyncio asks for; return descriptors and what epoll says of them."""
+        if self._alarms:
+            left_s = (self._alarms[0][0] - time.monotonic_ns()) / NS
+            timeout = left_s if timeout is None or left_s < timeout else timeout
         if timeout is not None and timeout > 0:
             # epoll counts in whole milliseconds, rounded up: every slot would begin late by half of one.
             first_s = timeout if timeout < TWO_GOES_S else timeout * (1 - HELD_BACK)
             if not select.select(self._asked, (), (), first_s)[0]:
                 return []  # asyncio asks again, for what is left
-            timeout = 0
-        return super().select(timeout)
+        return self._epoll.poll(None if timeout is None else 0, self._most())
+
+    def _most(self) -> int:
+        return len(self.readers) + OTHERS
 
     def _ring(self) -> None:
         """Call whose instant has come."""
@@ -116,13 +120,21 @@ class StampingSelector(selectors.DefaultSelector):
         while self._alarms and self._alarms[0][0] <= now_ns:
             self._call(heapq.heappop(self._alarms)[2])
 
-    def _was_read(self, key: selectors.SelectorKey, ready: int) -> bool:
-        """Call who reads this descriptor; say whether that was all."""
-        reader = self.readers.get(key.fd)
-        if reader is None or ready != selectors.EVENT_READ:
-            return False  # asyncio's own, or asyncio's too: it calls all there are
-        self._call(reader)
-        return True
+    def _read(self, events: list[tuple[int, int]]) -> list[tuple[selectors.SelectorKey, int]]:
+        """Call who reads these descriptors; return what else there is, as any selector does."""
+        others = []
+        for fd, ready in events:
+            reader = self.readers.get(fd)
+            if reader is not None and ready == select.EPOLLIN:
+                self._call(reader)
+            elif key := self.get_map().get(fd):  # asyncio's own, or asyncio's too: it calls all there are
+                others.append((key, key.events & _said(ready)))
+        return others
+
+    def close(self) -> None:
+        """Close both."""
+        self._epoll.close()
+        super().close()
 
     def _call(self, callback: Callable[[], None]) -> None:
         try:
@@ -146,6 +158,12 @@ class StampingSelector(selectors.DefaultSelector):
         heapq.heappush(self._alarms, (mono_ns, next(self._order), callback))
 
 
+def _said(ready: int) -> int:
+    """Say in a selector's words what epoll says; an error is both, as there."""
+    reading = selectors.EVENT_READ if ready & ~select.EPOLLOUT else 0
+    return reading | (selectors.EVENT_WRITE if ready & ~select.EPOLLIN else 0)
+
+
 class StationLoop(asyncio.SelectorEventLoop):
     """A selector loop with the stamp of its last wake-up."""
 
@@ -156,6 +174,7 @@ class StationLoop(asyncio.SelectorEventLoop):
         self.ring_at = self._stamping.ring_at
         """Calls something at a monotonic instant (ns)."""
         super().__init__(self._stamping)
+        self.time = time.monotonic  # type: ignore[method-assign]  # as BaseEventLoop's, but for a call
         self.set_exception_handler(_Complaints())
 
     @property

@@ -273,8 +273,22 @@ class OpenWire:
             leave_rest: what lies behind the last answer stays: the instrument talks unasked.
         """
         record = _Minutes(who)
+        result: T | None = None
+        failed: LinkError | ReplyError | None = None
         try:
-            result, failed = await self._play(dialogue, record, gap_ns, lenient)
+            action = dialogue.send(None)
+            while True:
+                try:
+                    answer = await self._do(action, record, gap_ns, lenient)
+                except LinkError as error:
+                    await self._note(error, record)
+                    action = dialogue.throw(error)
+                else:
+                    action = dialogue.send(answer)
+        except StopIteration as done:
+            result = done.value
+        except (LinkError, ReplyError) as error:
+            failed = error
         except BaseException:
             self.dirty = self.dirty or "a question was cut off before its answer"
             raise
@@ -287,25 +301,6 @@ class OpenWire:
             record.unasked(extra, self._clock.now().mono_ns, binary=binary)
             extra = b"" if lenient and are_frames(extra) else extra
         return Spoken(result, failed, tuple(record.exchanges), extra)
-
-    async def _play(
-        self, dialogue: Dialogue[T], record: _Minutes, gap_ns: int, lenient: bool
-    ) -> tuple[T | None, LinkError | ReplyError | None]:
-        answer: Replied | Stamp | None = None
-        failed: LinkError | None = None
-        try:
-            while True:
-                action = dialogue.send(answer) if failed is None else dialogue.throw(failed)
-                answer = failed = None
-                try:
-                    answer = await self._do(action, record, gap_ns, lenient)
-                except LinkError as error:
-                    failed = error
-                    await self._note(error, record)
-        except StopIteration as done:
-            return done.value, None
-        except (LinkError, ReplyError) as error:
-            return None, error
 
     async def _note(self, error: LinkError, record: _Minutes) -> None:
         """Write a failure of the wire down, and remember what it means for the wire."""
@@ -323,14 +318,21 @@ class OpenWire:
 
     async def _do(self, action: Action, record: _Minutes, gap_ns: int, lenient: bool) -> Replied | Stamp | None:
         if isinstance(action, Ask) and action.request:
-            asked = await self._say(action.request, action.within_ns, record, gap_ns, lenient)
+            if gap_ns:
+                await self._keep_gap(gap_ns)
+            deadline_ns = self._about_to_say(action, record, lenient)
+            asked = await self._transport.write(action.request, deadline_ns)
+            self._said(action, asked)
             record.ask(action, asked)
             if not self.reopen_heals:
                 self._owed.asked(record.who, action, asked.mono_ns)
         elif isinstance(action, Again):
             record.discard()
+            self._not_stuck_until(record.deadline_ns)
         elif isinstance(action, Tell):
-            told = await self._say(action.request, action.within_ns, record, gap_ns, lenient)
+            await self._keep_gap(gap_ns)
+            told = await self._transport.write(action.request, self._about_to_say(action, record, lenient))
+            self._said(action, told)
             record.told(action, told.mono_ns)
             return told
         else:
@@ -339,7 +341,7 @@ class OpenWire:
                 await self._rest(action, record)
                 return None
             record.ask(action, self._clock.now())
-        self._not_stuck_until(record.deadline_ns)
+            self._not_stuck_until(record.deadline_ns)
         return self._taken(await self._transport.read(action.cut, record.deadline_ns), record)
 
     async def _rest(self, action: Pause | Quiet, record: _Minutes) -> None:
@@ -348,23 +350,26 @@ class OpenWire:
         elif thrown := await self.quiet(action.for_ns):
             record.unasked(thrown, self._clock.now().mono_ns)
 
-    async def _say(self, data: bytes, within_ns: int, record: _Minutes, gap_ns: int, lenient: bool) -> Stamp:
-        """Keep the gap, see that nothing lies in the way, and send. Raises LinkError."""
+    async def _keep_gap(self, gap_ns: int) -> None:
+        free_ns = self._free_ns + gap_ns
+        if free_ns > self._clock.monotonic_ns():
+            await self.wait(free_ns)
+
+    def _about_to_say(self, action: Ask | Tell, record: _Minutes, lenient: bool) -> int:
+        """See that nothing lies in the way; return until when it is to be said. Raises LinkDesync."""
         record.settle()
         now_ns = self._clock.monotonic_ns()
-        if gap_ns and self._free_ns + gap_ns > now_ns:
-            await self.wait(self._free_ns + gap_ns)
-            now_ns = self._clock.monotonic_ns()
         if came := self._unread():
             if not lenient:
                 raise LinkDesync(f"{quoted(came)} came before anybody had asked", came)
             record.unasked(came, now_ns)
-        self._not_stuck_until(now_ns + within_ns)
-        asked = await self._transport.write(data, now_ns + within_ns)
-        self._free_ns = asked.mono_ns + len(data) * self._byte_ns
+        self._not_stuck_until(now_ns + action.within_ns)
+        return now_ns + action.within_ns
+
+    def _said(self, action: Ask | Tell, at: Stamp) -> None:
+        self._free_ns = at.mono_ns + len(action.request) * self._byte_ns
         if self._taps:
-            self._show("sent", data, asked)
-        return asked
+            self._show("sent", action.request, at)
 
     def _taken(self, received: Received, record: _Minutes) -> Replied:
         """Enter a reply in the record. Raises LinkDesync where it came before the question."""

@@ -12,33 +12,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
 
-from daq.core import modbus
 from daq.core.bench import SIMULATED
 from daq.core.blocks import joined
-from daq.core.cut import Cut
 from daq.core.dialogue import (
-    MOST_DISCARDED,
-    Again,
     Ask,
     Dialogue,
     Pause,
     Quiet,
     Replied,
     Tell,
-    answered,
     ask,
-    could_answer,
     in_text,
     nothing_behind,
     questions,
-    still_owed,
     tell,
+    too_late,
 )
 from daq.core.errors import (
-    ForeignReply,
     LinkDamaged,
     LinkDesync,
     LinkError,
@@ -50,6 +42,7 @@ from daq.core.errors import (
     WrongState,
     quoted,
 )
+from daq.core.frames import Frames
 from daq.core.modbus import Framing, NotReached, RefusedBlock
 from daq.core.observation import NS, OK, Flag, Identity, Stamp, Status
 from daq.core.outcome import Changed, Met, Outcome, failure, read_back, unread
@@ -84,8 +77,7 @@ class Session:
         self._agreed_ns: dict[str, int] = {}  # mode -> when it last read back right, while it is not entered anew
         self._joined = False  # a talker's line is known to begin where the next byte is
         self._put_out = False  # what is told once was told, and has read back
-        self._transaction = 0
-        self._blocks: dict[RegisterStep, modbus.Block] = {}
+        self._frames = None if framing is None or plan.unit is None else Frames(framing, plan.unit)
         self._split: dict[RegisterStep, tuple[RegisterStep, ...]] = {}  # blocks it refused as a whole
         self._traced: set[str] = set()  # polls whose inner failure was logged
         self.streams = tuple(poll for poll in plan.polls if poll.every_ns is None)
@@ -346,8 +338,12 @@ class Session:
                 answer, replied = yield from self._registers(step, poll)
             else:
                 question = self._questions[id(step)]
-                replied = yield from answered(question.ask, question.what, step.within_ns)
-                answer = question.match(replied.data)
+                try:  # as `answered`, which would be one more to go through on the way to here and back
+                    came = yield question.ask
+                except LinkTimeout as late:
+                    raise too_late(late, question.what, step.within_ns) from None
+                assert isinstance(came, Replied), "the wire answers questions with replies"
+                answer, replied = question.match(came.data), came
             asked = begun if begun is not None and not seen else replied.asked
             answers.append(answer)
             seen.append(Seen(asked, replied.not_before, replied.first, replied.wire_ns))
@@ -357,8 +353,12 @@ class Session:
         if isinstance(step, TextStep):
             return (yield from self._text(step, tolerant=tolerant))
         if isinstance(step, DeviceStep):
-            return (yield from self._device(step, tolerant=tolerant))
-        return (yield from self._block(step, tolerant=tolerant))
+            return (yield from self._framed().device(step, tolerant=tolerant))
+        return (yield from self._framed().block(step, tolerant=tolerant))
+
+    def _framed(self) -> Frames:
+        assert self._frames is not None, "registers are framed, and their units numbered"
+        return self._frames
 
     def _text(self, step: TextStep, *, tolerant: bool = False) -> Dialogue[tuple[Match, Replied]]:
         return (yield from in_text(step, self.plan.eol, tolerant=tolerant))
@@ -368,7 +368,7 @@ class Session:
         parts = self._split.get(step) if self._split else None
         if parts is None:
             try:
-                return (yield from self._block(step))
+                return (yield from self._framed().block(step))
             except RefusedBlock:
                 parts = poll.subdivide(step) if poll.subdivide is not None else ()
                 if len(parts) < 2:
@@ -376,72 +376,11 @@ class Session:
         answers: list[tuple[RegisterStep, bytes]] = []
         times: list[Replied] = []
         for part in parts:
-            answer, replied = yield from self._block(part)
+            answer, replied = yield from self._framed().block(part)
             answers.append((part, answer))
             times.append(replied)
         self._split[step] = parts
         return joined(step, answers), replace(times[-1], asked=times[0].asked, not_before=times[0].not_before)
-
-    def _block(self, step: RegisterStep, *, tolerant: bool = False) -> Dialogue[tuple[bytes, Replied]]:
-        """One exchange in registers."""
-        framing, unit, transaction = self._next()
-        block = self._blocks.get(step)
-        if block is None:
-            block = self._blocks[step] = modbus.Block(framing, unit, step.function, step.address, step.count)
-        request = block.request(transaction)
-        return (yield from self._frame(step, request, block.cut, partial(block.registers, request), tolerant=tolerant))
-
-    def _device(self, step: DeviceStep, *, tolerant: bool = False) -> Dialogue[tuple[bytes, Replied]]:
-        """Have the device say who it is; the rest is asked for until there is none, or no more than there can be."""
-        told, first = b"", 0
-        for _ in range(modbus.MOST_PARTS):
-            framing, unit, transaction = self._next()
-            request = modbus.identification_request(framing, unit, transaction, step.category, first)
-            judge = partial(modbus.identification, framing, request)
-            cut = modbus.identification_cut(framing)
-            found, replied = yield from self._frame(step, request, cut, judge, tolerant=tolerant)
-            told += b"".join(bytes((number, len(its))) + its for number, its in found.objects.items())
-            if found.more is None:
-                break
-            first = found.more
-        return told, replied
-
-    def _next(self) -> tuple[Framing, int, int]:
-        """Return framing, unit and a transaction number of its own for the next question."""
-        assert self.framing is not None
-        assert self.plan.unit is not None
-        self._transaction = (self._transaction + 1) % 0x10000
-        return self.framing, self.plan.unit, self._transaction
-
-    def _frame(
-        self, step: RegisterStep | DeviceStep, request: bytes, cut: Cut, judge: Callable[[bytes], T], *, tolerant: bool
-    ) -> Dialogue[tuple[T, Replied]]:
-        """One exchange of frames; `tolerant` throws away what is not its answer, until the deadline.
-
-        On Modbus TCP an answer to an earlier question bears that question's number and is thrown away in any case.
-        """
-        what = f"unit {self.plan.unit}"
-        ours = Ask(request, cut, step.within_ns, binary=True, fits=partial(could_answer, judge))
-        came = b""  # and was no answer
-        replied = yield from answered(ours, what, step.within_ns, request=request)
-        for _ in range(MOST_DISCARDED):
-            try:
-                content = judge(replied.data)
-            except RefusedBlock:
-                if not (tolerant and replied.owed):
-                    raise
-            except (ForeignReply, UnreadableReply) as error:
-                earlier = self.framing == "tcp" and isinstance(error, ForeignReply) and replied.data[:2] != request[:2]
-                if not (tolerant or earlier):
-                    raise
-                came += replied.data
-                replied = yield from answered(Again(cut), what, step.within_ns, request=request, came=came)
-                continue
-            else:
-                if not (tolerant and replied.owed):
-                    return content, replied
-            replied = yield from still_owed(Again(cut), what, step.within_ns, replied.owed)
-        return judge(replied.data), replied
 
     # ------------------------------------------------------------ talkers
 

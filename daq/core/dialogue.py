@@ -131,12 +131,17 @@ def answered(
     try:
         replied = yield question
     except LinkTimeout as late:
-        if request and (came + late.partial).startswith(request):
-            behind = len(came + late.partial) > len(request)
-            raise LinkTimeout(f"{what}: {_own_question(behind=behind)} ({within_ns / NS:g} s)", late.partial) from None
-        raise LinkTimeout(f"{what} at {late} ({within_ns / NS:g} s)", late.partial) from None
+        raise too_late(late, what, within_ns, request=request, came=came) from None
     assert isinstance(replied, Replied), "the wire answers questions with replies"
     return replied
+
+
+def too_late(late: LinkTimeout, what: str, within_ns: int, *, request: bytes = b"", came: bytes = b"") -> LinkTimeout:
+    """Say of a time-out who, or what, was asked, and how long the answer was waited for; arguments as of `answered`."""
+    if request and (came + late.partial).startswith(request):
+        behind = len(came + late.partial) > len(request)
+        return LinkTimeout(f"{what}: {_own_question(behind=behind)} ({within_ns / NS:g} s)", late.partial)
+    return LinkTimeout(f"{what} at {late} ({within_ns / NS:g} s)", late.partial)
 
 
 def _own_question(*, behind: bool) -> str:

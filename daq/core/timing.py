@@ -122,7 +122,9 @@ def bound(model: TimeModel, seen: Sequence[Seen]) -> Bounded:
     """
     begin, end = seen[0], seen[-1].first
     early_ns, late_ns, aperture_ns, start = _interval(model, begin, end)
-    claim_held = early_ns <= late_ns and end.mono_ns - begin.asked.mono_ns >= _least_ns(model)
+    claim_held = early_ns <= late_ns
+    if claim_held and isinstance(model, Triggered):
+        claim_held = end.mono_ns - begin.asked.mono_ns >= _least_ns(model)
     if not claim_held:
         early_ns, late_ns, aperture_ns, start = begin.asked.mono_ns, end.mono_ns, None, begin.asked
     least_ns, most_ns = start.utc_ns - start.mono_ns, end.utc_ns - end.mono_ns
@@ -133,9 +135,9 @@ def bound(model: TimeModel, seen: Sequence[Seen]) -> Bounded:
     return Bounded(Timing(mono_ns, utc_ns, (late_utc_ns - early_utc_ns + 1) // 2, aperture_ns), claim_held)
 
 
-def _least_ns(model: TimeModel) -> int:
+def _least_ns(model: Triggered) -> int:
     """Return the shortest time from a question to its answer that the model allows."""
-    if not isinstance(model, Triggered) or model.aperture_ns is None:
+    if model.aperture_ns is None:
         return 0
     return model.delay_ns + (1 if model.autozero == "none" else 2) * model.aperture_ns
 

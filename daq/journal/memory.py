@@ -38,23 +38,26 @@ class Queue:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._ready = threading.Condition()
+        self._lock = threading.Lock()
+        self._ready = threading.Condition(self._lock)
         self._max_bytes = max_bytes
         self._entries: deque[Entry] = deque()
         self._overflow: dict[str, Span] = {}
         self._jobs: list[Callable[[], None]] = []
         self._urgent = False
         self._closing = False
+        self._waiting = False  # the thread, for work; under load it lingers instead, and need not be woken
         self.bytes = 0
 
     def put(self, entry: Entry) -> None:
         """Add an entry."""
-        with self._ready:
+        with self._lock:
             self._entries.append(entry)
             self.bytes += entry.size
             while self.bytes > self._max_bytes:
                 self._drop_oldest()
-            self._ready.notify()
+            if self._waiting:
+                self._ready.notify()
 
     def _drop_oldest(self) -> None:
         entry = self._entries.popleft()
@@ -82,7 +85,9 @@ class Queue:
     def take(self, wait_s: float) -> Work:
         """Wait for work, then take up to BATCH_BYTES of entries; jobs only together with the last of them."""
         with self._ready:
+            self._waiting = True
             self._ready.wait_for(lambda: self._entries or self._urgent or self._closing, wait_s)
+            self._waiting = False
             entries, size = [], 0
             while self._entries and size < BATCH_BYTES:
                 entry = self._entries.popleft()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from daq.clock import Bell, Clock
@@ -122,7 +122,10 @@ class Delivery:
         self._announce = announce
         self._clock = clock
         self._figures = carried.figures
-        self._window = max(1, min(publisher.limits.receive_maximum, WINDOW))
+        limits = publisher.limits
+        self._window = max(1, min(limits.receive_maximum, WINDOW))
+        self._qos, self._retains = min(1, limits.maximum_qos), limits.retain_available
+        self._most_b = limits.maximum_packet
         self._flying: dict[int, Flight] = {}
         self._count = 0
         self._late_flying = 0
@@ -224,9 +227,9 @@ class Delivery:
 
     def _send_waiting(self) -> None:
         """Send what waits, where there is room that nobody has claimed: live records, the backlog behind them."""
-        if self._claims or self._again:
-            return
         live, late = self._live_waiting, self._late_waiting
+        if self._claims or self._again or not (live or late):
+            return
         while live and self._has_room():
             self._send(live.popleft(), late=False)
         if len(live) < PAGE:
@@ -363,9 +366,8 @@ class Delivery:
     # In flight
 
     def _fly(self, flight: Flight) -> None:
-        limits = self._publisher.limits
-        if packet_size(flight.topic, flight.payload) > limits.maximum_packet:
-            self._set_aside(flight, PACKET_TOO_LARGE, limit=limits.maximum_packet)
+        if packet_size(flight.topic, flight.payload) > self._most_b:
+            self._set_aside(flight, PACKET_TOO_LARGE, limit=self._most_b)
             return
         if not self._flying:
             self._carried.answered_ns = self._clock.monotonic_ns()
@@ -375,13 +377,9 @@ class Delivery:
         self._late_flying += flight.late
         self._figures.published += 1
         self._figures.in_flight = len(self._flying)
-        self._publisher.publish(
-            flight.topic,
-            flight.payload,
-            qos=min(1, limits.maximum_qos),
-            retain=flight.retain and limits.retain_available,
-            acknowledged=partial(self._acknowledged, key),
-        )
+        retain = flight.retain and self._retains
+        acknowledged = partial(self._acknowledged, key)
+        self._publisher.publish(flight.topic, flight.payload, qos=self._qos, retain=retain, acknowledged=acknowledged)
 
     def _acknowledged(self, key: int, code: int) -> None:
         flight = self._flying.pop(key, None)
@@ -410,13 +408,10 @@ class Delivery:
             self._finish(flight.record, late=flight.late)
 
     def _finish(self, record: Record, *, late: bool) -> None:
-        self._done([record.row])
-        self._count_down(late=late)
-
-    def _done(self, rows: Sequence[int]) -> None:
-        self._settled.extend(rows)
-        self._aside.difference_update(rows)
+        self._settled.append(record.row)
+        self._aside.discard(record.row)
         self._to_settle.set()
+        self._count_down(late=late)
 
     def _count_down(self, *, late: bool) -> None:
         if late and self._figures.backlog:
@@ -439,7 +434,9 @@ class Delivery:
         for told in which(self._clock.now().mono_ns):
             self._announce("refused", **told.details)
             if told.rows:
-                self._done(told.rows)
+                self._settled.extend(told.rows)
+                self._aside.difference_update(told.rows)
+                self._to_settle.set()
 
     async def _keep_telling(self) -> None:
         while True:

@@ -86,6 +86,7 @@ class Descriptor:
         self._next_look: asyncio.Handle | None = None
         self._deadline_ns = 0  # of the read that waits
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_ns = 0  # when it goes off
         self._lost: str | None = None
         self._watched = False
         self._asked = False
@@ -96,7 +97,6 @@ class Descriptor:
 
     async def write(self, data: bytes, deadline_ns: int) -> Stamp:
         """Send all of `data`. As Transport.write."""
-        self._stay_open()
         self._asked = True
         asked = self._clock.now()
         sent = self._send(data)
@@ -131,7 +131,10 @@ class Descriptor:
                     break
                 self._stay_as_set()
                 raise self._too_late()
-            await self._arrival(deadline_ns, LOOK_EVERY_S if unasked else None)
+            try:
+                await self._arrival(deadline_ns, LOOK_EVERY_S if unasked else None)
+            finally:
+                self._wait_no_longer()
         if self._judged and (damage := self._damage()):
             raise self._damaged(reply, damage)
         return reply
@@ -149,12 +152,16 @@ class Descriptor:
         return taken
 
     def _nothing_came(self) -> bool:
-        """Ask the kernel whether the wire is silent: a third of what it costs to receive nothing, and to be told so."""
-        before = self._clock.now()
+        """Ask the kernel whether the wire is silent: a third of what it costs to receive nothing, and to be told so.
+
+        What comes now came after the loop woke; how long after matters to nobody who asks.
+        """
+        before = self._clock.now() if self._wakes is None else self._wakes.woke
         if self._look_in.poll(0):
             return False
-        self._received = before
-        self._was_silent(before)
+        if before.mono_ns > self._received.mono_ns:
+            self._received = before
+            self._was_silent(before)
         return True
 
     def close(self) -> None:
@@ -267,21 +274,24 @@ class Descriptor:
             unwatch(self._ends.fileno)
         self._watched = wanted
 
-    async def _arrival(self, deadline_ns: int, look_every_s: float | None) -> None:
-        """Wait until bytes came, the link was lost or the deadline passed; look at the wire meanwhile where told to."""
-        self._wake = self._loop.create_future()
+    def _arrival(self, deadline_ns: int, look_every_s: float | None) -> asyncio.Future[None]:
+        """Return what is done when bytes came, the link was lost or the deadline passed.
+
+        The wire is looked at meanwhile where told to.
+        """
+        wake = self._wake = self._loop.create_future()
         self._deadline_ns = deadline_ns
-        if self._alarm is None or self._alarm.when() > deadline_ns / NS:
+        if self._alarm is None or self._alarm_ns > deadline_ns:
             self._set_alarm()
         if look_every_s is not None:
             self._next_look = self._loop.call_soon(self._look, look_every_s)
-        try:
-            await self._wake
-        finally:
-            self._wake = None
-            if self._next_look is not None:
-                self._next_look.cancel()
-                self._next_look = None
+        return wake
+
+    def _wait_no_longer(self) -> None:
+        self._wake = None
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
 
     def _look(self, every_s: float) -> None:
         if self._receive() or self._lost is not None:
@@ -292,6 +302,7 @@ class Descriptor:
     def _set_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
+        self._alarm_ns = self._deadline_ns
         self._alarm = self._loop.call_at(self._deadline_ns / NS, self._on_alarm)
 
     def _on_alarm(self) -> None:
