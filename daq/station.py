@@ -42,6 +42,7 @@ from daq.marks import Marks
 from daq.recorder import Recorder
 from daq.session import Met
 from daq.sinks.mqtt import MqttSink
+from daq.sinks.publisher import MqttSettings
 from daq.supervise import done_before, supervise
 from daq.systemd import Notifier, from_environment
 from daq.transports.aside import Aside
@@ -77,6 +78,9 @@ at 1000 observations a second, for records that only wait for the broker; it too
 HELD = "The disk does not let the journal be opened, nor say why not. Nothing is asked before that."
 
 FULL = "the journal is full of what was not delivered, and the bench file says when_full: stop_polling"
+
+Fresh = tuple[Loaded, MqttSettings | None]
+"""What a reload has read: the files, and what the broker needs where that is another than before."""
 
 STUCK_NS = 20 * NS
 """A line or a journal that is so long past its own next deadline is stuck; the watchdog is not fed then."""
@@ -131,7 +135,7 @@ class Station:
         self._notifier = notifier
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
-        self._loading: Aside[Loaded] = Aside("load[bench]", discard=lambda _: None)
+        self._loading: Aside[Fresh] = Aside("load[bench]", discard=lambda _: None)
         self._sink_task: asyncio.Task[None] | None = None
         self._retained: dict[str, bytes] = {}
         self.stuck: list[str] = []
@@ -164,7 +168,8 @@ class Station:
         Raises:
             ConfigError: the state folder is in use or not ours, or a secret cannot be read; nothing was started.
         """
-        sink = self._sink(self.loaded)
+        mqtt = self.loaded.bench.mqtt
+        sink = self._sink(None if mqtt is None else build.mqtt_settings(mqtt))
         await self._reloading.acquire()  # who asks for it while the station starts waits until all of it stands
         async with AsyncExitStack() as stack:
             if not await done_before(self._stopping, self.journal.open(), HELD):
@@ -284,13 +289,12 @@ class Station:
 
     # ------------------------------------------------------------ the sink
 
-    def _sink(self, loaded: Loaded) -> MqttSink | None:
-        """Make the sink the bench file asks for. Raises ConfigError where a secret cannot be read."""
-        mqtt = loaded.bench.mqtt
+    def _sink(self, mqtt: MqttSettings | None) -> MqttSink | None:
+        """Make the sink the bench file asks for."""
         if mqtt is None:
             return None
         return MqttSink(
-            build.mqtt_settings(mqtt),
+            mqtt,
             topics=self.recorder.topics,
             boot=self.boot,
             open_feed=self.journal.feed,
@@ -356,7 +360,7 @@ class Station:
     async def _reload(self) -> Reloaded:
         deadline_ns = self.clock.now().mono_ns + LOAD_NS
         try:
-            fresh = await self._loading.run(lambda: load_bench(self.loaded.path), deadline_ns)
+            fresh, mqtt = await self._loading.run(self._read_anew, deadline_ns)
         except TimeoutError:
             raise ConfigError(
                 [f"{self.loaded.path}: cannot be read within {LOAD_NS // NS} s. Is its share there?"]
@@ -379,7 +383,7 @@ class Station:
         for instrument in old.plans.keys() - fresh.plans.keys():
             self.recorder.gone(instrument)
         if fresh.bench.mqtt != old.bench.mqtt:
-            sink = self._sink(fresh)
+            sink = self._sink(mqtt)
             await self._stop_sink(self.clock.now().mono_ns + LINES_STOP_NS)
             self._start_sink(sink)
         self._tell_station()
@@ -390,6 +394,12 @@ class Station:
             restarted=sorted(anew & old.plans.keys()),
             kept=len(kept),
         )
+
+    def _read_anew(self) -> Fresh:
+        """Read files and secret, which may stand on a share that hangs. Raises ConfigError where one is wrong."""
+        fresh = load_bench(self.loaded.path)
+        mqtt = fresh.bench.mqtt
+        return fresh, None if mqtt is None or mqtt == self.loaded.bench.mqtt else build.mqtt_settings(mqtt)
 
     async def _replace(self, planned: build.Planned, ends: Sequence[tuple[Running, asyncio.Task[None]]]) -> None:
         """Start a line as soon as those have ended that had its wire or its instruments; nobody waits for the others.

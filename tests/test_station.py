@@ -10,6 +10,7 @@ import pytest
 
 from daq.answers import Answers
 from daq.clock import SystemClock
+from daq.core.errors import ConfigError
 from daq.load import load_bench
 from daq.station import Station
 from daq.systemd import from_environment
@@ -22,6 +23,8 @@ station: {{site: lab, name: b1}}
 instruments:
   dmm1: {{driver: keysight/34465a, at: {{tcp: "127.0.0.1:{port}"}}, poll: {{dcv: 1 s}}}}
 """
+
+BROKER = 'mqtt: {{url: "mqtt://127.0.0.1:{port}", password: {{file: {secret}}}}}\n'
 
 
 @pytest.fixture
@@ -90,3 +93,20 @@ async def test_status_names_instruments_whose_line_is_not_begun(station, monkeyp
         assert (told[0], told[1]["status"], told[1]["why"]) == ("dmm1", "lost", "not asked yet")
         meanwhile = told[1].keys()
     assert meanwhile == (await Answers(station).verbs["status"]({}))["instruments"]["dmm1"].keys()
+
+
+async def test_a_reload_whose_new_secret_cannot_be_read_changes_nothing(station, monkeypatch, tmp_path):
+    """Neither the line whose poll is another one now, nor what is known of the bench."""
+    path = station.loaded.path
+    secret = tmp_path / "secret"
+    secret.write_text("word")
+    path.write_text(path.read_text() + BROKER.format(port=9, secret=secret))
+    station = Station(load_bench(path), tmp_path / "state", SystemClock(), from_environment())
+    async with held_in(station, monkeypatch, "open") as go_on:
+        go_on.set()
+        await station.reload()
+        before, loaded = dict(station.lines), station.loaded
+        path.write_text(path.read_text().replace("dcv: 1 s", "dcv: 2 s").replace(str(secret), str(tmp_path / "none")))
+        with pytest.raises(ConfigError, match="cannot be read"):
+            await station.reload()
+        assert (station.lines, station.loaded) == (before, loaded)
