@@ -16,11 +16,13 @@ import os
 import signal
 import socket
 import sys
+import termios
 import threading
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
 import pyvisa
@@ -110,6 +112,7 @@ class _Board:
         link = self._links[head["link"]] = _Link(resource, _kind(head["resource"]), silent)
         if link.kind == "stream":
             _stay_open(link)
+            _leave_no_byte_out(head["resource"])
             _set(link, ResourceAttribute.termchar, head["end"])
             _set(link, ResourceAttribute.termchar_enabled, True)
             _set(link, ResourceAttribute.suppress_end_enabled, False)
@@ -260,6 +263,23 @@ def _socket(resource: Any) -> socket.socket | None:
 def _set(link: _Link, attribute: ResourceAttribute, state: object) -> None:
     with contextlib.suppress(pyvisa.Error):  # not every backend has every attribute
         link.resource.visalib.set_attribute(link.resource.session, attribute, state)
+
+
+def _leave_no_byte_out(name: str) -> None:
+    """Undo what another program left set on a serial port and pyserial leaves: IGNPAR, BRKINT and the like (serial.py).
+
+    A serial resource whose name is none of a device is the library's own business.
+    """
+    device = Path(name[len("ASRL") :].partition("::")[0])
+    if not name.upper().startswith("ASRL") or not device.is_char_device():
+        return
+    fileno = os.open(device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        attributes = termios.tcgetattr(fileno)
+        attributes[0] &= termios.IXON | termios.IXOFF
+        termios.tcsetattr(fileno, termios.TCSANOW, attributes)
+    finally:
+        os.close(fileno)
 
 
 def _set_line(resource: Any, line: Head) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from daq.core.errors import LinkClosed, LinkTimeout
 from daq.transports import OPENERS
 from daq.transports.visa import Visa
 from daq.transports.visa_owner import board
+from tests.transports.conftest import VisaSerialFar
 
 LINE = ends_with(b"\n")
 LONG_S = 20.0
@@ -349,3 +351,23 @@ def test_who_shares_a_process(one, other, shared):
 def test_what_heals_which_resource(resource, clears, heals):
     near = OPENERS["visa"](Wire("visa", resource), SystemClock())
     assert (near.can_clear, near.reopen_heals) == (clears, heals)
+
+
+async def test_nothing_that_another_program_left_set_on_a_serial_port_leaves_bytes_out():
+    far = VisaSerialFar()
+    await far.start()
+    attributes = termios.tcgetattr(far._slave)
+    attributes[0] |= termios.IGNPAR | termios.BRKINT | termios.IMAXBEL | termios.PARMRK
+    termios.tcsetattr(far._slave, termios.TCSANOW, attributes)
+    near = far.transport()
+    try:
+        await near.open(within(LONG_S))
+        for number in b"12":
+            await near.write(b"A?\n", within(LONG_S))
+            assert await far.hear(3) == b"A?\n"
+            await far.say(b"\xff%c\n" % number)
+            assert (await near.read(LINE, within(LONG_S))).data == b"\xff%c\n" % number
+        assert termios.tcgetattr(far._slave)[0] == 0
+    finally:
+        await near.close()
+        await far.stop()
