@@ -8,7 +8,9 @@ One method a verb; each gives plain data, and raises DaqError with words for the
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import asdict
@@ -19,13 +21,16 @@ from daq import build
 from daq.core.errors import ConfigError, DaqError, nearest
 from daq.core.health import InstrumentHealth, Verdict
 from daq.core.message import rfc3339
-from daq.core.observation import Stamp, Status
+from daq.core.observation import NS, Stamp, Status
 from daq.core.wiring import Wiring
+from daq.transports.aside import Aside
 
 if TYPE_CHECKING:
     from daq.control import Verb
     from daq.ledger import Counts
     from daq.station import Running, Station
+
+log = logging.getLogger(__name__)
 
 Words = dict[str, Any]
 
@@ -38,12 +43,16 @@ QUIET_S = 5.0
 PAGE = 500
 """Records of the journal in one answer."""
 
+KEEP_NS = 2 * NS
+"""For the disk to take the marks; they are in force all the same."""
+
 
 class Answers:
     """The table of verbs of one station."""
 
     def __init__(self, station: Station) -> None:
         self._station = station
+        self._keeping: Aside[None] = Aside("marks", discard=lambda _: None)
         self.verbs: Mapping[str, Verb] = {
             "status": self.status,
             "mark": self.mark,
@@ -101,6 +110,10 @@ class Answers:
         _need(isinstance(changes, dict) and _texts(changes.values()), "changes", "an object of texts")
         _need(isinstance(clear, bool), "clear", "true or false")
         self._station.marks.change(changes, clear=clear)
+        try:
+            await self._keeping.run(self._station.marks.keep, time.monotonic_ns() + KEEP_NS)
+        except TimeoutError:
+            log.warning("marks are in force; the disk has not taken them yet, and a restart now would lose them")
         return {"context": dict(self._station.marks.pairs)}
 
     async def reload(self, _: Words) -> Words:

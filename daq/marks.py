@@ -36,7 +36,7 @@ class Marks:
         self.pairs: tuple[tuple[str, str], ...] = tuple(_read(path).items())
 
     def change(self, changes: Mapping[str, str], *, clear: bool) -> None:
-        """Set pairs (an empty value takes one away), all others first forgotten where `clear`.
+        """Set pairs (an empty value takes one away), all others first forgotten where `clear`; `keep` them then.
 
         Raises:
             ConfigError: too many or too long; nothing is changed then.
@@ -52,14 +52,18 @@ class Marks:
         if problems:
             raise ConfigError(problems)
         self.pairs = tuple(wanted.items())
-        self._write(wanted)
 
-    def _write(self, wanted: Mapping[str, str]) -> None:
-        """Replace the file as a whole; a disk that fails costs the marks at the next restart, never an observation."""
-        fresh = self._path.with_suffix(".new")
+    def keep(self) -> None:
+        """Replace the file as a whole, also by what was set meanwhile; hangs as long as the disk does.
+
+        A disk that fails costs the marks at the next restart, never an observation.
+        """
+        kept, fresh = None, self._path.with_suffix(".new")
         try:
-            fresh.write_bytes(orjson.dumps(wanted))
-            fresh.replace(self._path)
+            while kept is not self.pairs:
+                kept = self.pairs
+                fresh.write_bytes(orjson.dumps(dict(kept)))
+                fresh.replace(self._path)
         except OSError as error:
             log.warning("marks are in force, and lost at the next restart: %s", error)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -72,3 +74,20 @@ async def test_right_words_are_answered(put_to):
     assert marked["context"] == {"job": "J-88"}
     assert [each["stream"] for each in await put_to(ALL)] == ["dmm1/v"]
     assert await put_to({**ALL, "streams": ["dmm2"]}) == []
+
+
+async def test_a_disk_that_hangs_keeps_nobody_from_his_answer_and_gets_the_marks_when_it_lets_go(
+    put_to, tmp_path, monkeypatch, caplog
+):
+    """A pipe that nobody reads: whoever opens it waits."""
+    monkeypatch.setattr("daq.answers.KEEP_NS", 10_000_000)
+    os.mkfifo(tmp_path / "marks.new")
+    for job in ("J-88", "J-89"):
+        (marked,) = await put_to({"do": "mark", "changes": {"job": job}, "clear": False})
+        assert marked["context"] == {"job": job}
+        assert "has not taken them yet" in caplog.text
+    (held,) = [thread for thread in threading.enumerate() if thread.name == "marks"]
+    with (tmp_path / "marks.new").open("rb") as pipe:
+        assert await asyncio.to_thread(pipe.read) == b'{"job":"J-88"}'
+    await asyncio.to_thread(held.join, 60)
+    assert (tmp_path / "marks.json").read_bytes() == b'{"job":"J-89"}'

@@ -7,7 +7,9 @@ from daq.marks import MAX_PAIRS, Marks
 
 
 def test_marks_are_there_after_a_restart(tmp_path):
-    Marks(tmp_path / "marks.json").change({"job": "J-88", "operator": "Nguyễn"}, clear=False)
+    marks = Marks(tmp_path / "marks.json")
+    marks.change({"job": "J-88", "operator": "Nguyễn"}, clear=False)
+    marks.keep()
     assert Marks(tmp_path / "marks.json").pairs == (("job", "J-88"), ("operator", "Nguyễn"))
 
 
@@ -45,5 +47,6 @@ def test_a_damaged_file_is_no_marks(tmp_path, damage):
 def test_a_disk_that_fails_costs_the_marks_at_the_next_restart_only(tmp_path, caplog):
     marks = Marks(tmp_path / "gone" / "marks.json")
     marks.change({"job": "J-88"}, clear=False)
+    marks.keep()
     assert marks.pairs == (("job", "J-88"),)
     assert "lost at the next restart" in caplog.text
