@@ -68,9 +68,12 @@ class Bell(asyncio.Event):
     def __init__(self) -> None:
         super().__init__()
         self.sleepers: set[asyncio.Future[None]] = set()
+        self.rung = False
+        """As `is_set` says it; looked at on the way to every slot."""
 
     def set(self) -> None:
         """Ring: whoever waits goes on, and nobody waits from now on."""
+        self.rung = True
         super().set()
         for sleeper in self.sleepers:
             _wake(sleeper)
@@ -91,9 +94,7 @@ class SystemClock:
                 return Stamp(mono_ns, utc_ns)
         return Stamp(time.monotonic_ns(), time.time_ns())
 
-    def monotonic_ns(self) -> int:
-        """Read it."""
-        return time.monotonic_ns()
+    monotonic_ns = staticmethod(time.monotonic_ns)
 
     def anchor(self) -> Stamp:
         """Return the middle of the tightest of PAIR_TRIES brackets; it is some hundred nanoseconds wide."""
@@ -107,10 +108,10 @@ class SystemClock:
         Beneath it lie one future and one timer. asyncio.timeout would cancel the task and raise, for every slot.
         """
         loop = asyncio.get_running_loop()
-        while bell is None or not bell.is_set():
+        while bell is None or not bell.rung:
             if time.monotonic_ns() >= until_mono_ns:
                 return False
-            sleeper: asyncio.Future[None] = loop.create_future()
+            sleeper: asyncio.Future[None] = asyncio.Future(loop=loop)
             timer = _alarm(loop, until_mono_ns, sleeper)
             if bell is not None:
                 bell.sleepers.add(sleeper)

@@ -213,7 +213,7 @@ class Ledger:
         self._clock = clock
         self._outlets = outlets
         self._items = items
-        self._runs = Runs()
+        self.runs = Runs()
         self._told_of: dict[str, Scene] = {}  # by key: whom the run of failures that lasts speaks of
 
     def scene(self, party: Party) -> Scene:
@@ -245,10 +245,10 @@ class Ledger:
         now_ns = self._clock.monotonic_ns()
         scene = scene or self.scene(item.party)
         if self._told_of.get(item.key, scene) != scene:
-            for emission in self._runs.succeeded(item.key):
+            for emission in self.runs.succeeded(item.key):
                 self._publish(emission)
         self._told_of[item.key] = scene
-        for emission in self._runs.failed(item.key, outcome.status, outcome.detail, slots, now_ns):
+        for emission in self.runs.failed(item.key, outcome.status, outcome.detail, slots, now_ns):
             self._publish(emission, exchanges if emission.slots.last_ns == slots.last_ns else ())
 
     def left_out(self, party: Party, said: bytes, begun: Stamp) -> None:
@@ -265,8 +265,9 @@ class Ledger:
         scene: Scene | None = None,
     ) -> None:
         """Enter a slot that brought values, or a line of a talker (due None); `scene` as in `failed`."""
-        for emission in self._runs.succeeded(item.key):
-            self._publish(emission)
+        if item.key in self.runs.lasting:
+            for emission in self.runs.succeeded(item.key):
+                self._publish(emission)
         observation = self._observation(item, outcome, due_ns, exchanges, scene or self.scene(item.party))
         counts = item.counts
         counts.slots[OK] += 1
@@ -302,12 +303,12 @@ class Ledger:
 
     def remind(self, now_mono_ns: int) -> None:
         """Publish what has gathered in runs that were last told a minute ago."""
-        for emission in self._runs.tick(now_mono_ns):
+        for emission in self.runs.tick(now_mono_ns):
             self._publish(emission)
 
     def close(self) -> None:
         """End all runs and publish what was left to tell: the station stops, or the clock was set."""
-        for emission in self._runs.flush():
+        for emission in self.runs.flush():
             self._publish(emission)
 
     def judge(self, party: Party, poll: str, outcome: Outcome) -> None:

@@ -140,7 +140,7 @@ class Line:
         self._begin()
         self._give_up_slots(AWAY, self.accounted_mono_ns)
         try:
-            while not self._stopping.is_set():
+            while not self._stopping.rung:
                 if (step := self._next()) is not None:
                     await step
             self._give_up_slots(STOPPED, self._clock.now().mono_ns)
@@ -212,7 +212,8 @@ class Line:
         Meeting and serving do not starve. Not awaited in here: what waits is resumed through everybody who awaits it.
         """
         now_ns = self._clock.monotonic_ns()
-        self._ledger.remind(now_ns)
+        if self._ledger.runs.lasting:
+            self._ledger.remind(now_ns)
         unready = [each for each in self.parties.values() if not each.ready]
         unmet = self._to_be_met(unready, now_ns) if unready else None
         if unmet is not None and not self._behind():
@@ -289,7 +290,8 @@ class Line:
             self._ledger.failed(item, inside(error), one_slot(due_ns), scene=scene)
             raise
         outcome = judged(spoken.result, spoken.failed, spoken.extra)
-        self._ledger.describe(item.party)
+        if item.party.session.met is not item.party.described:
+            self._ledger.describe(item.party)
         if scene.info != item.party.info:  # the settings of its mode may have been read back with it
             scene = replace(scene, info=item.party.info)
         if outcome.status is OK:

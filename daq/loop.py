@@ -88,7 +88,8 @@ class StampingSelector(selectors.DefaultSelector):
             self._just_asked = False
             return []  # what the kernel's last answer has woken goes on first
         self._just_asked = True
-        events = self._epoll.poll(0, self._most()) if self._crowd or timeout == 0 else self._awaited(timeout)
+        at_once = self._crowd or timeout == 0
+        events = self._epoll.poll(0, len(self.readers) + OTHERS) if at_once else self._awaited(timeout)
         if events:
             self.woke = Stamp(time.monotonic_ns(), time.time_ns())
         self._admitted = 0
@@ -109,10 +110,7 @@ class StampingSelector(selectors.DefaultSelector):
             first_s = timeout if timeout < TWO_GOES_S else timeout * (1 - HELD_BACK)
             if not select.select(self._asked, (), (), first_s)[0]:
                 return []  # asyncio asks again, for what is left
-        return self._epoll.poll(None if timeout is None else 0, self._most())
-
-    def _most(self) -> int:
-        return len(self.readers) + OTHERS
+        return self._epoll.poll(None if timeout is None else 0, len(self.readers) + OTHERS)
 
     def _ring(self) -> None:
         """Call whose instant has come."""

@@ -294,9 +294,10 @@ class OpenWire:
             raise
         finally:
             dialogue.close()
-        extra = self._unread() if self.is_open and not leave_rest else b""
+        extra = b"" if leave_rest or not self.is_open else self._transport.unread()
         record.settle()
         if extra:
+            self._thrown_away(extra)
             binary = bool(record.exchanges and record.exchanges[-1].binary)
             record.unasked(extra, self._clock.now().mono_ns, binary=binary)
             extra = b"" if lenient and are_frames(extra) else extra
@@ -359,7 +360,8 @@ class OpenWire:
         """See that nothing lies in the way; return until when it is to be said. Raises LinkDesync."""
         record.settle()
         now_ns = self._clock.monotonic_ns()
-        if came := self._unread():
+        if came := self._transport.unread():
+            self._thrown_away(came)
             if not lenient:
                 raise LinkDesync(f"{quoted(came)} came before anybody had asked", came)
             record.unasked(came, now_ns)
@@ -388,11 +390,14 @@ class OpenWire:
     def _unread(self) -> bytes:
         came = self._transport.unread()
         if came:
-            now = self._clock.now()
-            self._free_ns = now.mono_ns
-            self._owed.thrown_away(came, now.mono_ns)
-            self._show("came", came, now)
+            self._thrown_away(came)
         return came
+
+    def _thrown_away(self, came: bytes) -> None:
+        now = self._clock.now()
+        self._free_ns = now.mono_ns
+        self._owed.thrown_away(came, now.mono_ns)
+        self._show("came", came, now)
 
     def _deadline(self, within_ns: int) -> int:
         deadline_ns = self._clock.now().mono_ns + within_ns

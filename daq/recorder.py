@@ -82,22 +82,19 @@ class Recorder:
         self._hashes.clear()
 
     def observed(self, obs: Observation) -> None:
-        """Keep one observation."""
-        t_ns = obs.timing.utc_ns if obs.timing is not None else obs.due_ns
-        assert t_ns is not None, "an observation has a slot or a time"
-        encode, size = self._printed(obs)
-        self._append(Entry("obs", f"{obs.instrument}/{obs.poll}", t_ns, encode, size))
-
-    def _printed(self, obs: Observation) -> tuple[Encode, int]:
-        """Return what makes the payload, and its size; what cannot be printed fails in the journal, which tells.
+        """Keep one observation; what cannot be printed fails in the journal, which tells.
 
         Printed here, not in the journal's thread: that would keep the interpreter from the loop for a whole batch.
         """
+        t_ns = obs.timing.utc_ns if obs.timing is not None else obs.due_ns
+        assert t_ns is not None, "an observation has a slot or a time"
+        encode: Encode
         try:
             said = unnumbered(obs, self._station, boot=self._boot)
+            encode, size = said.payload, said.size
         except Exception as error:  # noqa: BLE001  no poll fails for what it observed; a gap event says what it was
-            return partial(_unprintable, error.with_traceback(None)), UNPRINTED_SIZE
-        return said.payload, said.size
+            encode, size = partial(_unprintable, error.with_traceback(None)), UNPRINTED_SIZE
+        self._append(Entry("obs", f"{obs.instrument}/{obs.poll}", t_ns, encode, size))
 
     def announced(self, event: str, **details: Any) -> None:
         """Keep an event, and say it in the log; the detail `instrument` names the one it concerns."""

@@ -256,7 +256,7 @@ class Station:
             verdict=self.recorder.fares,
             context=lambda: self.marks.pairs,
             clock_state=lambda: self.discipline.state,
-            held=lambda: FULL if self.journal.health.full else None,
+            held=lambda: FULL if self.journal.full else None,
         )
 
     async def _stop_lines(self, lines: Collection[Running]) -> None:

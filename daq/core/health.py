@@ -13,6 +13,7 @@ comes out.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -137,6 +138,8 @@ class Runs:
 
     def __init__(self) -> None:
         self._runs: dict[str, _Run] = {}
+        self.lasting: Mapping[str, object] = self._runs
+        """By poll, those that have not ended; only to be looked at."""
 
     def failed(self, poll: str, status: Status, detail: str | None, slots: Slots, now_mono_ns: int) -> list[Emission]:
         """Take one failed slot, or several that failed together; return what is to be published now."""
@@ -156,8 +159,6 @@ class Runs:
 
     def tick(self, now_mono_ns: int) -> list[Emission]:
         """Return what has gathered in runs that were last told a minute ago or more."""
-        if not self._runs:
-            return []
         return [emission for run in self._runs.values() for emission in self._remind(run, now_mono_ns)]
 
     def flush(self) -> list[Emission]:

@@ -132,8 +132,14 @@ class Topics:
             return self.event()
         if record.kind == "info":
             return self.instrument_info(record.stream)
-        instrument, _, poll = record.stream.partition("/")
-        return self.late(instrument, poll) if late else self.observation(instrument, poll)
+        return _of_stream(self.prefix, self.station.site, self.station.name, record.stream, late)
+
+
+@lru_cache(maxsize=4096)  # more than a station has polls
+def _of_stream(prefix: str, site: str, name: str, stream: str, late: bool) -> str:
+    topics = Topics(StationName(site, name), prefix)
+    instrument, _, poll = stream.partition("/")
+    return topics.late(instrument, poll) if late else topics.observation(instrument, poll)
 
 
 def _check_levels(*levels: str) -> None:

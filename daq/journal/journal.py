@@ -176,6 +176,11 @@ class Journal:
         reason = f"the disk has held a commit for {held_ns // NS} s: what is observed waits in memory"
         return replace(health, state="stalled", reason=reason, since_utc_ns=self._now_utc_ns() - held_ns)
 
+    @property
+    def full(self) -> bool:
+        """As `health` says it, at no cost: whether the station should skip its polls."""
+        return self._scribe.health.full
+
     def look_for_a_stall(self) -> None:
         """Announce that the disk holds the journal, and that it let go; both are kept then. Call once a second."""
         health = self.health

@@ -141,28 +141,23 @@ class Descriptor:
 
     def unread(self) -> bytes:
         """Take out what has arrived, from the kernel's buffer too. As Transport.unread."""
-        if self._watched and not self._nothing_came():
-            while self._watched and self._receive():
-                pass
+        if self._watched:
+            # To ask the kernel whether there is anything costs a third of receiving nothing, and being told so. What
+            # comes from now on came after the loop woke; how long after matters to nobody who asks.
+            before = self._clock.now() if self._wakes is None else self._wakes.woke
+            if not self._look_in.poll(0):
+                if before.mono_ns > self._received.mono_ns:
+                    self._received = before
+                    self._was_silent(before)
+            else:
+                while self._watched and self._receive():
+                    pass
         if not self._inbox.bytes:
             return b""
         taken = self._inbox.empty()
         self._damage()  # what came is gone, and what was wrong with it
         self._watch()
         return taken
-
-    def _nothing_came(self) -> bool:
-        """Ask the kernel whether the wire is silent: a third of what it costs to receive nothing, and to be told so.
-
-        What comes now came after the loop woke; how long after matters to nobody who asks.
-        """
-        before = self._clock.now() if self._wakes is None else self._wakes.woke
-        if self._look_in.poll(0):
-            return False
-        if before.mono_ns > self._received.mono_ns:
-            self._received = before
-            self._was_silent(before)
-        return True
 
     def close(self) -> None:
         """Give the descriptor back; twice is once."""
@@ -279,7 +274,8 @@ class Descriptor:
 
         The wire is looked at meanwhile where told to.
         """
-        wake = self._wake = self._loop.create_future()
+        wake: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+        self._wake = wake
         self._deadline_ns = deadline_ns
         if self._alarm is None or self._alarm_ns > deadline_ns:
             self._set_alarm()

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Coroutine, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Final, NoReturn
 
 from daq.core.cut import Cut
 from daq.core.errors import LinkClosed, LinkTimeout
@@ -56,6 +56,7 @@ class Tcp:
         self._where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._clock = clock
         self._link: Descriptor | None = None
+        self._use(None)
         self._look_up: Aside[Sequence[_Address]] = Aside(f"look up {host}", discard=lambda _: None)
 
     async def open(self, deadline_ns: int) -> None:
@@ -67,7 +68,7 @@ class Tcp:
             now_ns = time.monotonic_ns()
             share_ns = now_ns + (deadline_ns - now_ns) // left
             try:
-                self._link = await self._connect(addresses[-left], share_ns)
+                self._use(await self._connect(addresses[-left], share_ns))
             except (LinkClosed, LinkTimeout):
                 if left == 1:
                     raise
@@ -78,28 +79,23 @@ class Tcp:
         """Close the socket at once."""
         if self._link is not None:
             self._link.close()
-            self._link = None
+            self._use(None)
 
-    def write(self, data: bytes, deadline_ns: int) -> Coroutine[None, None, Stamp]:
-        """Send all of `data`."""
-        return self._opened().write(data, deadline_ns)
-
-    def read(self, cut: Cut, deadline_ns: int) -> Coroutine[None, None, Received]:
-        """Wait for one whole reply."""
-        return self._opened().read(cut, deadline_ns)
-
-    def unread(self) -> bytes:
-        """Take out what has arrived."""
-        return b"" if self._link is None else self._link.unread()
+    def _use(self, link: Descriptor | None) -> None:
+        """Have a link asked for bytes without anybody between: it is, four times a question."""
+        self._link = link
+        self.write: Callable[[bytes, int], Coroutine[None, None, Stamp]] = self._closed
+        self.read: Callable[[Cut, int], Coroutine[None, None, Received]] = self._closed
+        self.unread: Callable[[], bytes] = bytes
+        if link is not None:
+            self.write, self.read, self.unread = link.write, link.read, link.unread
 
     async def clear(self, deadline_ns: int) -> None:
         """Refuse: a bare socket has no device clear."""
         raise LinkClosed(f"{self._where}: a bare socket has no device clear")
 
-    def _opened(self) -> Descriptor:
-        if self._link is None:
-            raise LinkClosed(f"{self._where}: not open")
-        return self._link
+    async def _closed(self, *_: object) -> NoReturn:
+        raise LinkClosed(f"{self._where}: not open")
 
     async def _addresses(self, deadline_ns: int) -> Sequence[_Address]:
         try:
