@@ -20,7 +20,7 @@ from daq.core import modbus
 from daq.core.bench import SIMULATED, Address
 from daq.core.cut import Cut
 from daq.core.driver import Driver, RegisterDriver, TextDriver
-from daq.core.errors import DaqError, LinkTimeout, ReplyError
+from daq.core.errors import DaqError, LinkDamaged, LinkTimeout, ReplyError
 from daq.core.modbus import Framing
 from daq.core.observation import NS
 from daq.core.plan import Answer, DeviceStep, InstrumentPlan, Match, RegisterStep, TextStep
@@ -159,13 +159,16 @@ class _Hearing:
     parroted: set[bytes] = field(default_factory=set)
 
     async def ask(self, question: bytes, wait_ns: int | None = None) -> bytes:
-        """Ask, and return all that comes; b"" is only listened for. Raises LinkError, but not for silence."""
+        """Ask, and return all that comes; b"" is only listened for. Raises LinkError, but not for silence.
+
+        What the port counts as damaged is what a wrong baud rate makes of an answer: other settings are tried next.
+        """
         self.transport.unread()
         if question:
             await self.transport.write(question, self.clock.now().mono_ns + self.wait_ns)
         try:
             received = await self.transport.read(_line, self.clock.now().mono_ns + (wait_ns or self.wait_ns))
-        except LinkTimeout as error:
+        except (LinkTimeout, LinkDamaged) as error:
             return error.partial
         await asyncio.sleep(REST_S)
         return received.data + self.transport.unread()

@@ -15,6 +15,7 @@ from daq.clock import SystemClock
 from daq.core.bench import Address
 from daq.core.plan import TextStep
 from daq.load import load_bench
+from daq.transports.port_counters import PortCounters
 from daq.workshop.entry import compiled, entry
 from daq.workshop.places import serial_ports
 from daq.workshop.scan import scan_text
@@ -283,3 +284,19 @@ def test_a_silent_socket_is_told_of_its_port_and_of_the_server_before_it(daq):
         said = daq("scan", "--tcp", place, "--wait", "0.05")
     assert f"{place}: questions ended with CR LF, LF and CR. Is it the instrument's port for commands" in said.err
     assert "serial-device server" in said.err
+
+
+def test_a_port_that_counts_damage_is_tried_with_other_settings(daq, stands, monkeypatch):
+    """At a wrong baud rate each reply is damaged, and some have the ending of a line in them all the same."""
+
+    class Damaged:
+        def __init__(self, _fileno):
+            pass
+
+        def risen(self):
+            return "3 framing errors (is the baud rate right, and the frame?)"
+
+    monkeypatch.setattr(PortCounters, "of", Damaged)
+    found = scanned(daq, "--port", stands["ambient1"]["serial"], "--wait", "0.3")
+    assert not found["troubles"]
+    assert found["answered"][0]["drivers"][0]["name"] == "vaisala/ptu300"
