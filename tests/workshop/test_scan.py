@@ -299,4 +299,4 @@ def test_a_port_that_counts_damage_is_tried_with_other_settings(daq, stands, mon
     monkeypatch.setattr(PortCounters, "of", Damaged)
     found = scanned(daq, "--port", stands["ambient1"]["serial"], "--wait", "0.3")
     assert not found["troubles"]
-    assert found["answered"][0]["drivers"][0]["name"] == "vaisala/ptu300"
+    assert "vaisala/ptu300" in [each["name"] for each in found["answered"][0]["drivers"]]
