@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from functools import cache
@@ -123,16 +124,39 @@ def refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
         raise ConfigError([f"{newer} Install that version again, or move the file away: a new one is begun."])
 
 
+_LAYOUT = """
+SELECT each.type, each.name, tbl_name, field.name, field.type, pk FROM sqlite_schema AS each
+LEFT JOIN pragma_table_info(each.name) AS field ON each.type = 'table' ORDER BY each.name, cid
+"""
+"""Tables, indices and columns by their names: what SQLite itself takes as it stands."""
+
+
+@cache
+def _wanted_layout() -> list[Row]:
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        fresh.executescript(f"{SCHEMA}COMMIT;")
+        return list(fresh.execute(_LAYOUT))
+
+
 def check(db: sqlite3.Connection) -> None:
     """Look for damage in a file that is not large; in a large one it is found where it is read, by sums and by SQLite.
+
+    Names are looked at in any: of a column called otherwise SQLite says that the question is wrong, not the file.
 
     Raises:
         sqlite3.DatabaseError: damage was found.
     """
+    layout = list(db.execute(_LAYOUT))
+    if layout and layout != _wanted_layout():
+        raise _damage("its tables are not called what they were")
     if db.execute("PRAGMA page_count").fetchone()[0] * PAGE > CHECKED:
         return
     verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
-        damage = sqlite3.DatabaseError(verdict)
-        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise damage
+        raise _damage(verdict)
+
+
+def _damage(what: str) -> sqlite3.DatabaseError:
+    damage = sqlite3.DatabaseError(what)
+    damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return damage

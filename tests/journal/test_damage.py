@@ -59,6 +59,21 @@ async def test_a_damaged_file_is_moved_aside_and_a_new_one_begun(bench, events, 
     assert (told["state"], told["damaged"]) == ("begun_anew", aside.name)
 
 
+@pytest.mark.parametrize("name", [b" last INTEGER", b"TABLE done", b"INDEX record_t "])
+async def test_a_file_whose_tables_have_other_names_is_damaged(bench, name):
+    epoch = await written(bench)
+    raw = bytearray(bench.path.read_bytes())
+    at = raw.index(name) + len(name.rstrip().split(b" INTEGER")[0]) - 1
+    raw[at] ^= 2  # one bit of the last letter of the name
+    bench.path.write_bytes(raw)
+    async with bench.running() as journal:
+        feed = await journal.feed("mqtt")
+        add(journal, bench, 1)
+        (record,) = await feed.live(1)
+        assert record.epoch != epoch
+    assert list(bench.path.parent.glob("journal.db.corrupt-*"))
+
+
 async def test_two_damaged_files_both_stay(bench):
     for _ in range(2):
         await written(bench)
