@@ -109,6 +109,7 @@ class Party:
 
     Args:
         breaker: whether to try to connect.
+        name: in the bench file.
         cause: why it is not ready, the status of its slots meanwhile; `cause_exchanges` show it.
         gap_ns: shortest pause between the last byte on the wire and a question to it.
         connected: identified and set up since the wire was opened and since it last failed.
@@ -125,6 +126,7 @@ class Party:
     session: Session
     breaker: Breaker
     health: InstrumentHealth
+    name: str = field(init=False)
     cause: Outcome = NOT_YET
     cause_exchanges: tuple[Exchange, ...] = ()
     gap_ns: int = 0
@@ -140,10 +142,8 @@ class Party:
     scene: Scene | None = None
     scene_met: Met | None = None
 
-    @property
-    def name(self) -> str:
-        """Its name in the bench file."""
-        return self.session.plan.name
+    def __post_init__(self) -> None:
+        self.name = self.session.plan.name
 
     @property
     def ready(self) -> bool:

@@ -133,6 +133,8 @@ class OpenWire:
         self.is_open = False
         self.progress_mono_ns = clock.now().mono_ns
         """Until when there is no reason to worry: now, or the end of a wait that has a deadline."""
+        self.reopen_heals = transport.reopen_heals
+        """Whether closing drops all outstanding answers."""
         self._transport = transport
         self._clock = clock
         self._stopping = stopping
@@ -140,11 +142,6 @@ class OpenWire:
         self._free_ns = 0  # when the last byte passed
         self._owed = Owed()  # answers that may still come although nobody waits for them
         self._taps: list[Tap] = []
-
-    @property
-    def reopen_heals(self) -> bool:
-        """Whether closing drops all outstanding answers."""
-        return self._transport.reopen_heals
 
     def owes(self, request: bytes) -> bool:
         """Say whether an answer to this very question was asked for before, and may still come."""
@@ -358,7 +355,8 @@ class OpenWire:
 
     def _about_to_say(self, action: Ask | Tell, record: _Minutes, lenient: bool) -> int:
         """See that nothing lies in the way; return until when it is to be said. Raises LinkDesync."""
-        record.settle()
+        if record.asked is not None:
+            record.settle()
         now_ns = self._clock.monotonic_ns()
         if came := self._transport.unread():
             self._thrown_away(came)

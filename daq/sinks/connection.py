@@ -326,7 +326,10 @@ class Connection:
         try:
             self._decoder.feed(data)
             while not self.lost.done() and (packet := self._decoder.next_packet()) is not None:
-                self._hear(packet)
+                if packet.packet_type is PacketType.PUBACK:
+                    self._hear_acknowledgement(packet.remaining)
+                else:
+                    self._hear(packet)
         except MQTTError as problem:
             self._end(ConnectionLost(f"the broker sends what is no MQTT: {problem}"))
         finally:
@@ -334,9 +337,7 @@ class Connection:
         self._flush()
 
     def _hear(self, packet: RawPacket) -> None:
-        if packet.packet_type is PacketType.PUBACK:
-            self._hear_acknowledgement(packet.remaining)
-        elif packet.packet_type is PacketType.PINGRESP:
+        if packet.packet_type is PacketType.PINGRESP:
             self._pinged_s = None
         elif packet.packet_type is PacketType.CONNACK:
             self._let_in(packet)

@@ -124,7 +124,8 @@ class Descriptor:
         """Wait for one whole reply. As Transport.read."""
         unasked, self._asked = not self._asked, False
         while not self._inbox.bytes or (reply := self._reply(cut)) is None:
-            self._stay_open()
+            if self._lost is not None:
+                self._stay_open()
             if time.monotonic_ns() >= deadline_ns:
                 self._receive()  # a loop that was held up must not turn an answer into a time-out
                 if (reply := self._reply(cut)) is not None:
@@ -134,7 +135,10 @@ class Descriptor:
             try:
                 await self._arrival(deadline_ns, LOOK_EVERY_S if unasked else None)
             finally:
-                self._wait_no_longer()
+                self._wake = None
+                if self._next_look is not None:
+                    self._next_look.cancel()
+                    self._next_look = None
         if self._judged and (damage := self._damage()):
             raise self._damaged(reply, damage)
         return reply
@@ -282,12 +286,6 @@ class Descriptor:
         if look_every_s is not None:
             self._next_look = self._loop.call_soon(self._look, look_every_s)
         return wake
-
-    def _wait_no_longer(self) -> None:
-        self._wake = None
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
 
     def _look(self, every_s: float) -> None:
         if self._receive() or self._lost is not None:
