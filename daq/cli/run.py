@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from daq.logbook import Logbook
 from daq.station import run_station
 from daq.systemd import from_environment
 
@@ -25,8 +26,12 @@ def run(
 
     A wrong file refuses to start (exit code 1). An absent instrument or broker never does.
     """
-    logging.basicConfig(level=log_level.upper(), stream=sys.stderr, format=_log_format())
-    run_station(bench)
+    logbook = Logbook(sys.stderr.fileno())
+    logging.basicConfig(level=log_level.upper(), handlers=[logbook], format=_log_format())
+    try:
+        run_station(bench)
+    finally:
+        logbook.close()
 
 
 def _log_format() -> str:
