@@ -15,16 +15,16 @@ WEDGED = """
 # The daemon with one fault planted: the read of one instrument's transport never returns, whatever its deadline.
 import asyncio, sys
 from pathlib import Path
-from daq.transports.tcp import Tcp
+from daq.transports.descriptor import Descriptor
 
-read, wedge = Tcp.read, Path(sys.argv.pop(1))
+read, wedge = Descriptor.read, Path(sys.argv.pop(1))
 
 async def wedged(self, cut, deadline_ns):
     if wedge.exists():
         await asyncio.Event().wait()
     return await read(self, cut, deadline_ns)
 
-Tcp.read = wedged
+Descriptor.read = wedged
 # Twenty seconds of patience are long for a test; that they are kept to is tried with a clock by hand.
 import daq.station
 daq.station.STUCK_NS = daq.station.LINES_STOP_NS = 10**9
