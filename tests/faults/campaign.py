@@ -40,7 +40,7 @@ from tests.faults.bench import (
     write_bench,
 )
 from tests.faults.broker import BrokerWire
-from tests.faults.health import OK, Differed, Said, from_each_other, from_what_came, longest, note
+from tests.faults.health import NS, OK, Differed, Said, from_each_other, from_what_came, longest, note
 from tests.faults.identity import Names, certificates
 from tests.faults.outages import SMALL, SMALL_ONLY, Outages, passwords
 from tests.faults.process import running, sample
@@ -368,25 +368,26 @@ class Campaign:
             neighbours=NEIGHBOURS,
             acknowledged=frozenset(self.broker_wire.acknowledged),
             refused=frozenset(self.broker_wire.refused),
-            samples=self.samples,
+            samples=list(self.samples),  # what is seen while it is judged has no part in it
             well_ns=self.well_ns,
         )
         judge = Judge(evidence)
         verdict = await asyncio.to_thread(judge.judge)
-        judge.take_health(*await asyncio.to_thread(self._health, verdict))
+        end_ns = evidence.samples[-1].at_ns
+        judge.take_health(*await asyncio.to_thread(self._health, verdict, end_ns))
         return verdict
 
-    def _health(self, verdict: Verdict) -> tuple[Differed, Differed]:
-        """Say for how long the status differed from what came, and the broker's copy from it."""
-        end_ns = self.samples[-1].at_ns
+    def _health(self, verdict: Verdict, end_ns: int) -> tuple[Differed, Differed]:
+        """Say for how long, until then, the status differed from what came, and the broker's copy from it."""
         told: dict[str, list[Said]] = defaultdict(list)
-        for heard in self.ear.heard:
+        for heard in (each for each in self.ear.heard if each.arrived_ns < end_ns):
             if heard.levels[-1] == "status" and heard.instrument is not None and heard.payload:
                 told[heard.instrument].append(Said(heard.arrived_ns, heard.json["status"]))
         shut = [(each.begun_ns, each.healed_ns or end_ns) for each in self.strikes if each.instrument == BROKER]
         arrived = [heard.arrived_ns for heard in self.ear.obs()]
-        said = dict(self.said)
-        found = [from_what_came(BROKER, said.pop(BROKER), arrived, (), end_ns)]
+        struck = sorted(at_ns for begun_ns, until_ns in shut for at_ns in range(begun_ns, until_ns, NS))
+        said = {name: [each for each in its if each.at_ns < end_ns] for name, its in self.said.items()}
+        found = [from_what_came(BROKER, said.pop(BROKER), arrived, struck, end_ns)]
         found += [from_what_came(name, its, *verdict.came[name], end_ns) for name, its in said.items()]
         copies = [from_each_other(name, its, told[name], shut, end_ns) for name, its in said.items()]
         return longest(found), longest(copies)

@@ -427,7 +427,8 @@ class Judge:
         for each, what in ((status, "the status was not what came"), (copies, "the retained status was another one")):
             said = f"{what} for {each.seconds:.1f} s from {each.from_ns} on: {each.words}"
             self.verdict.told.append(said)
-            if each.seconds > WITHIN_S + self._starved_s(each.from_ns, each.from_ns + round(each.seconds * NS)):
+            starved_s = self._starved_s(each.from_ns, each.from_ns + round(each.seconds * NS))
+            if each.seconds > WITHIN_S + (starved_s if math.isfinite(starved_s) else 0):
                 self.verdict.broken.append(said)
 
     def _look_at_samples(self) -> None:
