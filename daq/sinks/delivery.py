@@ -230,8 +230,8 @@ class Delivery:
         live, late = self._live_waiting, self._late_waiting
         if self._claims or self._again or not (live or late):
             return
-        while live and len(self._flying) < self._window:
-            self._fly(self._flight(live.popleft(), late=False))
+        while live and self._has_room():
+            self._send(live.popleft(), late=False)
         if len(live) < PAGE:
             self._live_low.set()
         while late and not live and self._late_flying < self._late_share and self._has_room() and self._pace.lets_go():
@@ -411,8 +411,7 @@ class Delivery:
         self._settled.append(record.row)
         self._aside.discard(record.row)
         self._to_settle.set()
-        if late:
-            self._count_down(late=late)
+        self._count_down(late=late)
 
     def _count_down(self, *, late: bool) -> None:
         if late and self._figures.backlog:

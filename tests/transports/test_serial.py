@@ -245,7 +245,7 @@ async def far_has_said(far, opened):
 async def test_damage_in_what_is_thrown_away_is_thrown_away_with_it(counting, far, opened):
     counting.counts["frame"] += 3
     await far.say(b"\0")
-    while not opened.unread():  # noqa: ASYNC110
+    while not opened.unread():  # noqa: ASYNC110  # nobody tells when bytes have come but looking
         await asyncio.sleep(0.001)
     await far.say(b"1.5\n")
     assert (await opened.read(LINE, within(LONG_S))).data == b"1.5\n"
