@@ -17,8 +17,6 @@ called from the selector itself, so that the task it wakes runs in this turn and
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import errno
 import heapq
 import itertools
@@ -32,6 +30,7 @@ from collections.abc import Callable
 from typing import Any
 
 from daq.core.observation import NS, Stamp
+from daq.waking import wake_sharply
 
 log = logging.getLogger(__name__)
 
@@ -41,24 +40,14 @@ QUIET_S = 60.0
 AT_ONCE = 8
 """Tasks let on between two questions to the kernel: some milliseconds of work."""
 
-
-PR_SET_TIMERSLACK = 29
-"""<linux/prctl.h>: how far the kernel may hold the timers of a thread back, 50 us unless told; threads inherit it."""
-
 HELD_BACK = 0.006
-"""Beyond that slack select(2) holds a wait back by a thousandth of its length, of niced processes by five: a slot each
-second would begin 0.6 ms late, or 3. What is longer than some milliseconds is therefore waited in two goes."""
+"""Beyond the slack (daq.waking) select(2) holds a wait back by a thousandth of its length, of niced processes by five:
+a slot each second would begin 0.6 ms late, or 3. What is longer than some milliseconds is waited in two goes."""
 
 TWO_GOES_S = 0.01
 
 OTHERS = 64
 """Descriptors beside those that are read here, of which one look at the kernel may tell."""
-
-
-def wake_sharply() -> None:
-    """Have the kernel wake this thread when it was told to, where it knows of that."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
 
 
 class StampingSelector(selectors.DefaultSelector):

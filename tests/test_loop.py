@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import itertools
 import socket
-import threading
 import time
 from functools import partial
 
@@ -17,7 +15,6 @@ from daq.transports.tcp import Tcp
 
 LINE = ends_with(b"\n")
 HELD_NS = 30_000_000
-PR_GET_TIMERSLACK = 30  # <linux/prctl.h>
 
 
 def within(seconds):
@@ -230,17 +227,6 @@ def test_a_descriptor_that_is_watched_no_longer_calls_nobody():
             assert len(called) == count
 
     run(main)
-
-
-def test_the_kernel_holds_no_timer_of_the_loops_thread_back():
-    async def main():
-        return ctypes.CDLL(None).prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0)
-
-    slacks = []
-    thread = threading.Thread(target=lambda: slacks.append(run(main)))  # other tests' thread keeps its own
-    thread.start()
-    thread.join()
-    assert slacks == [1]
 
 
 def test_a_long_wait_is_ended_by_the_alarm_it_was_for():

@@ -1,0 +1,84 @@
+"""What the kernel is asked for, as the kernel says it was taken."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import threading
+
+import pytest
+
+from daq import waking
+from daq.loop import new_event_loop
+
+PR_GET_TIMERSLACK = 30  # <linux/prctl.h>
+SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def in_a_thread(ask):
+    """Call it in a thread that nobody has asked anything for yet, and give what it returned."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(ask()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def attributes():
+    """Give the calling thread's struct sched_attr, or skip where this kernel cannot say how long its turns are."""
+    number = SCHED_GETATTR.get(os.uname().machine)
+    if number is None:
+        pytest.skip("the number of sched_getattr is not known here")
+    room = ctypes.create_string_buffer(waking.SCHED_ATTR.size)
+    if LIBC.syscall(number, 0, room, len(room), 0):
+        pytest.skip(f"sched_getattr: {os.strerror(ctypes.get_errno())}")
+    return waking.SCHED_ATTR.unpack(room.raw)
+
+
+def in_a_loop():
+    """Run a loop as the station does, and look at the thread it runs in."""
+
+    async def look():
+        return LIBC.prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0), attributes()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(look())
+
+
+def test_no_timer_of_the_loops_thread_is_held_back():
+    slack_ns, _ = in_a_thread(in_a_loop)
+    assert slack_ns == 1
+
+
+def test_the_loops_thread_runs_in_short_turns_and_stays_as_nice_as_it_was():
+    *_, before_ns, _, _ = in_a_thread(attributes)
+    if not before_ns:
+        pytest.skip("this kernel lets nobody say how long his turns are (before 6.12)")
+    _, (_, policy, _, nice, _, slice_ns, _, _) = in_a_thread(in_a_loop)
+    assert (policy, nice, slice_ns) == (os.SCHED_OTHER, os.getpriority(os.PRIO_PROCESS, 0), waking.SLICE_NS)
+
+
+def test_a_thread_that_was_made_nice_stays_so():
+    def niced():
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 7)
+        return in_a_loop()
+
+    _, (_, _, _, nice, *_) = in_a_thread(niced)
+    assert nice == 7
+
+
+def test_a_thread_of_another_policy_keeps_it():
+    def batch():
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        return in_a_loop()
+
+    _, (_, policy, *_) = in_a_thread(batch)
+    assert policy == os.SCHED_BATCH
+
+
+def test_what_the_kernel_does_not_grant_is_gone_without(monkeypatch):
+    monkeypatch.setattr(waking, "SCHED_SETATTR", dict.fromkeys(waking.SCHED_SETATTR, 1 << 20))  # no such call
+    slack_ns, _ = in_a_thread(in_a_loop)
+    assert slack_ns == 1
