@@ -1,4 +1,4 @@
-"""Has the kernel wake the loop's thread when it was told to, with what any program may ask for without privileges.
+"""Has the kernel wake the loop's thread when it was told to, whatever else the computer is doing.
 
 What cannot be had - another system, an older kernel, a sandbox that forbids it - is gone without: slots begin later.
 """
@@ -25,7 +25,7 @@ SLICE_NS = 100_000
 
 
 def wake_sharply() -> None:
-    """Have the kernel wake this thread at its instant, and ahead of who was running then.
+    """Have the kernel wake this thread at its instant, and soon where others are running; anybody may ask for that.
 
     Linux 6.12 and later let a thread say how long it wants to run at a time (runtime, documented in
     Documentation/scheduler/sched-eevdf.rst); one that asks for little waits less for a core that others have. Nine
@@ -39,3 +39,16 @@ def wake_sharply() -> None:
             nice = os.getpriority(os.PRIO_PROCESS, 0)
             wanted = SCHED_ATTR.pack(SCHED_ATTR.size, os.SCHED_OTHER, 0, nice, 0, SLICE_NS, 0, 0)
             libc.syscall(number, 0, wanted, 0)
+
+
+def go_first() -> None:
+    """Have this thread run before ordinary programs, if we may, and if that leaves them another core.
+
+    The lowest of the real-time priorities (sched(7)): behind the kernel's own threads, before whatever people run on
+    the same computer. The threads and programs that it begins are ordinary again. Root may, and who was given
+    RLIMIT_RTPRIO, as the unit is. The kernel leaves the others a twentieth even of this core.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        if len(os.sched_getaffinity(0)) > 1 and os.sched_getscheduler(0) == os.SCHED_OTHER:
+            lowest = os.sched_param(os.sched_get_priority_min(os.SCHED_RR))
+            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, lowest)

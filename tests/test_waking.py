@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import threading
@@ -47,6 +48,28 @@ def in_a_loop():
         return runner.run(look())
 
 
+def policy():
+    """Give what the calling thread runs as."""
+    return os.sched_getscheduler(0)
+
+
+def first():
+    """Go first, and give what this thread runs as, and one that it begins."""
+    waking.go_first()
+    return policy(), in_a_thread(policy)
+
+
+def may_go_first():
+    """Say whether this computer has two cores for us, and lets us."""
+
+    def tried():
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        return policy() == os.SCHED_RR
+
+    return len(os.sched_getaffinity(0)) > 1 and in_a_thread(tried)
+
+
 def test_no_timer_of_the_loops_thread_is_held_back():
     slack_ns, _ = in_a_thread(in_a_loop)
     assert slack_ns == 1
@@ -82,3 +105,30 @@ def test_what_the_kernel_does_not_grant_is_gone_without(monkeypatch):
     monkeypatch.setattr(waking, "SCHED_SETATTR", dict.fromkeys(waking.SCHED_SETATTR, 1 << 20))  # no such call
     slack_ns, _ = in_a_thread(in_a_loop)
     assert slack_ns == 1
+
+
+@pytest.mark.skipif(not may_go_first(), reason="nobody may go first here")
+def test_one_thread_goes_first_and_those_that_it_begins_are_ordinary():
+    ours, begun = in_a_thread(first)
+    assert (ours, begun) == (os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.SCHED_OTHER)
+
+
+def test_nobody_goes_first_where_there_is_one_core(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert in_a_thread(first) == (os.SCHED_OTHER, os.SCHED_OTHER)
+
+
+def test_who_was_given_another_policy_does_not_change_it_to_go_first():
+    def batch():
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        return first()
+
+    assert in_a_thread(batch) == (os.SCHED_BATCH, os.SCHED_BATCH)
+
+
+def test_who_may_not_go_first_goes_on(monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    assert in_a_thread(first) == (os.SCHED_OTHER, os.SCHED_OTHER)

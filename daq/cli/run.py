@@ -12,6 +12,7 @@ import typer
 from daq.logbook import Logbook
 from daq.station import run_station
 from daq.systemd import from_environment
+from daq.waking import go_first
 
 LogLevel = Literal["debug", "info", "warning"]
 
@@ -28,6 +29,7 @@ def run(
     """
     logbook = Logbook(sys.stderr.fileno())
     logging.basicConfig(level=log_level.upper(), handlers=[logbook], format=_log_format())
+    go_first()  # the loop will run in this thread
     try:
         run_station(bench)
     finally:
