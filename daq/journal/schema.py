@@ -49,7 +49,8 @@ BY_INFO = RECORDS.replace("FROM record", "FROM record INDEXED BY record_info")
 
 
 ROWS_AT_ONCE = 64
-"""Rows a statement inserts, at most. Each number of rows is a statement of its own, compiled once and kept."""
+"""Rows a statement inserts, at most; else half as many, a quarter ... or one. Each number of rows is a statement of its
+own, compiled once and kept, 60 KB for sixty rows: with every number among them memory grew for hours."""
 
 
 def insert_many(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
@@ -63,9 +64,11 @@ def insert_many(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[obj
         statement: with {} where the rows go.
         rows: all of one length.
     """
-    for begin in range(0, len(rows), ROWS_AT_ONCE):
-        some = rows[begin : begin + ROWS_AT_ONCE]
+    begin = 0
+    while left := len(rows) - begin:
+        some = rows[begin : begin + min(1 << left.bit_length() - 1, ROWS_AT_ONCE)]
         db.execute(_for_rows(statement, len(some), len(some[0])), [value for row in some for value in row])
+        begin += len(some)
 
 
 @cache

@@ -29,3 +29,22 @@ def test_what_is_there_already_can_be_renewed():
     found = db.execute("SELECT DISTINCT text, count(*) FROM kept").fetchall()
     db.close()
     assert found == [("new", 70)]
+
+
+def test_few_statements_serve_every_number_of_rows():
+    class Watched(sqlite3.Connection):
+        said: set[str] = set()
+
+        def execute(self, statement, *values):
+            self.said.add(statement)
+            return super().execute(statement, *values)
+
+    db = sqlite3.connect(":memory:", isolation_level=None, factory=Watched)
+    db.execute("CREATE TABLE kept (number INTEGER)")
+    db.said.clear()
+    for count in range(200):
+        insert_many(db, "INSERT INTO kept VALUES {}", [(number,) for number in range(count)])
+    assert db.execute("SELECT count(*) FROM kept").fetchone() == (sum(range(200)),)
+    db.close()
+    inserts = [statement for statement in Watched.said if statement.startswith("INSERT")]
+    assert len(inserts) <= 8, "each is compiled and kept: memory grew with their number"
