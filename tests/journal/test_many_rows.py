@@ -32,19 +32,19 @@ def test_what_is_there_already_can_be_renewed():
 
 
 def test_few_statements_serve_every_number_of_rows():
-    class Watched(sqlite3.Connection):
-        said: set[str] = set()
+    said = set()
 
+    class Watched(sqlite3.Connection):
         def execute(self, statement, *values):
-            self.said.add(statement)
+            said.add(statement)
             return super().execute(statement, *values)
 
     db = sqlite3.connect(":memory:", isolation_level=None, factory=Watched)
     db.execute("CREATE TABLE kept (number INTEGER)")
-    db.said.clear()
+    said.clear()
     for count in range(200):
         insert_many(db, "INSERT INTO kept VALUES {}", [(number,) for number in range(count)])
     assert db.execute("SELECT count(*) FROM kept").fetchone() == (sum(range(200)),)
     db.close()
-    inserts = [statement for statement in Watched.said if statement.startswith("INSERT")]
+    inserts = [statement for statement in said if statement.startswith("INSERT")]
     assert len(inserts) <= 8, "each is compiled and kept: memory grew with their number"
