@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import secrets
 from dataclasses import replace
@@ -144,6 +145,8 @@ class MqttSink:
                 self._take_overs += lost.code == TAKEN_OVER
                 self._dropped += lost.code is None and not lost.silent and lasted_ns <= most_ns
             await self._pause(self._given_in() or pause_ns)
+            # What an attempt has left holds itself - futures, exceptions, their frames - and by now nobody else does.
+            gc.collect(0)  # the young only, which are few
             pause_ns = min(2 * pause_ns, most_ns)
 
     async def _lost(self) -> ConnectionLost | None:

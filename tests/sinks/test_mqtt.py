@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import gc
 import hashlib
 import json
 import logging
@@ -13,6 +14,7 @@ import threading
 import pytest
 
 from daq.core.message import station_status_payload
+from daq.sinks.connection import Connection
 
 
 def body(number, **more):
@@ -204,6 +206,21 @@ async def test_an_absent_broker_is_said_once_and_once_that_it_is_back(
 async def test_a_stop_while_away_is_at_once(station, running, free_port):
     async with running(station.sink(free_port(), retry_first_s=1000.0, retry_most_s=1000.0)):
         await station.journal.commit(*bodies(3))
+
+
+async def test_what_attempts_leave_does_not_gather_in_memory(station, running, eventually, free_port):
+    def kept():
+        return sum(isinstance(each, Connection) for each in gc.get_objects())
+
+    gc.collect()
+    before = kept()
+    gc.disable()  # pytest makes so many objects that Python itself would look: a quiet station makes few
+    try:
+        async with running(sink := station.sink(free_port(), retry_first_s=0.01, retry_most_s=0.01)):
+            await eventually(lambda: sink.health().tries >= 20)
+            assert kept() - before <= 2
+    finally:
+        gc.enable()
 
 
 async def test_a_resolver_that_hangs_holds_up_nobody(station, running, eventually, monkeypatch):
