@@ -49,8 +49,10 @@ BY_INFO = RECORDS.replace("FROM record", "FROM record INDEXED BY record_info")
 
 
 ROWS_AT_ONCE = 64
-"""Rows a statement inserts, at most; else half as many, a quarter ... or one. Each number of rows is a statement of its
-own, compiled once and kept, 60 KB for sixty rows: with every number among them memory grew for hours."""
+"""Rows a statement inserts, at most. Each number of rows is a statement of its own, compiled once and kept."""
+
+STATEMENTS = 32
+"""Compiled and kept, the least used going first: one for sixty rows holds 60 KB, and every number comes once."""
 
 
 def insert_many(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
@@ -64,11 +66,9 @@ def insert_many(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[obj
         statement: with {} where the rows go.
         rows: all of one length.
     """
-    begin = 0
-    while left := len(rows) - begin:
-        some = rows[begin : begin + min(1 << left.bit_length() - 1, ROWS_AT_ONCE)]
+    for begin in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[begin : begin + ROWS_AT_ONCE]
         db.execute(_for_rows(statement, len(some), len(some[0])), [value for row in some for value in row])
-        begin += len(some)
 
 
 @cache

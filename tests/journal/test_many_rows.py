@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import sqlite3
+import time
+from functools import partial
 
 import pytest
 
-from daq.journal.schema import insert_many
+from daq.core.record import Entry
+from daq.journal.file import JournalFile
+from daq.journal.schema import ROWS_AT_ONCE, insert_many
+from daq.journal.trimming import Bounds
+
+MUCH = 2 << 20
+"""Bytes that SQLite may hold for a file of some pages; with a statement kept for every number of rows it was 3.2 MB."""
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 15, 16, 17, 63, 64, 65, 149, 1000])
@@ -31,20 +41,16 @@ def test_what_is_there_already_can_be_renewed():
     assert found == [("new", 70)]
 
 
-def test_few_statements_serve_every_number_of_rows():
-    said = set()
-
-    class Watched(sqlite3.Connection):
-        def execute(self, statement, *values):
-            said.add(statement)
-            return super().execute(statement, *values)
-
-    db = sqlite3.connect(":memory:", isolation_level=None, factory=Watched)
-    db.execute("CREATE TABLE kept (number INTEGER)")
-    said.clear()
-    for count in range(200):
-        insert_many(db, "INSERT INTO kept VALUES {}", [(number,) for number in range(count)])
-    assert db.execute("SELECT count(*) FROM kept").fetchone() == (sum(range(200)),)
-    db.close()
-    inserts = [statement for statement in said if statement.startswith("INSERT")]
-    assert len(inserts) <= 8, "each is compiled and kept: memory grew with their number"
+def test_statements_for_every_number_of_rows_do_not_gather_in_memory(tmp_path):
+    sqlite = ctypes.CDLL(ctypes.util.find_library("sqlite3"))
+    sqlite.sqlite3_memory_used.restype = ctypes.c_int64
+    bounds, announce = Bounds(1 << 30, 10**18), partial(Entry, "event", "", 0)
+    file = JournalFile(tmp_path / "journal.sqlite", bounds, announce, time.time_ns)
+    file.connect()
+    if not sqlite.sqlite3_memory_used():
+        pytest.skip("Python has a SQLite of its own, which this test cannot ask")
+    for count in range(1, ROWS_AT_ONCE + 1):
+        file.commit([Entry("obs", f"dmm{n}/vref", 1, lambda *_: b"{}") for n in range(count)], {})
+    used = sqlite.sqlite3_memory_used()
+    file.close()
+    assert used < MUCH
