@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import os
 import threading
+from functools import partial
 
 import pytest
 
@@ -28,24 +29,26 @@ def in_a_thread(ask):
 
 
 def attributes():
-    """Give the calling thread's struct sched_attr, or skip where this kernel cannot say how long its turns are."""
-    number = SCHED_GETATTR.get(os.uname().machine)
-    if number is None:
-        pytest.skip("the number of sched_getattr is not known here")
+    """Give the calling thread's struct sched_attr."""
     room = ctypes.create_string_buffer(waking.SCHED_ATTR.size)
-    if LIBC.syscall(number, 0, room, len(room), 0):
-        pytest.skip(f"sched_getattr: {os.strerror(ctypes.get_errno())}")
+    refused = LIBC.syscall(SCHED_GETATTR[os.uname().machine], 0, room, len(room), 0)
+    assert not refused, os.strerror(ctypes.get_errno())
     return waking.SCHED_ATTR.unpack(room.raw)
 
 
-def in_a_loop():
-    """Run a loop as the station does, and look at the thread it runs in."""
+def in_a_loop(ask):
+    """Run a loop as the station does, and call it in there."""
 
     async def look():
-        return LIBC.prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0), attributes()
+        return ask()
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(look())
+
+
+def slack_ns():
+    """Give how far the kernel may hold the calling thread's timers back."""
+    return LIBC.prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0)
 
 
 def policy():
@@ -71,40 +74,37 @@ def may_go_first():
 
 
 def test_no_timer_of_the_loops_thread_is_held_back():
-    slack_ns, _ = in_a_thread(in_a_loop)
-    assert slack_ns == 1
+    assert in_a_thread(partial(in_a_loop, slack_ns)) == 1
 
 
+@pytest.mark.skipif(os.uname().machine not in SCHED_GETATTR, reason="the number of sched_getattr is not known here")
 def test_the_loops_thread_runs_in_short_turns_and_stays_as_nice_as_it_was():
     *_, before_ns, _, _ = in_a_thread(attributes)
     if not before_ns:
         pytest.skip("this kernel lets nobody say how long his turns are (before 6.12)")
-    _, (_, policy, _, nice, _, slice_ns, _, _) = in_a_thread(in_a_loop)
+    _, policy, _, nice, _, slice_ns, _, _ = in_a_thread(partial(in_a_loop, attributes))
     assert (policy, nice, slice_ns) == (os.SCHED_OTHER, os.getpriority(os.PRIO_PROCESS, 0), waking.SLICE_NS)
 
 
 def test_a_thread_that_was_made_nice_stays_so():
     def niced():
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 7)
-        return in_a_loop()
+        return in_a_loop(partial(os.getpriority, os.PRIO_PROCESS, 0))
 
-    _, (_, _, _, nice, *_) = in_a_thread(niced)
-    assert nice == 7
+    assert in_a_thread(niced) == 7
 
 
 def test_a_thread_of_another_policy_keeps_it():
     def batch():
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-        return in_a_loop()
+        return in_a_loop(policy)
 
-    _, (_, policy, *_) = in_a_thread(batch)
-    assert policy == os.SCHED_BATCH
+    assert in_a_thread(batch) == os.SCHED_BATCH
 
 
 def test_what_the_kernel_does_not_grant_is_gone_without(monkeypatch):
     monkeypatch.setattr(waking, "SCHED_SETATTR", dict.fromkeys(waking.SCHED_SETATTR, 1 << 20))  # no such call
-    slack_ns, _ = in_a_thread(in_a_loop)
-    assert slack_ns == 1
+    assert in_a_thread(partial(in_a_loop, slack_ns)) == 1
 
 
 @pytest.mark.skipif(not may_go_first(), reason="nobody may go first here")

@@ -160,7 +160,7 @@ class JournalFile:
                 raise ConfigError([f"{path}: may not be written by uid {os.getuid()}. Give it the file or another."])
         if not self.path.exists() and not os.access(self.path.parent, os.W_OK | os.X_OK):
             raise ConfigError([f"{self.path.parent}: may not be written by uid {os.getuid()}. Give it the directory."])
-        self._open = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, cached_statements=STATEMENTS)
+        self._open = sqlite3.connect(self.path, isolation_level=None, timeout=5.0, cached_statements=STATEMENTS)
         refuse_foreign(self._db, self.path)
         for pragma in (
             f"page_size = {PAGE}",

@@ -15,6 +15,8 @@ from daq.journal.file import JournalFile
 from daq.journal.schema import ROWS_AT_ONCE, insert_many
 from daq.journal.trimming import Bounds
 
+SQLITE = ctypes.util.find_library("sqlite3")
+
 MUCH = 2 << 20
 """Bytes that SQLite may hold for a file of some pages; with a statement kept for every number of rows it was 3.2 MB."""
 
@@ -41,8 +43,9 @@ def test_what_is_there_already_can_be_renewed():
     assert found == [("new", 70)]
 
 
+@pytest.mark.skipif(SQLITE is None, reason="no shared SQLite that could be asked what it holds")
 def test_statements_for_every_number_of_rows_do_not_gather_in_memory(tmp_path):
-    sqlite = ctypes.CDLL(ctypes.util.find_library("sqlite3"))
+    sqlite = ctypes.CDLL(SQLITE)
     sqlite.sqlite3_memory_used.restype = ctypes.c_int64
     bounds, announce = Bounds(1 << 30, 10**18), partial(Entry, "event", "", 0)
     file = JournalFile(tmp_path / "journal.sqlite", bounds, announce, time.time_ns)
