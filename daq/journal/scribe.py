@@ -24,7 +24,7 @@ from daq.core.numbering import Announce, Gap, Numbers, Span, epoch_name, numbere
 from daq.core.observation import NS
 from daq.core.record import Entry, Record
 from daq.journal.file import JournalFile
-from daq.journal.memory import Queue, Ring
+from daq.journal.memory import Queue, Ring, give_back
 from daq.journal.schema import is_corrupt, is_full
 
 log = logging.getLogger(__name__)
@@ -188,6 +188,7 @@ class Scribe:
         self._settle()
         if self._ticks % AGE_TICKS == 1:
             self.trim()
+            give_back()
 
     def trim(self) -> None:
         """Drop what is older than is kept."""
