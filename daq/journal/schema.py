@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -49,10 +50,16 @@ BY_INFO = RECORDS.replace("FROM record", "FROM record INDEXED BY record_info")
 
 
 ROWS_AT_ONCE = 64
-"""Rows a statement inserts, at most. Each number of rows is a statement of its own, compiled once and kept."""
+"""Rows a statement inserts, at most. Of fewer it inserts a multiple of ROWS_LEFT, and what is left then."""
 
-STATEMENTS = 32
-"""Compiled and kept, the least used going first: one for sixty rows holds 60 KB, and every number comes once."""
+ROWS_LEFT = 8
+"""So that few statements do for any number of rows: to compile one for thirty rows takes as long as to insert fifteen.
+
+By powers of two they would be fewer, and a batch many more of them.
+"""
+
+STATEMENTS = 48
+"""Compiled and kept, the least used going first: those that insert into two tables, 15 each, and all others."""
 
 
 def insert_many(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
@@ -66,9 +73,12 @@ def insert_many(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[obj
         statement: with {} where the rows go.
         rows: all of one length.
     """
-    for begin in range(0, len(rows), ROWS_AT_ONCE):
-        some = rows[begin : begin + ROWS_AT_ONCE]
-        db.execute(_for_rows(statement, len(some), len(some[0])), [value for row in some for value in row])
+    begin, left = 0, len(rows)
+    while left:
+        count = ROWS_AT_ONCE if left >= ROWS_AT_ONCE else left - left % ROWS_LEFT or left
+        some = rows[begin : begin + count]
+        db.execute(_for_rows(statement, count, len(some[0])), list(chain.from_iterable(some)))
+        begin, left = begin + count, left - count
 
 
 @cache

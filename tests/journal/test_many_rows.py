@@ -12,7 +12,7 @@ import pytest
 
 from daq.core.record import Entry
 from daq.journal.file import JournalFile
-from daq.journal.schema import ROWS_AT_ONCE, insert_many
+from daq.journal.schema import ROWS_AT_ONCE, ROWS_LEFT, STATEMENTS, insert_many
 from daq.journal.trimming import Bounds
 
 SQLITE = ctypes.util.find_library("sqlite3")
@@ -21,7 +21,7 @@ MUCH = 2 << 20
 """Bytes that SQLite may hold for a file of some pages; with a statement kept for every number of rows it was 3.2 MB."""
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 4, 15, 16, 17, 63, 64, 65, 149, 1000])
+@pytest.mark.parametrize("count", [0, 1, 3, 7, 8, 9, 15, 16, 17, 63, 64, 65, 149, 1000])
 def test_every_row_is_inserted_once_and_in_order(count):
     rows = [(number, f"text {number}", b"\x00" * number) for number in range(count)]
     db = sqlite3.connect(":memory:", isolation_level=None)
@@ -41,6 +41,30 @@ def test_what_is_there_already_can_be_renewed():
     found = db.execute("SELECT DISTINCT text, count(*) FROM kept").fetchall()
     db.close()
     assert found == [("new", 70)]
+
+
+def test_few_statements_do_for_any_number_of_rows():
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.execute("CREATE TABLE kept (number INTEGER)")
+    said = set()
+    inserting = Listening(db, said)
+    for count in range(200):
+        insert_many(inserting, "INSERT INTO kept VALUES {}", [(number,) for number in range(count)])
+    db.close()
+    assert len(said) == ROWS_LEFT - 1 + ROWS_AT_ONCE // ROWS_LEFT
+    assert 2 * len(said) < STATEMENTS, "two tables, and all else that is said to SQLite"
+
+
+class Listening:
+    """A connection, and the statements it was given."""
+
+    def __init__(self, db, said):
+        self._db = db
+        self._said = said
+
+    def execute(self, statement, values):
+        self._said.add(statement)
+        return self._db.execute(statement, values)
 
 
 @pytest.mark.skipif(SQLITE is None, reason="no shared SQLite that could be asked what it holds")
