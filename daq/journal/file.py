@@ -29,19 +29,18 @@ from daq.journal.reading import Page, describe, export_page, last_slots
 from daq.journal.schema import (
     BY_INFO,
     INFO,
-    NUMBER_OF,
     PAGE,
     RECORDS,
     SCHEMA,
     STATEMENTS,
     check,
-    checksum,
     insert_many,
     is_corrupt,
     record_of,
     refuse_foreign,
     tally,
 )
+from daq.journal.streams import Streams, Values
 from daq.journal.top import Top
 from daq.journal.trimming import Bounds, Room, Victim, named, sizes, undelivered, weight
 
@@ -77,7 +76,7 @@ class JournalFile:
         self._announce = announce
         self._now_utc_ns = now_utc_ns
         self._open: sqlite3.Connection | None = None
-        self._stream_ids: dict[tuple[str, str], int] = {}
+        self._streams = Streams({})
         self._inode = 0
         self._top = Top(path)
 
@@ -193,7 +192,7 @@ class JournalFile:
             epoch = self._begin_epoch(epoch, doubt)
         first = max(next_row, self.head + 1)  # a file that came while we ran may know of fewer rows than feeds do
         self.rows = rows
-        self._stream_ids = self._streams()
+        self._streams = self._known_streams()
         next_seq = dict(self._db.execute("SELECT name, next_seq FROM stream WHERE epoch = ?", (epoch,)))
         self.numbers = Numbers(epoch, durable=True, next_row=first, next_seq=next_seq)
         self.renewed = doubt or self.renewed
@@ -255,11 +254,11 @@ class JournalFile:
                 "UPDATE stream SET next_seq = ?, sum = ? WHERE id = ?",
                 [(seq, tally(number, *key, seq), number) for number, *key, seq in streams],
             )
-        self._stream_ids = self._streams()
+        self._streams = self._known_streams()
 
-    def _streams(self) -> dict[tuple[str, str], int]:
+    def _known_streams(self) -> Streams:
         rows = self._db.execute("SELECT id, epoch, name FROM stream")
-        return {(epoch, name): number for number, epoch, name in rows}
+        return Streams({(epoch, name): number for number, epoch, name in rows})
 
     @contextlib.contextmanager
     def _transaction(self, *, begin: bool = True) -> Iterator[None]:
@@ -291,10 +290,11 @@ class JournalFile:
         rows.add(0, self.head if fresh or oldest is None else oldest - 1)
         self.done[sink] = rows
 
-    def mark_done(self, sink: str, rows: Iterable[int]) -> None:
+    def mark_done(self, sink: str, rows: Sequence[int]) -> None:
         """Note what a sink need not get again; on disk with the next commit."""
         head = self.head
-        for first, last in runs(row for row in rows if row <= head):
+        known = rows if max(rows, default=0) <= head else [row for row in rows if row <= head]
+        for first, last in runs(known):
             self.done[sink].add(first, last)
 
     def backlog(self, sink: str) -> int:
@@ -383,7 +383,7 @@ class JournalFile:
         self, numbers: Numbers, records: list[Record], gone: Sequence[Victim] = (), why: str = "journal full"
     ) -> list[Record]:
         """Insert records and delete what is gone, or else what must go for them; tell what of that was waited for."""
-        stream_ids = dict(self._stream_ids)
+        streams = self._streams.copy()
         with self._transaction():
             full, victims, plenty = self.full, list(gone), False
             self._delete(victims)
@@ -392,13 +392,13 @@ class JournalFile:
                 plenty = not full and self.room.has_plenty(sum(sizes_b), len(sizes_b))
                 full, victims = (False, []) if plenty else self._make_way(sum(map(weight, sizes_b)))
             gap = self._gap(why, victims)
-            records = records + [numbers.record(entry, self.room.bounds.largest) for entry in self._told(gap, full)]
-            self._insert(numbers, records, stream_ids)
+            records = records + numbers.told(self._told(gap, full), self.room.bounds.largest)
+            self._insert(*streams.rows(records, numbers))
             self._store_done(done := self._done_with(victims))
             rows = self.rows + len(records) - len(victims)
             self._db.execute("UPDATE journal SET next_row = ?, rows = ?", (numbers.next_row, rows))
         self._top.note(numbers.epoch, numbers.next_row)
-        self.numbers, self._stream_ids, self.rows, self.full, self.done = numbers, stream_ids, rows, full, done
+        self.numbers, self._streams, self.rows, self.full, self.done = numbers, streams, rows, full, done
         if not plenty:
             _, self.used = sizes(self._db)
         for rows_done in done.values():
@@ -419,7 +419,7 @@ class JournalFile:
         return full, victims
 
     def _gap(self, why: str, victims: Sequence[Victim]) -> Gap:
-        names = {number: key for key, number in self._stream_ids.items()} if victims else {}
+        names = self._streams.names() if victims else {}
         return undelivered(why, victims, self.done.values(), names, self.room.bounds.streams_named)
 
     def _delete(self, victims: Sequence[Victim]) -> None:
@@ -437,26 +437,14 @@ class JournalFile:
         rows = [victim.row for victim in victims]
         return {sink: done.with_all(rows) for sink, done in self.done.items()} if rows else self.done
 
-    def _insert(self, numbers: Numbers, records: Sequence[Record], stream_ids: dict[tuple[str, str], int]) -> None:
-        next_seq: dict[tuple[str, str], int] = {}
-        for record in records:
-            key = record.epoch, record.stream
-            next_seq[key] = record.seq + 1
-            stream_ids.setdefault(key, len(stream_ids) + 1)
-        for epoch, name in next_seq:
-            if epoch == numbers.epoch:
-                next_seq[epoch, name] = numbers.next_seq[name]
+    def _insert(self, records: Sequence[Values], streams: Sequence[Values]) -> None:
         insert_many(
             self._db,
             "INSERT INTO stream VALUES {} "
             "ON CONFLICT (id) DO UPDATE SET next_seq = excluded.next_seq, sum = excluded.sum",
-            [(stream_ids[key], *key, seq, tally(stream_ids[key], *key, seq)) for key, seq in next_seq.items()],
+            streams,
         )
-        insert_many(
-            self._db,
-            "INSERT INTO record VALUES {}",
-            [_row(record, stream_ids[record.epoch, record.stream]) for record in records],
-        )
+        insert_many(self._db, "INSERT INTO record VALUES {}", records)
 
     # Looking after ----------------------------------------------------------------------------------------------------
 
@@ -491,10 +479,3 @@ class JournalFile:
     def info(self) -> dict[str, object]:
         """Return what the file holds, see `describe`."""
         return describe(self._db, self.path)
-
-
-def _row(record: Record, stream: int) -> tuple[object, ...]:
-    """Return what the table holds of a record; `stream` is its number in the file."""
-    kind = NUMBER_OF[record.kind]
-    said = checksum(kind, record.epoch, record.stream, record.seq, record.t_ns, record.payload)
-    return record.row, kind, stream, record.seq, record.t_ns, record.payload, said

@@ -101,18 +101,27 @@ class Queue:
             self._waiting = True
             self._ready.wait_for(lambda: self._entries or self._urgent or self._closing, wait_s)
             self._waiting = False
-            entries, size = [], 0
-            while self._entries and size < BATCH_BYTES:
-                entry = self._entries.popleft()
-                size += entry.size
-                entries.append(entry)
-            self.bytes -= size
+            entries = self._batch()
             overflow, self._overflow = self._overflow, {}
             if self._entries:
                 return Work(entries, overflow, [], closing=False)
             jobs, self._jobs = self._jobs, []
             self._urgent = False
             return Work(entries, overflow, jobs, self._closing)
+
+    def _batch(self) -> list[Entry]:
+        """Take the oldest entries out, all of them where they are no more than one transaction holds."""
+        if self.bytes <= BATCH_BYTES:
+            entries, size = list(self._entries), self.bytes
+            self._entries.clear()
+        else:
+            entries, size = [], 0
+            while self._entries and size < BATCH_BYTES:
+                entry = self._entries.popleft()
+                size += entry.size
+                entries.append(entry)
+        self.bytes -= size
+        return entries
 
 
 class Ring:

@@ -14,7 +14,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -23,6 +23,7 @@ from daq.core.message import Event
 from daq.core.numbering import Announce, Gap, Numbers, Span, epoch_name, numbered
 from daq.core.observation import NS
 from daq.core.record import Entry, Record
+from daq.core.unchanging import unchanging
 from daq.journal.file import JournalFile
 from daq.journal.memory import Queue, Ring, give_back
 from daq.journal.schema import is_corrupt, is_full
@@ -42,7 +43,7 @@ LONGEST_PAUSE_NS = 60 * NS
 FIRST_VOLATILE_ROW = -(2**62)  # rows of memory are negative and grow as all rows do
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Health:
     """How the journal fares, as of the last commit or second.
 
@@ -329,8 +330,10 @@ class Scribe:
 
     def mark_done(self, sink: str, rows: Sequence[int]) -> None:
         """Note what a sink need not get again."""
-        moved = self._ring.mark_done(sink, [row for row in rows if row < 0])
-        self._file.mark_done(sink, [*(row for row in rows if row > 0), *moved])
+        volatile = [row for row in rows if row < 0] if min(rows, default=0) < 0 else []
+        moved = self._ring.mark_done(sink, volatile)
+        durable = [row for row in rows if row > 0] if volatile else rows
+        self._file.mark_done(sink, [*durable, *moved])
 
     def undone(self, sink: str, after: int, upto: int, limit: int, infos: bool = False) -> list[Record]:
         """Return what a sink has not done between two rows; nothing where the disk cannot be read."""

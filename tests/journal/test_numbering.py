@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daq.core.numbering import Gap, RowSet, Span, epoch_name, in_all, runs
+from daq.core.numbering import Gap, Numbers, RowSet, Span, UnkeptEntryError, epoch_name, in_all, runs
+from daq.core.record import Entry
 
 RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)).map(lambda pair: (pair[0], sum(pair))))
 
@@ -60,6 +61,42 @@ def test_changes_rebuild_the_set(before, after):
         else:
             stored[first] = last
     assert sorted(stored.items()) == rows.ranges()
+
+
+ENTRIES = st.lists(st.tuples(st.sampled_from(["a/x", "b/x", "event"]), st.sampled_from(["kept", "broken", "large"])))
+
+
+def entry_that_is(stream, fate, t_ns):
+    def encode(epoch, seq, durable):
+        if fate == "broken":
+            raise ValueError("no number")
+        return f"{epoch} {stream} {seq} {durable}".encode().ljust(100 if fate == "large" else 0)
+
+    return Entry("obs", stream, t_ns, encode)
+
+
+@given(ENTRIES, ENTRIES)
+def test_a_batch_is_numbered_as_if_each_entry_came_alone(first, second):
+    fates = first + second
+    at_once, alone = (Numbers("e1", durable=True, next_row=5, next_seq={"a/x": 3}) for _ in range(2))
+    entries = [entry_that_is(*fate, t_ns) for t_ns, fate in enumerate(fates)]
+    records, unkept = at_once.records(entries, 50)
+    each = [alone.records([entry], 50) for entry in entries]
+    assert records == [record for kept, _ in each for record in kept]
+    told = [(no.entry, no.seq, no.why) for _, unkept_alone in each for no in unkept_alone]
+    assert [(no.entry, no.seq, no.why) for no in unkept] == told
+    assert at_once == alone
+    assert [record.row for record in records] == list(range(5, at_once.next_row))
+    for stream in {stream for stream, _ in fates}:
+        begin = 3 if stream == "a/x" else 1
+        used = [record.seq for record in records if record.stream == stream]
+        used += [no.seq for no in unkept if no.entry.stream == stream]
+        assert sorted(used) == list(range(begin, at_once.next_seq[stream])), "each number once, none left out"
+
+
+def test_an_event_of_the_journal_that_cannot_be_kept_is_said_aloud():
+    with pytest.raises(UnkeptEntryError, match="larger than 50 bytes"):
+        Numbers("e1", durable=True, next_row=5).told([entry_that_is("event", "large", 0)], 50)
 
 
 def test_a_gap_says_which_numbers_and_times_of_which_stream():
@@ -135,7 +172,10 @@ def test_events_that_tell_of_no_gap_are_not_told_anew(event):
     assert gap.details() == []
 
 
-@given(st.lists(st.integers(-5, 30)))
+CONSECUTIVE = st.tuples(st.integers(-5, 30), st.integers(0, 30)).map(lambda pair: list(range(pair[0], sum(pair))))
+
+
+@given(st.one_of(st.lists(st.integers(-5, 30)), CONSECUTIVE))
 def test_runs_are_the_same_rows(rows):
     found = list(runs(rows))
     assert [row for first, last in found for row in range(first, last + 1)] == rows
