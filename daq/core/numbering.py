@@ -154,12 +154,14 @@ class Numbers:
         durable: whether its records are on disk before anybody sees them.
         next_row: position the next record gets.
         next_seq: number the next record of a stream gets; 1 for a stream not in it.
+        used_up: streams of which numbers were used up, since these counters were made, for records that will never be.
     """
 
     epoch: str
     durable: bool
     next_row: int
     next_seq: dict[str, int] = field(default_factory=dict)
+    used_up: set[str] = field(default_factory=set)
 
     def copy(self) -> Numbers:
         """Return counters that may run ahead until a commit has returned, or be thrown away."""
@@ -169,6 +171,7 @@ class Numbers:
         """Use up `count` numbers of a stream for records that will never be; return the first."""
         first = self.next_seq.get(stream, 1)
         self.next_seq[stream] = first + count
+        self.used_up.add(stream)
         return first
 
     def records(self, entries: Iterable[Entry], largest: int) -> tuple[list[Record], list[UnkeptEntryError]]:
@@ -198,6 +201,7 @@ class Numbers:
             records.append(Record(row, entry.kind, stream, epoch, seq, entry.t_ns, payload))
             row += 1
         self.next_row = row
+        self.used_up.update(each.entry.stream for each in unkept)
         return records, unkept
 
     def told(self, events: Iterable[Entry], largest: int) -> list[Record]:

@@ -85,6 +85,8 @@ class Streams:
             newest[stream] = seq
         counters = []
         own_epoch, next_seq = numbers.epoch, numbers.next_seq
+        for name in numbers.used_up:  # a gap has told of these numbers: no record may bear one of them
+            newest.setdefault(written.get((own_epoch, name)) or self._begin((own_epoch, name)), 0)
         for stream, seq in newest.items():
             number, epoch, name = stream.number, stream.epoch, stream.name
             following = next_seq[name] if epoch == own_epoch else seq + 1

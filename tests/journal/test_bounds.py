@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daq.core.numbering import Span
+from daq.core.record import Entry
 from daq.journal import open_idle
 from daq.journal.trimming import weight
 
@@ -123,6 +125,29 @@ async def test_numbers_are_not_used_again_after_everything_was_trimmed(bench):
         journal.append(bench.entry())
         (record,) = await feed.live(1)
         assert (record.seq, record.row) == (11, 11)
+
+
+@pytest.mark.parametrize("lost", ["dropped by the queue", "not encodable"])
+async def test_numbers_that_a_gap_has_told_of_are_not_used_again(bench, events, lost):
+    async with bench.running() as journal:
+        await fill(journal, bench, 3)
+        if lost == "dropped by the queue":
+            dropped = {"dmm1/v": Span(bench.now_ns, bench.now_ns, 2)}
+            await journal._ask(lambda: journal._scribe._keep([], dropped))
+        else:
+            for _ in range(2):
+                journal.append(Entry("obs", "dmm1/v", bench.now_ns, _no_payload))
+            await journal.flush()
+    (gap,) = gaps(everything(bench), events)
+    assert [(one["first_seq"], one["last_seq"]) for one in gap["streams"]] == [(4, 5)]
+    async with bench.running(sinks=["other"]) as journal:
+        feed = await journal.feed("other")
+        journal.append(bench.entry())
+        assert (await feed.live(9))[-1].seq == 6
+
+
+def _no_payload(*_):
+    raise ValueError("unprintable")
 
 
 async def test_what_is_too_old_goes_and_is_told_where_somebody_waited_for_it(bench, events):
