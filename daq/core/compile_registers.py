@@ -21,6 +21,7 @@ from daq.core.register_answers import RegisterFields, RegisterReadings, Subdivis
 from daq.core.register_map import RangeRegister, Register, ScaleRegister
 from daq.core.registers import WORDS, Factor, Layout, RegisterReader, Scaling, quickest
 from daq.core.settings import as_number, names_in, put_in
+from daq.core.straight import straight_block
 
 FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 """Table -> function code that reads it (MODBUS Application Protocol V1.1b3, chapter 5)."""
@@ -198,6 +199,7 @@ class RegisterCompiler:
             if (reader := self._reader(name, channel, (*blocks, *blocks[:twice]), where)) is not None
         }
         tcp = self.work.entry.at.way == "modbus_tcp"
+        one_block = len(blocks) + twice == 1 and blocks[0].span.function not in COILS
         return PollPlan(
             name=wanted.name,
             source=wanted.source,
@@ -212,6 +214,7 @@ class RegisterCompiler:
                 self.work.channel_plan(name, channel, wanted, where) for name, (channel, where) in channels.items()
             ),
             subdivide=Subdivision({self._step(block.span, within_ns): block for block in blocks}),
+            straight=straight_block(blocks[0].span.count, readers) if one_block else None,
         )
 
     def _expanded(

@@ -27,7 +27,7 @@ from daq.core.plan import (
 )
 from daq.core.reached import is_serial
 from daq.core.settings import names_in
-from daq.core.text_channels import channel_readers
+from daq.core.text_channels import channel_readers, straight
 from daq.core.text_commands import Commands, outputs_in
 from daq.core.text_exchanges import Asked, Exchanges, integrity, names_its_question, tells_something, to_bytes
 from daq.core.text_readings import WholeReply
@@ -175,6 +175,7 @@ class TextCompiler:
         touches = self._touching(wanted, [step for step, _ in steps])
         within = poll.within or self.driver.link.max_latency
         asked = [self.exchanges.asked(step, values, channels, within, (*path, *where)) for step, where in steps]
+        readings = channel_readers(self.work, self.driver, channels, asked, path)
         return PollPlan(
             name=wanted.name,
             source=wanted.source,
@@ -183,7 +184,8 @@ class TextCompiler:
             mode=self.commands.mode(poll.mode, known, values) if mode and poll.mode else None,
             touches=touches,
             steps=tuple(one.plan for one in asked),
-            readings=channel_readers(self.work, self.driver, channels, asked, path),
+            readings=readings,
+            straight=straight(asked, readings),
             time=self.work.time_model(poll.time, values, known, wanted, path),
             integrity=integrity(asked, poll.header),
             channels=tuple(
@@ -218,6 +220,7 @@ class TextCompiler:
         if start:
             self._unsaid(stream.start[0].tell, f"{wanted.source!r} may stay silent")
         asked = self.exchanges.asked(step, values, channels, stream.quiet, path, listen=True)
+        readings = channel_readers(self.work, self.driver, channels, [asked], path)
         return PollPlan(
             name=wanted.name,
             source=wanted.source,
@@ -225,7 +228,8 @@ class TextCompiler:
             phase_ns=None,
             mode=None,
             steps=(asked.plan,),
-            readings=channel_readers(self.work, self.driver, channels, [asked], path),
+            readings=readings,
+            straight=straight([asked], readings),
             time=self.work.time_model(stream.time, values, self.driver.settings, wanted, path),
             integrity=integrity([asked]),
             channels=tuple(

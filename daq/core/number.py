@@ -21,10 +21,11 @@ MAX_DIGITS = 400
 """Characters: no instrument prints a longer number, and none can make us count its digits for long."""
 
 
-_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+"""A number as JSON writes it, without an exponent."""
 
 MAX_PLAIN = 300
-"""Characters: so short and without an exponent, a number is what JSON writes, and a double holds it."""
+"""Characters: a double holds a plain number that is so short."""
 
 
 def json_number(text: str) -> str:
@@ -38,7 +39,7 @@ def json_number(text: str) -> str:
         UnreadableReply: text is not an NR1, NR2 or NR3 as a whole, or a double cannot hold it (readers of JSON would
             see infinity, or zero).
     """
-    if len(text) <= MAX_PLAIN and _PLAIN.fullmatch(text):
+    if len(text) <= MAX_PLAIN and PLAIN.fullmatch(text):
         return text
     found = _DECIMAL.fullmatch(text) if len(text) <= MAX_DIGITS else None
     if found is None:

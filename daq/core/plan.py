@@ -106,6 +106,10 @@ Answer = Match | bytes
 objects one behind the other: number, length, content."""
 
 
+Straight = Callable[[bytes], dict[str, Reading] | None]
+"""The whole of one answer -> its readings, each of them ok and without a flag; None where the general way decides."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelPlan:
     """A channel as info describes it."""
@@ -136,6 +140,9 @@ class PollPlan:
         touches: what it says that changes the instrument, so that it needs `configure`; None where nothing does.
         subdivide: registers: the blocks to try instead when the device refuses a merged one (RefusedBlock), once; ()
             where it is one value. core.blocks.joined makes the block's answer of theirs.
+        straight: what reads its one answer in one step, the whole text reply as ReplyForm.match takes it, or the bytes
+            of the block: just as match and `readings` do where every reading is ok and without a flag, None in every
+            other case (core.straight). None where a poll has several steps, or more than plain numbers.
     """
 
     name: str
@@ -153,6 +160,7 @@ class PollPlan:
     stop: tuple[TextStep, ...] = ()
     touches: str | None = None
     subdivide: Callable[[RegisterStep], tuple[RegisterStep, ...]] | None = None
+    straight: Straight | None = field(default=None, repr=False, compare=False)  # follows from the others
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ WORDS = {"int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2, "int64"
 WORDS |= {"bcd16": 1, "bcd32": 2, "bcd64": 4}
 """Registers that each type takes; strings and bits say their own length."""
 
-_ORDERS = {  # order -> (words from the last to the first, bytes of each word swapped)
+ORDERS = {  # order -> (words from the last to the first, bytes of each word swapped)
     "ABCD": (False, False),
     "CDAB": (True, False),
     "BADC": (False, True),
@@ -81,7 +81,7 @@ class Layout:
 
 def ordered(content: bytes, order: WordOrder) -> bytes:
     """Put bytes as they arrived into the order of their worth, the highest first."""
-    backwards, swapped = _ORDERS[order]
+    backwards, swapped = ORDERS[order]
     if not backwards and not swapped:
         return content
     words = [content[at : at + 2] for at in range(0, len(content), 2)]
@@ -261,7 +261,7 @@ def quickest(reader: RegisterReader) -> RegisterReader | IntegerReader:
     says_more = reader.codes or reader.factors or reader.scale is not None or reader.plausible is not None
     if says_more or reader.kind is not _NUMBER or layout.coils or layout.type not in _INTEGERS:
         return reader
-    backwards, swapped = _ORDERS[layout.order]
+    backwards, swapped = ORDERS[layout.order]
     if WORDS[layout.type] > 1 and backwards != swapped:
         return reader
     packed = struct.Struct(("<" if swapped else ">") + _INTEGERS[layout.type])

@@ -13,8 +13,9 @@ from daq.core.assembly import Assembly, Path
 from daq.core.driver import TextChannel, TextDriver
 from daq.core.errors import nearest
 from daq.core.observation import Flag, Kind, Reading, ReadingStatus
-from daq.core.plan import Answer
+from daq.core.plan import Answer, Straight
 from daq.core.settings import as_number, is_word
+from daq.core.straight import straight_reply
 from daq.core.template import BITS, HEX, NUMBERS
 from daq.core.text_exchanges import Asked, types_in
 from daq.core.text_readings import FlagBits, FlagWords, StatusCode, TextChannelReader, plain_code
@@ -58,6 +59,12 @@ def channel_readers(
         return _nothing  # what is wrong with its replies is noted already
     answered = [one for one in asked if one.whole is not None]
     return ChannelCompiler(work, driver, answered).readings(channels, path)
+
+
+def straight(asked: Sequence[Asked], readings: Callable[[Sequence[Answer]], dict[str, Reading]]) -> Straight | None:
+    """Return what reads the reply of a poll that is one question in one step; None where it takes more."""
+    whole = asked[0].whole if len(asked) == 1 else None
+    return None if whole is None or not isinstance(readings, Readings) else straight_reply(whole, readings.readers)
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ The bound falls back to [asked, first], which needs no claim, with `claim_held` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -133,6 +133,31 @@ def bound(model: TimeModel, seen: Sequence[Seen]) -> Bounded:
     early_utc_ns, late_utc_ns = early_ns + least_ns, late_ns + most_ns
     mono_ns, utc_ns = (early_ns + late_ns) // 2, (early_utc_ns + late_utc_ns) // 2
     return Bounded(Timing(mono_ns, utc_ns, (late_utc_ns - early_utc_ns + 1) // 2, aperture_ns), claim_held)
+
+
+def bounder(model: TimeModel) -> Callable[[Stamp, Stamp, Stamp, int], Timing | None]:
+    """Make what bounds polls of one exchange: (asked, not_before, first, wire_ns), as of Seen -> the Timing of `bound`.
+
+    It is None where the stamps refute the model; `bound` says what is left to be said then.
+    """
+    zero = Stamp(0, 0)
+    early_ns, late_ns, extent_ns, _ = _interval(model, Seen(zero, zero, zero), zero)
+    least_ns = max(0, _least_ns(model) - early_ns + late_ns) if isinstance(model, Triggered) else 0
+    unasked = isinstance(model, Arrival)
+
+    def timing(asked: Stamp, not_before: Stamp, first: Stamp, wire_ns: int) -> Timing | None:
+        start, begin_ns = (not_before, early_ns - wire_ns) if unasked else (asked, early_ns)
+        start_ns, first_ns = start.mono_ns, first.mono_ns
+        begin_ns, end_ns = begin_ns + start_ns, late_ns + first_ns
+        if end_ns - begin_ns < least_ns:
+            return None
+        low_ns, high_ns = start.utc_ns - start_ns, first.utc_ns - first_ns
+        if low_ns > high_ns:  # the clock was set back meanwhile
+            low_ns, high_ns = high_ns, low_ns
+        low_ns, high_ns = begin_ns + low_ns, end_ns + high_ns
+        return Timing((begin_ns + end_ns) // 2, (low_ns + high_ns) // 2, (high_ns - low_ns + 1) // 2, extent_ns)
+
+    return timing
 
 
 def _least_ns(model: Triggered) -> int:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daq.core.observation import NS, Stamp, Timing
-from daq.core.timing import Arrival, Bounded, Filtered, Latest, Seen, TimeModel, Triggered, bound
+from daq.core.timing import Arrival, Bounded, Filtered, Latest, Seen, TimeModel, Triggered, bound, bounder
 
 MS = NS // 1000
 AHEAD = 1_795_348_800 * NS  # UTC minus monotonic
@@ -150,3 +150,22 @@ def test_a_talker_is_bounded_by_its_latency(latency, within, wire, unseen, laten
     first = max(sent, silent) + lateness
     timing = bound(Arrival(latency), [Seen(stamp(silent), stamp(silent), stamp(first), wire)]).timing
     assert abs(sampled - timing.mono_ns) <= timing.err_ns
+
+
+clocks = st.builds(Stamp, st.integers(0, 20), st.integers(0, 20)) | st.builds(
+    Stamp, st.integers(0, 20 * NS), st.integers(0, 20 * NS)
+)
+lengths = st.integers(0, 8) | st.integers(0, 8 * NS)
+models = (
+    st.builds(Triggered, lengths | st.none(), st.sampled_from(["none", "unknown", "after", "before"]), lengths)
+    | st.builds(Filtered, lengths)
+    | st.builds(Latest, lengths)
+    | st.builds(Arrival, lengths)
+)
+
+
+@given(model=models, asked=clocks, not_before=clocks, first=clocks, wire=lengths)
+def test_what_is_made_once_for_a_model_bounds_as_in_general(model, asked, not_before, first, wire):
+    """In whatever order the stamps came, and however the clock was set; nothing where the claim does not hold."""
+    in_general = bound(model, [Seen(asked, not_before, first, wire)])
+    assert bounder(model)(asked, not_before, first, wire) == (in_general.timing if in_general.claim_held else None)
