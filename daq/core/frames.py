@@ -49,11 +49,21 @@ class Frames:
     def block(self, step: RegisterStep, *, tolerant: bool = False) -> Dialogue[tuple[bytes, Replied]]:
         """One exchange in registers."""
         which = step.function, step.address, step.count
-        block = self._blocks.get(which)
-        if block is None:
-            block = self._blocks[which] = modbus.Block(self._framing, self._unit, *which)
+        block = self._blocks.get(which) or self._made_ready(which)
         request = block.request(self._next())
         return self._frame(step, request, block.cut, partial(block.registers, request), tolerant=tolerant)
+
+    def next(self, step: RegisterStep) -> tuple[bytes, bytes]:
+        """Return the next question for a block on Modbus TCP, and what its answer begins with: see modbus.content."""
+        which = step.function, step.address, step.count
+        block = self._blocks.get(which) or self._made_ready(which)
+        self._transaction = number = (self._transaction + 1) % 0x10000
+        begins = number.to_bytes(2, "big")
+        return begins + block.rest, begins + block.head
+
+    def _made_ready(self, which: tuple[int, int, int]) -> modbus.Block:
+        block = self._blocks[which] = modbus.Block(self._framing, self._unit, *which)
+        return block
 
     def device(self, step: DeviceStep, *, tolerant: bool = False) -> Dialogue[tuple[bytes, Replied]]:
         """Have the device say who it is; the rest is asked for until there is none, or no more than there can be."""

@@ -83,28 +83,40 @@ class Block:
 
     Args:
         framing, unit, function, address, count: as `request` takes them.
+
+    On Modbus TCP the number of a question stands before `rest`, and before `head` in the right answer to it.
     """
 
-    __slots__ = ("_framing", "_head", "_length", "_rest", "cut")
+    __slots__ = ("_framing", "_length", "cut", "head", "rest")
 
     def __init__(self, framing: Framing, unit: int, function: int, address: int, count: int) -> None:
         self.cut = cut(framing, function, count)
         self._framing = framing
         asked, wanted = request(framing, unit, 0, function, address, count), payload_length(function, count)
-        self._rest = asked[2:] if framing == "tcp" else asked
+        self.rest = asked[2:] if framing == "tcp" else asked
         self._length = 9 + wanted
-        self._head = _MBAP.pack(0, 0, 3 + wanted, unit)[2:] + bytes((function, wanted))
+        self.head = _MBAP.pack(0, 0, 3 + wanted, unit)[2:] + bytes((function, wanted))
 
     def request(self, transaction: int) -> bytes:
         """Write the question with this number."""
-        return transaction.to_bytes(2, "big") + self._rest if self._framing == "tcp" else self._rest
+        return transaction.to_bytes(2, "big") + self.rest if self._framing == "tcp" else self.rest
 
     def registers(self, asked: bytes, reply: bytes) -> bytes:
         """Return, or raise, what `registers` does; at once where every byte of the head is as it must be."""
-        as_it_must_be = len(reply) == self._length and reply[2:9] == self._head and reply[:2] == asked[:2]
+        as_it_must_be = len(reply) == self._length and reply[2:9] == self.head and reply[:2] == asked[:2]
         if self._framing == "tcp" and as_it_must_be:
             return reply[9:]
         return registers(self._framing, asked, reply)
+
+
+def content(reply: bytes, begins: bytes) -> bytes | None:
+    """Return what `registers` does, in one step, on Modbus TCP; None where that is for `registers` to say.
+
+    Args:
+        reply: one frame, or perhaps more bytes, or fewer.
+        begins: the head of the right answer up to its byte count, as Frames.next gives it.
+    """
+    return reply[9:] if reply[:9] == begins and len(reply) == 9 + begins[8] else None
 
 
 def _framed(framing: Framing, unit: int, transaction: int, question: bytes) -> bytes:

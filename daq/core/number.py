@@ -28,6 +28,13 @@ MAX_PLAIN = 300
 """Characters: a double holds a plain number that is so short."""
 
 
+# +9.99998713E+00, -1.5, 1.20E-03: what most instruments print. The sign of the exponent is kept where it is a minus.
+_USUAL = re.compile(r"(?:\+(?!-))?(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)(?:[eE](?:\+|(-))?(?=[0-9])0*([1-9][0-9]?)?)?")
+
+MAX_USUAL = 200
+"""Characters: a double holds a number that is so short, with two digits of an exponent."""
+
+
 def json_number(text: str) -> str:
     """Write a decimal as JSON does, keeping every digit of it.
 
@@ -39,8 +46,15 @@ def json_number(text: str) -> str:
         UnreadableReply: text is not an NR1, NR2 or NR3 as a whole, or a double cannot hold it (readers of JSON would
             see infinity, or zero).
     """
-    if len(text) <= MAX_PLAIN and PLAIN.fullmatch(text):
-        return text
+    return text if len(text) <= MAX_PLAIN and PLAIN.fullmatch(text) else written_anew(text)
+
+
+def written_anew(text: str) -> str:
+    """Write a decimal that is not plain as json_number does."""
+    usual = _USUAL.fullmatch(text) if len(text) <= MAX_USUAL else None
+    if usual is not None:
+        plain, minus, power = usual.groups()
+        return plain if power is None else f"{plain}E{minus or ''}{power}"
     found = _DECIMAL.fullmatch(text) if len(text) <= MAX_DIGITS else None
     if found is None:
         raise UnreadableReply(f"{quoted(text)} is not a decimal number (NR1, NR2 or NR3)")

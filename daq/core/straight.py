@@ -18,7 +18,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from daq.core.errors import UnreadableReply
-from daq.core.number import MAX_PLAIN, PLAIN, json_number
+from daq.core.number import MAX_PLAIN, PLAIN, written_anew
 from daq.core.observation import Kind, Reading, ReadingStatus
 from daq.core.plan import Straight
 from daq.core.registers import EXACT, ORDERS, Layout, RegisterReader, shortest_float32, shortest_float64
@@ -86,7 +86,7 @@ def _reading_as_printed(pattern: re.Pattern[str], channels: Sequence[_Printed]) 
                     return None
                 text = padded[1]
             try:
-                value = text if is_plain(text) else json_number(text)
+                value = text if is_plain(text) else written_anew(text)
             except UnreadableReply:
                 return None
             if not low < float(value) < high:

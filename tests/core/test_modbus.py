@@ -13,11 +13,13 @@ from pymodbus.pdu.register_message import (
 )
 
 from daq.core.errors import BusyReply, ForeignReply, RefusedReply, ReplyError, UnreadableReply
+from daq.core.frames import Frames
 from daq.core.modbus import (
     Block,
     NotReached,
     RefusedBlock,
     checksum,
+    content,
     cut,
     identification,
     identification_cut,
@@ -27,6 +29,7 @@ from daq.core.modbus import (
     request,
     silence_ns,
 )
+from daq.core.plan import RegisterStep
 
 FRAMINGS = ["tcp", "rtu"]
 
@@ -229,6 +232,40 @@ def test_a_block_made_ready_asks_and_judges_as_one_that_is_not(function, count, 
         reply[place % len(reply)] = byte
     judged = bytes(reply[: len(reply) - cut_at])
     assert _judged(block.registers, asked, judged) == _judged(registers, framing, asked, judged)
+
+
+@given(
+    function=st.integers(1, 4),
+    count=st.integers(1, 125),
+    asked_before=st.integers(0, 3),
+    damage=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 255)), max_size=2),
+    cut_at=st.integers(0, 12),
+    behind=st.binary(max_size=2),
+)
+def test_in_one_step_a_block_is_asked_and_judged_as_in_general(function, count, asked_before, damage, cut_at, behind):
+    frames, step = Frames("tcp", 9), RegisterStep(function, 5, count, 1)
+    for _ in range(asked_before):
+        frames.next(step)
+    asked, begins = frames.next(step)
+    assert asked == request("tcp", 9, asked_before + 1, function, 5, count)
+    wanted = payload_length(function, count)
+    whole = asked[:4] + (3 + wanted).to_bytes(2, "big") + bytes((9, function, wanted)) + bytes(range(wanted))
+    assert content(whole, begins) == bytes(range(wanted))
+    reply = bytearray(whole)
+    for place, byte in damage:
+        reply[place % len(reply)] = byte
+    judged = bytes(reply[: len(reply) - cut_at]) + behind
+    in_general = _judged(registers, "tcp", asked, judged)
+    assert content(judged, begins) == (in_general if isinstance(in_general, bytes) else None)
+
+
+def test_questions_are_numbered_on_from_one_way_to_the_other():
+    frames, step = Frames("tcp", 9), RegisterStep(3, 5, 1, 1)
+    numbers = [frames.next(step)[0][:2], next(frames.block(step)).request[:2], frames.next(step)[0][:2]]
+    assert numbers == [b"\0\1", b"\0\2", b"\0\3"]
+    for _ in range(0x10000 - 4):
+        frames.next(step)
+    assert [frames.next(step)[1][:2] for _ in range(3)] == [b"\0\0", b"\0\1", b"\0\2"]
 
 
 def _judged(judge, *question):

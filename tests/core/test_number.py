@@ -50,6 +50,12 @@ def test_what_is_json_already_is_written_as_any_other_decimal(sent):
     assert _written(f"-{sent}") == _written(f"-0{sent}")
 
 
+@given(st.from_regex(r"[+-]?(0|[1-9][0-9]{0,180})(\.[0-9]{1,180})?([eE][+-]?[0-9]{1,4})?", fullmatch=True))
+def test_what_instruments_print_is_written_as_any_other_decimal(sent):
+    sign = sent[:1] if sent[0] in "+-" else ""
+    assert _written(sent) == _written(f"{sign}0{sent.removeprefix(sign)}")
+
+
 def _written(sent):
     try:
         return json_number(sent)
