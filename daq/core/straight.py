@@ -27,11 +27,16 @@ from daq.core.text_readings import TextChannelReader, WholeReply
 _GOOD, _NUMBER = ReadingStatus.OK, Kind.NUMBER  # found once, as observation.OK
 
 
-def _between(plausible: tuple[Decimal, Decimal] | None, specials: Sequence[Decimal] = ()) -> tuple[float, float]:
-    """Return two numbers, between which one is plausible and none of the special ones.
+_Between = tuple[float, float] | None
+
+
+def _between(plausible: tuple[Decimal, Decimal] | None, specials: Sequence[Decimal] = ()) -> _Between:
+    """Return two numbers, between which one is plausible and none of the special ones; None where every one is.
 
     Rounding to a double keeps the order: what lies between them as a double is plausible as the decimal that was sent.
     """
+    if plausible is None and not specials:
+        return None
     low, high = (-math.inf, math.inf) if plausible is None else map(float, plausible)
     below, above = [float(each) for each in specials if each < 0], [float(each) for each in specials if each >= 0]
     return max([low, *below]), min([high, *above])
@@ -43,9 +48,9 @@ _AS_PRINTED = frozenset({"nr1", "nr2", "nr3", "nr"})
 """Types of fields whose characters are the number, and so few that a plain one is as short as it must be."""
 
 
-_Printed = tuple[str, int, re.Pattern[str] | None, float, float, str, str, str | None]
-"""A channel: name, group of the pattern, what its padding stands around, between what its number is as expected (see
-_between), and what its reading says of it: unit, quantity, role."""
+_Printed = tuple[str, int, re.Pattern[str] | None, _Between, str, str, str | None]
+"""A channel: name, group of the pattern, what its padding stands around, between what its number is as expected, and
+what its reading says of it: unit, quantity, role."""
 
 
 def straight_reply(whole: WholeReply, readers: Sequence[TextChannelReader]) -> Straight | None:
@@ -64,7 +69,7 @@ def straight_reply(whole: WholeReply, readers: Sequence[TextChannelReader]) -> S
     if not readers or not all(_is_plain(one) and template.types.get(one.field) in _AS_PRINTED for one in readers):
         return None
     channels = [
-        (one.name, *places[one.field], *_between(one.plausible, [*one.specials]), one.unit, one.quantity, one.role)
+        (one.name, *places[one.field], _between(one.plausible, [*one.specials]), one.unit, one.quantity, one.role)
         for one in readers
     ]
     return _reading_as_printed(template.pattern, channels)
@@ -78,7 +83,7 @@ def _reading_as_printed(pattern: re.Pattern[str], channels: Sequence[_Printed]) 
         if found is None:
             return None
         readings = {}
-        for name, group, inside, low, high, unit, quantity, role in channels:
+        for name, group, inside, between, unit, quantity, role in channels:
             text: str = found[group]
             if inside is not None:
                 padded = inside.fullmatch(text)
@@ -89,7 +94,7 @@ def _reading_as_printed(pattern: re.Pattern[str], channels: Sequence[_Printed]) 
                 value = text if is_plain(text) else written_anew(text)
             except UnreadableReply:
                 return None
-            if not low < float(value) < high:
+            if between is not None and not between[0] < float(value) < between[1]:
                 return None
             readings[name] = Reading(value, text, unit, quantity, _GOOD, (), _NUMBER, role)
         return readings
@@ -188,14 +193,15 @@ def _text_of(reader: RegisterReader) -> Callable[[float], str | None]:
     if not reader.codes and reader.scale is None and reader.plausible is None:
         return written
     codes = {struct.unpack(f">{_PACKED[layout.type]}", code.to_bytes(layout.length, "big"))[0] for code in reader.codes}
-    low, high = _between(reader.plausible)
-    scale = reader.scale
+    between, scale = _between(reader.plausible), reader.scale
 
     def text_of(value: float) -> str | None:
         text = None if value in codes else written(value)
         if text is not None and scale is not None:
             text = _scaled(text, scale)
-        return text if text is not None and low < float(text) < high else None
+        if text is None or between is None:
+            return text
+        return text if between[0] < float(text) < between[1] else None
 
     return text_of
 

@@ -146,7 +146,8 @@ class Template:
                     return None
                 text = padded[1]
             if name is not None:
-                fields[name] = _content_of(text, self.types[name])
+                kind = self.types[name]
+                fields[name] = text if kind not in _AROUND else _content_of(text, kind)
         if not (self.checksums or self.numbers or self.blocks):
             return fields
         return fields if self._is_whole(found, reply, fields) else None
@@ -240,6 +241,10 @@ def _with_head(whole: str, begin: int | None) -> str:
         return whole
     length = str(len(whole) - begin)
     return f"{whole[:begin]}#{len(length)}{length}{whole[begin:]}"
+
+
+_AROUND = frozenset({"quoted", "snr"})
+"""Types that put something around their content, or into it."""
 
 
 def _content_of(text: str, kind: str) -> str:

@@ -99,18 +99,13 @@ class WholeReply:
                 break
             if shape.outcome is not None:
                 raise _OUTCOMES[shape.outcome](f"asked {quoted(self.asked)}, got {quoted(reply)}")
-            return Match(fields, shape.flags, shape.status, self.printed(reply))
+            text = reply.hex(" ") if self.binary else reply[: len(reply) - len(self.eol)].decode("latin-1")
+            return Match(fields, shape.flags, shape.status, text)
         raise self._refusal(reply)
 
     def fits(self, reply: bytes) -> bool:
         """Whether some shape matches the whole reply."""
         return any(shape.template.fields(reply) is not None for shape in self.shapes)
-
-    def printed(self, reply: bytes) -> str:
-        """Return the reply without its ending; in hexadecimal digits where it is no characters."""
-        if self.binary:
-            return reply.hex(" ")
-        return reply[: len(reply) - len(self.eol)].decode("latin-1")
 
     def _refusal(self, reply: bytes) -> ReplyError:
         got = f"asked {quoted(self.asked)}, got {quoted(reply)}"
@@ -314,14 +309,17 @@ class TextChannelReader:
         flags = self._doubted(answers, answer.flags) if self.doubts else answer.flags
         if self.kind is not _NUMBER:
             return self._reading(None, self._meaning(text), unit, status, flags)
-        special = self._special(text) if self.words or self.specials else _GOOD
-        status = status if status is not _GOOD else special
+        if self.words or self.specials:
+            special = self._special(text)
+            status = status if status is not _GOOD else special
         if status is not _GOOD:
             return self._reading(None, text, unit, status, flags)
-        value = self._value(text)
-        if self.plausible is not None:
-            flags = self._flags(value, unit, flags, *self.plausible)
-        return self._reading(value, text, unit, status, flags)
+        digits = text if self.base == 10 and not self.comma else self._decimal(text)
+        value = json_number(digits) if self.scale is None else self._scaled(digits, self.scale)
+        if self.plausible is not None and unit == self.unit:
+            low, high = self.plausible
+            flags = flags if low <= Decimal(value) <= high else _implausible(flags)
+        return Reading(value, text, unit, self.quantity, status, flags, _NUMBER, self.role)
 
     def _reading(
         self, value: str | None, text: str, unit: str, status: ReadingStatus, flags: tuple[Flag, ...]
@@ -387,17 +385,13 @@ class TextChannelReader:
             return str(number - (1 << 4 * len(text)) if self.signed and number >> 4 * len(text) - 1 else number)
         return text.replace(",", ".") if self.comma else text
 
-    def _value(self, text: str) -> str:
-        decimal = self._decimal(text)
-        if self.scale is None:
-            return json_number(decimal)
-        json_number(decimal)
-        return json_number(str(EXACT.multiply(Decimal(decimal), self.scale)))
+    def _scaled(self, digits: str, scale: Decimal) -> str:
+        json_number(digits)
+        return json_number(str(EXACT.multiply(Decimal(digits), scale)))
 
-    def _flags(self, value: str, unit: str, flags: tuple[Flag, ...], low: Decimal, high: Decimal) -> tuple[Flag, ...]:
-        if unit != self.unit or low <= Decimal(value) <= high:
-            return flags
-        return flags if Flag.IMPLAUSIBLE in flags else (*flags, Flag.IMPLAUSIBLE)
+
+def _implausible(flags: tuple[Flag, ...]) -> tuple[Flag, ...]:
+    return flags if Flag.IMPLAUSIBLE in flags else (*flags, Flag.IMPLAUSIBLE)
 
 
 def bits_of(text: str, base: int) -> int:
