@@ -15,7 +15,7 @@ from daq.core.blocks import Block, divided
 from daq.core.observation import Reading
 from daq.core.plan import Answer, RegisterStep
 from daq.core.register_map import Verify
-from daq.core.registers import IntegerReader, Layout, RegisterReader, decoded
+from daq.core.registers import Layout, NumberReader, RegisterReader, decoded
 from daq.core.settings import as_number
 
 
@@ -23,7 +23,7 @@ from daq.core.settings import as_number
 class RegisterReadings:
     """Answers of a poll's blocks -> channel -> Reading."""
 
-    readers: Mapping[str, RegisterReader | IntegerReader]
+    readers: Mapping[str, RegisterReader | NumberReader]
 
     def __call__(self, answers: Sequence[Answer]) -> dict[str, Reading]:
         """Return the readings."""

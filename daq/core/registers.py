@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Literal
 
-from daq.core.number import json_number
+from daq.core.number import MAX_PLAIN, PLAIN, json_number
 from daq.core.observation import Flag, Kind, Reading, ReadingStatus
 from daq.core.plan import Answer
 from daq.core.register_map import RegisterType, WordOrder
@@ -228,44 +228,93 @@ class RegisterReader:
         return found
 
 
-_INTEGERS = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q"}
+PACKED = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q"}
+PACKED |= {"float32": "f", "float64": "d"}
+"""Types that struct reads as they are."""
 
 
 @dataclass(frozen=True, slots=True)
-class IntegerReader:
-    """How a channel is read that is a whole number and nothing else: most channels of most devices.
+class NumberReader:
+    """How a channel is read that is a number in one piece: most channels of most devices.
 
     Args:
         step: index of the answer.
         offset: of its first byte.
+        written: see text_of.
+        general: how it is read where there is more to be said.
     """
 
     step: int
     offset: int
     packed: struct.Struct
+    written: Written
     quantity: str
     unit: str
     role: str | None
+    general: RegisterReader
 
     def read(self, answers: Sequence[Answer]) -> Reading:
         """Return the reading, as RegisterReader would."""
         answer = answers[self.step]
         assert isinstance(answer, bytes), "register steps bring bytes"
-        text = str(self.packed.unpack_from(answer, self.offset)[0])
-        return Reading(text, text, self.unit, self.quantity, role=self.role)
+        text = self.written(self.packed.unpack_from(answer, self.offset)[0])
+        if text is None:
+            return self.general.read(answers)
+        return Reading(text, text, self.unit, self.quantity, _GOOD, (), _NUMBER, self.role)
 
 
-def quickest(reader: RegisterReader) -> RegisterReader | IntegerReader:
-    """Choose, once, what reads a channel: where its register says it all, there is nothing to look for."""
+def quickest(reader: RegisterReader) -> RegisterReader | NumberReader:
+    """Choose, once, what reads a channel: where struct reads its register, few need be looked at twice."""
     layout = reader.layout
-    says_more = reader.codes or reader.factors or reader.scale is not None or reader.plausible is not None
-    if says_more or reader.kind is not _NUMBER or layout.coils or layout.type not in _INTEGERS:
+    if reader.kind is not _NUMBER or reader.factors or layout.coils or layout.type not in PACKED:
         return reader
     backwards, swapped = ORDERS[layout.order]
     if WORDS[layout.type] > 1 and backwards != swapped:
         return reader
-    packed = struct.Struct(("<" if swapped else ">") + _INTEGERS[layout.type])
-    return IntegerReader(layout.step, layout.offset, packed, reader.quantity, reader.unit, reader.role)
+    packed = struct.Struct(("<" if swapped else ">") + PACKED[layout.type])
+    written = text_of(reader)
+    return NumberReader(layout.step, layout.offset, packed, written, reader.quantity, reader.unit, reader.role, reader)
+
+
+Written = Callable[[float], str | None]
+"""A number as struct reads it, whole ones as int -> the text of its reading, scaled; None where more is to be said."""
+
+
+def text_of(reader: RegisterReader) -> Written:
+    """Make what writes the numbers of a channel that no other register scales."""
+    layout = reader.layout
+    as_it_is = _AS_IT_IS.get(layout.type, str)
+    if not reader.codes and reader.scale is None and reader.plausible is None:
+        return as_it_is
+    codes = {struct.unpack(f">{PACKED[layout.type]}", code.to_bytes(layout.length, "big"))[0] for code in reader.codes}
+    usual, scale = between(reader.plausible), reader.scale
+
+    def written(number: float) -> str | None:
+        text = None if number in codes else as_it_is(number)
+        if text is None:
+            return None
+        if scale is not None:
+            text = str(EXACT.multiply(Decimal(text), scale))
+            if len(text) > MAX_PLAIN or not PLAIN.fullmatch(text):
+                return None
+        return text if usual is None or usual[0] < float(text) < usual[1] else None
+
+    return written
+
+
+Between = tuple[float, float] | None
+
+
+def between(plausible: tuple[Decimal, Decimal] | None, specials: Sequence[Decimal] = ()) -> Between:
+    """Return two numbers, between which one is plausible and none of the special ones; None where every one is.
+
+    Rounding to a double keeps the order: what lies between them as a double is plausible as the decimal that was sent.
+    """
+    if plausible is None and not specials:
+        return None
+    low, high = (-math.inf, math.inf) if plausible is None else map(float, plausible)
+    below, above = [float(each) for each in specials if each < 0], [float(each) for each in specials if each >= 0]
+    return max([low, *below]), min([high, *above])
 
 
 # Decimals -------------------------------------------------------------------------------------------------------------
@@ -309,6 +358,9 @@ def shortest_float32(number: float) -> str | None:
             return plain(_shortest_exactly(number))
     raise AssertionError("nine digits always tell a float32")
 
+
+_AS_IT_IS: Mapping[str, Written] = {"float32": shortest_float32, "float64": shortest_float64}
+"""How what is no whole number is written."""
 
 _NORMAL = -125
 """The exponent of the smallest normal float32, as frexp counts."""

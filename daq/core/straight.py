@@ -9,37 +9,20 @@ general way decides. Pure.
 
 from __future__ import annotations
 
-import math
 import re
 import struct
 from array import array
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from daq.core.errors import UnreadableReply
-from daq.core.number import MAX_PLAIN, PLAIN, written_anew
+from daq.core.number import PLAIN, written_anew
 from daq.core.observation import Kind, Reading, ReadingStatus
 from daq.core.plan import Straight
-from daq.core.registers import EXACT, ORDERS, Layout, RegisterReader, shortest_float32, shortest_float64
+from daq.core.registers import ORDERS, PACKED, Between, Layout, RegisterReader, between, text_of
 from daq.core.text_readings import TextChannelReader, WholeReply
 
 _GOOD, _NUMBER = ReadingStatus.OK, Kind.NUMBER  # found once, as observation.OK
-
-
-_Between = tuple[float, float] | None
-
-
-def _between(plausible: tuple[Decimal, Decimal] | None, specials: Sequence[Decimal] = ()) -> _Between:
-    """Return two numbers, between which one is plausible and none of the special ones; None where every one is.
-
-    Rounding to a double keeps the order: what lies between them as a double is plausible as the decimal that was sent.
-    """
-    if plausible is None and not specials:
-        return None
-    low, high = (-math.inf, math.inf) if plausible is None else map(float, plausible)
-    below, above = [float(each) for each in specials if each < 0], [float(each) for each in specials if each >= 0]
-    return max([low, *below]), min([high, *above])
 
 
 # Text -----------------------------------------------------------------------------------------------------------------
@@ -48,7 +31,7 @@ _AS_PRINTED = frozenset({"nr1", "nr2", "nr3", "nr"})
 """Types of fields whose characters are the number, and so few that a plain one is as short as it must be."""
 
 
-_Printed = tuple[str, int, re.Pattern[str] | None, _Between, str, str, str | None]
+_Printed = tuple[str, int, re.Pattern[str] | None, Between, str, str, str | None]
 """A channel: name, group of the pattern, what its padding stands around, between what its number is as expected, and
 what its reading says of it: unit, quantity, role."""
 
@@ -69,7 +52,7 @@ def straight_reply(whole: WholeReply, readers: Sequence[TextChannelReader]) -> S
     if not readers or not all(_is_plain(one) and template.types.get(one.field) in _AS_PRINTED for one in readers):
         return None
     channels = [
-        (one.name, *places[one.field], _between(one.plausible, [*one.specials]), one.unit, one.quantity, one.role)
+        (one.name, *places[one.field], between(one.plausible, [*one.specials]), one.unit, one.quantity, one.role)
         for one in readers
     ]
     return _reading_as_printed(template.pattern, channels)
@@ -83,7 +66,7 @@ def _reading_as_printed(pattern: re.Pattern[str], channels: Sequence[_Printed]) 
         if found is None:
             return None
         readings = {}
-        for name, group, inside, between, unit, quantity, role in channels:
+        for name, group, inside, usual, unit, quantity, role in channels:
             text: str = found[group]
             if inside is not None:
                 padded = inside.fullmatch(text)
@@ -94,7 +77,7 @@ def _reading_as_printed(pattern: re.Pattern[str], channels: Sequence[_Printed]) 
                 value = text if is_plain(text) else written_anew(text)
             except UnreadableReply:
                 return None
-            if between is not None and not between[0] < float(value) < between[1]:
+            if usual is not None and not usual[0] < float(value) < usual[1]:
                 return None
             readings[name] = Reading(value, text, unit, quantity, _GOOD, (), _NUMBER, role)
         return readings
@@ -109,10 +92,6 @@ def _is_plain(reader: TextChannelReader) -> bool:
 
 
 # Registers ------------------------------------------------------------------------------------------------------------
-
-_PACKED = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q"}
-_PACKED |= {"float32": "f", "float64": "d"}
-"""Types that struct reads as they are."""
 
 _Place = tuple[int, int, str]
 """Offset of a value in its block, how many bytes it takes, as what struct reads it."""
@@ -136,7 +115,7 @@ def straight_block(count: int, readers: Mapping[str, RegisterReader]) -> Straigh
     packed = struct.Struct(("<" if backwards else ">") + _format(places, 2 * count))
     length, unpack = packed.size, packed.unpack
     channels = [
-        (name, places.index(_place(one.layout)), _text_of(one), one.unit, one.quantity, one.role)
+        (name, places.index(_place(one.layout)), text_of(one), one.unit, one.quantity, one.role)
         for name, one in readers.items()
     ]
 
@@ -145,8 +124,8 @@ def straight_block(count: int, readers: Mapping[str, RegisterReader]) -> Straigh
             return None
         values = unpack(content if backwards == swapped else _with_bytes_swapped(content))
         readings = {}
-        for name, number, text_of, unit, quantity, role in channels:
-            text = text_of(values[number])
+        for name, number, written, unit, quantity, role in channels:
+            text = written(values[number])
             if text is None:
                 return None
             readings[name] = Reading(text, text, unit, quantity, _GOOD, (), _NUMBER, role)
@@ -157,7 +136,7 @@ def straight_block(count: int, readers: Mapping[str, RegisterReader]) -> Straigh
 
 def _is_number(reader: RegisterReader) -> bool:
     layout = reader.layout
-    whole = layout.type in _PACKED and not layout.coils and layout.step == 0
+    whole = layout.type in PACKED and not layout.coils and layout.step == 0
     return whole and reader.kind is _NUMBER and not reader.factors
 
 
@@ -168,7 +147,7 @@ def _arrives_in(order: tuple[bool, bool], layout: Layout) -> bool:
 
 
 def _place(layout: Layout) -> _Place:
-    return layout.offset, layout.length, _PACKED[layout.type]
+    return layout.offset, layout.length, PACKED[layout.type]
 
 
 def _format(places: Sequence[_Place], length: int) -> str:
@@ -184,33 +163,3 @@ def _with_bytes_swapped(content: bytes) -> array[int]:
     words = array("H", content)
     words.byteswap()
     return words
-
-
-def _text_of(reader: RegisterReader) -> Callable[[float], str | None]:
-    """Make what writes a value of a channel as text; it returns None where that takes more."""
-    layout = reader.layout
-    written = _WRITTEN.get(layout.type, str)
-    if not reader.codes and reader.scale is None and reader.plausible is None:
-        return written
-    codes = {struct.unpack(f">{_PACKED[layout.type]}", code.to_bytes(layout.length, "big"))[0] for code in reader.codes}
-    between, scale = _between(reader.plausible), reader.scale
-
-    def text_of(value: float) -> str | None:
-        text = None if value in codes else written(value)
-        if text is not None and scale is not None:
-            text = _scaled(text, scale)
-        if text is None or between is None:
-            return text
-        return text if between[0] < float(text) < between[1] else None
-
-    return text_of
-
-
-def _scaled(text: str, scale: Decimal) -> str | None:
-    """Return a number times a factor; None where that is not short, or nothing that a double holds."""
-    scaled = str(EXACT.multiply(Decimal(text), scale))
-    return scaled if len(scaled) <= MAX_PLAIN and PLAIN.fullmatch(scaled) else None
-
-
-_WRITTEN: Mapping[str, Callable[[float], str | None]] = {"float32": shortest_float32, "float64": shortest_float64}
-"""How what is no whole number is written."""

@@ -14,8 +14,8 @@ from daq.core.observation import Flag, Kind, ReadingStatus
 from daq.core.plan import RegisterStep
 from daq.core.registers import (
     Factor,
-    IntegerReader,
     Layout,
+    NumberReader,
     RegisterReader,
     decoded,
     ordered,
@@ -36,12 +36,30 @@ def read(one, content):
     return one.read([bytes.fromhex(content)])
 
 
+EDGES = [b"\0\0", b"\xff\xff", b"\x80\0", b"\0\x80", b"\x7f\xc0", b"\0d"]
+"""Registers of zeros, ones, signs alone, a float that is no number, 100."""
+
+
 @given(
     st.sampled_from(["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]),
     st.sampled_from(["ABCD", "CDAB", "BADC", "DCBA", "ABCDEFGH", "GHEFCDAB", "BADCFEHG", "HGFEDCBA"]),
     st.integers(0, 4),
-    st.sampled_from([{}, {"scale": Decimal("0.1")}, {"codes": {0: ReadingStatus.INVALID}}]),
-    st.binary(min_size=16, max_size=16),
+    st.sampled_from(
+        [
+            {},
+            {"scale": Decimal("0.1")},
+            {"scale": Decimal("-1E-9")},
+            {"scale": Decimal(1000)},
+            {"codes": {0: ReadingStatus.INVALID}},
+            {"codes": {0x8000: ReadingStatus.OVERRANGE, 0xFFFF: ReadingStatus.INVALID}, "scale": Decimal("0.01")},
+            {"plausible": (Decimal(-5), Decimal("200.5"))},
+            {"plausible": (Decimal(0), Decimal("0.1")), "scale": Decimal("0.001")},
+        ]
+    ),
+    st.binary(min_size=16, max_size=16)
+    | st.lists(
+        st.sampled_from([b"\0\0", b"\xff\xff", b"\x80\0", b"\0\x80", b"\x7f\xc0", b"\0d"]), min_size=8, max_size=8
+    ).map(b"".join),
 )
 def test_what_reads_quickest_reads_the_same(kind, order, offset, more, content):
     plain = reader(kind, order, **more)
@@ -50,14 +68,14 @@ def test_what_reads_quickest_reads_the_same(kind, order, offset, more, content):
 
 
 @pytest.mark.parametrize("order", ["ABCD", "CDAB", "BADC", "DCBA"])
-def test_whole_numbers_are_read_quickest_where_their_register_says_it_all(order):
-    assert isinstance(quickest(reader("int16", order)), IntegerReader)
-    assert isinstance(quickest(reader("uint32", order)), IntegerReader) == (order in {"ABCD", "DCBA"})
+def test_numbers_are_read_quickest_where_struct_reads_their_registers(order):
+    assert isinstance(quickest(reader("int16", order)), NumberReader)
+    for kind in ("uint32", "float32"):
+        assert isinstance(quickest(reader(kind, order)), NumberReader) == (order in {"ABCD", "DCBA"})
     for more in (
-        {"scale": Decimal(10)},
-        {"codes": {1: ReadingStatus.INVALID}},
-        {"plausible": (Decimal(0), Decimal(1))},
         {"is_a": Kind.ENUM, "enum": {"1": "on"}},
+        {"is_a": Kind.BITS},
+        {"factors": (Factor(Layout(0, 2, 2, "int16"), "times_from"),)},
     ):
         assert isinstance(quickest(reader("int16", order, **more)), RegisterReader)
 
