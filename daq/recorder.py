@@ -33,9 +33,9 @@ from daq.core.message import (
     instrument_status_payload,
 )
 from daq.core.observation import NS, ClockState, Kind, Observation
-from daq.core.observation_message import unnumbered
+from daq.core.observation_message import Printer
 from daq.core.plan import ChannelPlan, InstrumentPlan, PollPlan
-from daq.core.record import Encode, Entry
+from daq.core.record import Entry
 from daq.load import Loaded
 from daq.session import Met
 
@@ -78,6 +78,7 @@ class Recorder:
         named = loaded.bench.station
         self._loaded = loaded
         self._station = StationName(named.site, named.name)
+        self._printer = Printer(self._station, self._boot)
         self.topics = Topics(self._station, loaded.bench.mqtt.prefix) if loaded.bench.mqtt else Topics(self._station)
         self._hashes.clear()
 
@@ -86,15 +87,11 @@ class Recorder:
 
         Printed here, not in the journal's thread: that would keep the interpreter from the loop for a whole batch.
         """
-        t_ns = obs.timing.utc_ns if obs.timing is not None else obs.due_ns
-        assert t_ns is not None, "an observation has a slot or a time"
-        encode: Encode
         try:
-            said = unnumbered(obs, self._station, boot=self._boot)
-            encode, size = said.payload, said.size
+            entry = self._printer.entry(obs)
         except Exception as error:  # noqa: BLE001  no poll fails for what it observed; a gap event says what it was
-            encode, size = partial(_unprintable, error.with_traceback(None)), UNPRINTED_SIZE
-        self._append(Entry("obs", f"{obs.instrument}/{obs.poll}", t_ns, encode, size))
+            entry = _unprintable(obs, error)
+        self._append(entry)
 
     def announced(self, event: str, **details: Any) -> None:
         """Keep an event, and say it in the log; the detail `instrument` names the one it concerns."""
@@ -164,7 +161,14 @@ class Recorder:
         self._retain(self.topics.info(), station_info_payload(info))
 
 
-def _unprintable(error: Exception, *_: object) -> bytes:
+def _unprintable(obs: Observation, error: Exception) -> Entry:
+    t_ns = obs.timing.utc_ns if obs.timing is not None else obs.due_ns
+    assert t_ns is not None, "an observation has a slot or a time"
+    encode = partial(_raise, error.with_traceback(None))
+    return Entry("obs", f"{obs.instrument}/{obs.poll}", t_ns, encode, UNPRINTED_SIZE)
+
+
+def _raise(error: Exception, *_: object) -> bytes:
     raise error
 
 

@@ -154,29 +154,20 @@ def _check_levels(*levels: str) -> None:
 
 
 @lru_cache(maxsize=64)
-def _second(utc_s: int) -> str:
+def second(utc_s: int) -> str:
+    """Write a whole second (UTC since 1970) up to the point behind it."""
     return datetime.fromtimestamp(utc_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
 
 
 def rfc3339(utc_ns: int) -> str:
     """Write an instant (UTC ns since 1970) to the nearest microsecond: `2026-11-22T08:40:00.423456Z`."""
-    return instant(microseconds(utc_ns))
+    utc_us = (utc_ns + 500) // 1000
+    return f"{second(utc_us // 1_000_000)}{utc_us % 1_000_000:06d}Z"
 
 
 def utc_ns(text: str) -> int:
     """Read what rfc3339 wrote: UTC ns, whole microseconds. Raises ValueError."""
     return round(datetime.fromisoformat(text).timestamp() * 10**6) * 1000
-
-
-def instant(utc_us: int) -> str:
-    """Write an instant (UTC us since 1970) as rfc3339 does."""
-    seconds, micros = divmod(utc_us, 1_000_000)
-    return f"{_second(seconds)}{micros:06d}Z"
-
-
-def microseconds(ns: int) -> int:
-    """Round to whole microseconds."""
-    return (ns + 500) // 1000
 
 
 def utf8(text: str) -> str:
