@@ -302,14 +302,17 @@ def _exchanges(exchanges: Sequence[Exchange]) -> bytes:
 
 def _exchange(exchange: Exchange, limit: int) -> bytes:
     """One exchange of at most `limit` characters."""
-    ask, got, at_s, rtt_s = exchange.ask, exchange.got, exchange.at_s, exchange.rtt_s
+    ask, got = exchange.ask, exchange.got
+    at_s, rtt_s = exchange.at_s, exchange.rtt_s
     at = dumps(round(at_s, 6)) if at_s else b"0.0"
     rtt = b"null" if rtt_s is None else dumps(round(rtt_s, 6))
     if len(ask) + len(got) > limit // 4:  # up to there both are whole, in hex too
         return _cut(exchange, limit, at, rtt)
     if exchange.binary:
         return b'{"ask":"%b","got":"%b","at":%b,"rtt":%b,"hex":true}' % (hexlify(ask), hexlify(got), at, rtt)
-    return b'{"ask":%b,"got":%b,"at":%b,"rtt":%b}' % (_asked(ask), _string(got.decode("latin-1")).encode(), at, rtt)
+    text = got.decode("latin-1")
+    answer = _in_quotes(text) if text.isascii() else _string(text)
+    return b'{"ask":%b,"got":%b,"at":%b,"rtt":%b}' % (_asked(ask), answer.encode(), at, rtt)
 
 
 @lru_cache(KEPT)
