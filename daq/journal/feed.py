@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from daq.core.errors import SinkError
@@ -21,6 +22,14 @@ from daq.journal.scribe import Scribe
 
 Ask = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Have a job done in the journal's thread."""
+
+
+_payload = attrgetter("payload")
+
+
+def _bytes(records: Iterable[Record]) -> int:
+    """Add up the payloads, without a line of Python for each."""
+    return sum(map(len, map(_payload, records)))
 
 
 class Tail:
@@ -50,10 +59,11 @@ class Tail:
             taken: position that no open feed is before.
         """
         self._records.extend(records)
-        self._bytes += sum(len(record.payload) for record in records)
-        self.newest = max((record.row for record in reversed(records) if record.row > 0), default=self.newest)
+        self._bytes += _bytes(records)
+        if records and records[-1].row > 0:  # rows grow
+            self.newest = records[-1].row
         gone = min(max(0, taken - self.first), len(self._records))
-        size = self._bytes - sum(len(record.payload) for record in self._records[:gone])
+        size = self._bytes - _bytes(self._records[:gone])
         while size > self._max_bytes:
             size -= len(self._records[gone].payload)
             gone += 1
