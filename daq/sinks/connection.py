@@ -16,12 +16,14 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from mqttium import MQTTError, MQTTProtocolVersion, QoS
-from mqttium.codec import IncrementalDecoder, RawPacket
+from mqttium.codec import IncrementalDecoder, RawPacket, encode_vbi
 from mqttium.enums import PacketType
 from mqttium.packets import (
     ConnAckPacket,
@@ -85,6 +87,12 @@ _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWant
 _VERSIONS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 _QOS = (QoS.AT_MOST_ONCE, QoS.AT_LEAST_ONCE)
 
+_TAKEN = int.from_bytes(b"\x40\x02", "big")
+"""Begins an acknowledgement that is a packet identifier alone: success (MQTT 5.0, 3.4.2.1), as nearly always."""
+
+_BEHIND_TOPIC = {"5": struct.Struct("!Hx"), "3.1.1": struct.Struct("!H")}
+"""What stands between topic and payload: the packet identifier, and in MQTT 5 the length of no properties."""
+
 
 class Connection:
     """See Publisher.
@@ -96,6 +104,7 @@ class Connection:
     """
 
     limits: Limits
+    answered: Callable[[list[int], int], None]
 
     def __init__(self, settings: MqttSettings, version: Version, will_topic: str, will: bytes) -> None:
         self._settings = settings
@@ -111,6 +120,9 @@ class Connection:
         self._decoder = IncrementalDecoder(LARGEST)
         self._number = 0
         self._waiting: dict[int, Callable[[int], None]] = {}
+        self._carried: dict[int, int] = {}  # packet identifier -> key
+        self._named: dict[str, bytes] = {}  # topic -> as it stands in a packet that is carried
+        self._behind_topic = _BEHIND_TOPIC[version].pack
         self._leaving: list[bytes] = []  # written, and not offered to the kernel yet
         self._untaken = b""  # offered, and not taken yet
         self._unheard: list[Callable[[int], None]] = []  # of QoS 0: called when what they wait for has been taken
@@ -169,6 +181,7 @@ class Connection:
         if self._look is not None:
             self._look.cancel()
         self._waiting.clear()
+        self._carried.clear()
         self._leaving.clear()
         self._unheard.clear()
         self._untaken = b""
@@ -236,6 +249,39 @@ class Connection:
         if self.lost.done():
             raise self.lost.result()
         number = self._next_number() if qos else None
+        self._say(self._packet(topic, payload, qos=qos, retain=retain, number=number))
+        if number is None:
+            self._unheard.append(acknowledged)
+        else:
+            self._waiting[number] = acknowledged
+
+    def carry(self, messages: Iterable[tuple[int, str, bytes]]) -> None:
+        """See Publisher. The same bytes as from `publish`: of a topic, mqttium has made them once."""
+        if self.lost.done():
+            raise self.lost.result()
+        carried, waiting, number = self._carried, self._waiting, self._number
+        topics, behind_topic = self._named, self._behind_topic
+        pieces: list[bytes] = []
+        for key, topic, payload in messages:
+            number = number % 65_535 + 1
+            while number in carried or number in waiting:
+                number = number % 65_535 + 1
+            named, behind = topics.get(topic) or self._name(topic), behind_topic(number)
+            carried[number] = key
+            pieces += _begun(len(named) + len(behind) + len(payload)), named, behind, payload
+        self._number = number
+        self._say(*pieces)
+
+    def _name(self, topic: str) -> bytes:
+        """Have mqttium check a topic and make a packet of it; return its bytes from behind the length to the number."""
+        size, behind = 2 + len(topic.encode()), self._behind_topic(1)
+        packet = self._packet(topic, b"", qos=1, retain=False, number=1)
+        named = packet[-size - len(behind) : -len(behind)]
+        assert packet == _begun(size + len(behind)) + named + behind, "its packets have another shape"
+        self._named[topic] = named
+        return named
+
+    def _packet(self, topic: str, payload: bytes, *, qos: int, retain: bool, number: int | None) -> bytes:
         packet = encode_publish_item(
             topic,
             payload,
@@ -246,24 +292,20 @@ class Connection:
             properties=None,
             protocol=self._protocol,
         )
-        self._say(packet if isinstance(packet, bytes) else b"".join(packet))
-        if number is None:
-            self._unheard.append(acknowledged)
-        else:
-            self._waiting[number] = acknowledged
+        return packet if isinstance(packet, bytes) else b"".join(packet)
 
     def _next_number(self) -> int:
         """Return a packet identifier, 1 to 65535, that is not under way."""
         self._number = self._number % 65_535 + 1
-        while self._number in self._waiting:
+        while self._number in self._waiting or self._number in self._carried:
             self._number = self._number % 65_535 + 1
         return self._number
 
-    def _say(self, packet: bytes) -> None:
+    def _say(self, *pieces: bytes) -> None:
         if not self._leaving and not self._listening:
             self._loop.call_soon(self._flush)
         self._taken.clear()
-        self._leaving.append(packet)
+        self._leaving += pieces
 
     def _flush(self) -> None:
         """Offer the kernel what was written, unless it still has to take what came before."""
@@ -324,17 +366,37 @@ class Connection:
         """Hear what the broker says, then write at once what that made room for; a turn later half would go through."""
         self._listening = True
         try:
-            self._decoder.feed(data)
-            while not self.lost.done() and (packet := self._decoder.next_packet()) is not None:
-                if packet.packet_type is PacketType.PUBACK:
-                    self._hear_acknowledgement(packet.remaining)
-                else:
-                    self._hear(packet)
+            if self._decoder.buffered or not self._hear_taken(data):
+                self._hear_packets(data)
         except MQTTError as problem:
             self._end(ConnectionLost(f"the broker sends what is no MQTT: {problem}"))
         finally:
             self._listening = False
         self._flush()
+
+    def _hear_taken(self, data: bytes) -> bool:
+        """Tell whoever carried, at once, where these are whole acknowledgements of success of what was carried alone.
+
+        Where they are anything else nothing was heard, and that is said.
+        """
+        count, rest = divmod(len(data), 4)
+        if rest:
+            return False
+        words = struct.unpack(f"!{2 * count}H", data)
+        numbers, carried = words[1::2], self._carried
+        named = set(numbers)
+        if words[::2].count(_TAKEN) != count or len(named) != count or not carried.keys() >= named:
+            return False
+        self.answered(list(map(carried.pop, numbers)), 0)
+        return True
+
+    def _hear_packets(self, data: bytes) -> None:
+        self._decoder.feed(data)
+        while not self.lost.done() and (packet := self._decoder.next_packet()) is not None:
+            if packet.packet_type is PacketType.PUBACK:
+                self._hear_acknowledgement(packet.remaining)
+            else:
+                self._hear(packet)
 
     def _hear(self, packet: RawPacket) -> None:
         if packet.packet_type is PacketType.PINGRESP:
@@ -350,12 +412,14 @@ class Connection:
     def _hear_acknowledgement(self, said: bytes) -> None:
         """Tell whoever waits. Two bytes are the number alone: success (MQTT 5.0, 3.4.2.1), as nearly always."""
         number, code = int.from_bytes(said, "big"), 0
-        if len(said) != len(b"\x00\x01") or number not in self._waiting:
+        if len(said) != len(b"\x00\x01") or not (number in self._waiting or number in self._carried):
             answer = PubAckPacket.decode(said, self._protocol)
             number, code = answer.mid, answer.reason_code
         acknowledged = self._waiting.pop(number, None)
         if acknowledged is not None:
             acknowledged(code)
+        elif (key := self._carried.pop(number, None)) is not None:
+            self.answered([key], code)
 
     def _let_in(self, packet: RawPacket) -> None:
         if self._granted.done():
@@ -408,6 +472,12 @@ def _agreed(context: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.SSLS
         wrapped.close()
         raise
     return wrapped
+
+
+@lru_cache(4096)
+def _begun(size: int) -> bytes:
+    """Return how a PUBLISH at QoS 1 begins that is neither retained nor sent twice, up to its length (5.0, 3.3.1)."""
+    return b"\x32" + encode_vbi(size)
 
 
 def _reason(code: int) -> str:

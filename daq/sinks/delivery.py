@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from daq.clock import Bell, Clock
 from daq.core.message import Topics
 from daq.core.observation import NS
-from daq.core.observation_message import without_exchanges
 from daq.core.record import Feed, Record
-from daq.core.unchanging import unchanging
 from daq.sinks.carried import Carried, Suspect
+from daq.sinks.flight import Flight, Flights, UnderWay, record_of, row_of
 from daq.sinks.pace import BURST_NS, Pace
 from daq.sinks.publisher import (
     BLAMELESS,
@@ -40,6 +39,7 @@ from daq.sinks.publisher import (
 )
 from daq.sinks.refusals import Announce, Told
 from daq.sinks.room import NoRoom
+from daq.sinks.settling import Settling
 from daq.sinks.silence import watch
 
 WINDOW = 20
@@ -76,23 +76,8 @@ TELL_EVERY_NS = NS
 LEFT_OUT_NS = 600 * NS
 """Retained state on whose refusal the broker hung up is not offered again for so long."""
 
-SETTLE_EVERY_NS = NS // 50
-"""Between two words to the journal of what was acknowledged; it is on disk with a commit, or within a second."""
-
 RETAINED_EVERY_NS = NS
 """Between two rounds of changed retained state: what changes faster is told as it then is."""
-
-
-@unchanging
-class Flight:
-    """A message under way. `record` is None for retained state."""
-
-    topic: str
-    payload: bytes
-    retain: bool
-    late: bool
-    record: Record | None
-    forgets: bool = False
 
 
 class Delivery:
@@ -125,15 +110,14 @@ class Delivery:
         limits = publisher.limits
         self._window = max(1, min(limits.receive_maximum, WINDOW))
         self._qos, self._retains = min(1, limits.maximum_qos), limits.retain_available
-        self._most_b = limits.maximum_packet
-        self._flying: dict[int, Flight] = {}
-        self._count = 0
-        self._late_flying = 0
+        self._most_b, self._carried_b = limits.maximum_packet, limits.carried_most
+        self._flights = Flights(topics, carried.retained, exchanges=settings.exchanges, acknowledges=self._qos > 0)
+        self._flying: dict[int, UnderWay] = {}
+        self._count, self._late_flying = 0, 0
         self._room = asyncio.Event()
         self._again: deque[Flight] = deque()
         self._refused_for_now = asyncio.Event()
-        self._settled: list[int] = []
-        self._to_settle = asyncio.Event()
+        self._settling = Settling()
         self._live_waiting: deque[Record] = deque()
         self._live_low = asyncio.Event()
         self._late_waiting: deque[Record] = deque()
@@ -141,11 +125,11 @@ class Delivery:
         self._late_enough = LATE_PAGE // 16  # records; where no more wait, and for the next page
         self._pace = Pace(settings.late_per_s)
         self._late_share = max(1, self._window // 2)
-        self._claims = 0
-        self._fetching = False
+        self._claims, self._fetching = 0, False
         self._delivered_late: set[int] = set()
         self._aside: set[int] = set()  # rows of the backlog that were refused, and are not done with yet
         self._refused_last: str | None = None  # retained topic that was refused, nothing taken since
+        publisher.answered = self._observations_answered
 
     async def run(self, stopping: asyncio.Event, online: bytes, offline: Callable[[], bytes]) -> None:
         """Deliver until `stopping`, then say `offline`.
@@ -164,7 +148,7 @@ class Delivery:
             if self._refused_last is not None and not found.silent:
                 self._carried.hung_up[self._refused_last] = self._clock.now().mono_ns
             self._tell_refusals(self._carried.refusals.rest)
-            await self._settle_now()
+            await self._settling.now()
             raise found from None
 
     async def _all_together(self, stopping: asyncio.Event, online: bytes, offline: Callable[[], bytes]) -> None:
@@ -173,7 +157,7 @@ class Delivery:
             tasks = [
                 group.create_task(self._watch_connection(), name="mqtt[connection]"),
                 group.create_task(watch(self._flying, self._settings.ack_timeout_s, self._clock), name="mqtt[silence]"),
-                group.create_task(self._settle(), name="mqtt[settle]"),
+                group.create_task(self._settling.keep(self._clock), name="mqtt[settle]"),
                 group.create_task(self._send_again(), name="mqtt[again]"),
                 group.create_task(self._keep_telling(), name="mqtt[refused]"),
             ]
@@ -198,7 +182,7 @@ class Delivery:
             await self._post(self._topics.status(), offline())
             await self._landed()
             self._tell_refusals(self._carried.refusals.rest)
-            await self._settle_now()
+            await self._settling.now()
             for task in tasks:
                 task.cancel()
 
@@ -208,7 +192,7 @@ class Delivery:
         self._opening.add_done_callback(lambda _: opened.set())
         while not await self._clock.wait(self._clock.now().mono_ns + RETAINED_EVERY_NS, opened):
             await self._post_changed()
-        self._feed = self._opening.result()
+        self._feed = self._settling.feed = self._opening.result()
         self._figures.backlog = await self._feed.backlog_size()
 
     # Records
@@ -228,16 +212,35 @@ class Delivery:
     def _send_waiting(self) -> None:
         """Send what waits, where there is room that nobody has claimed: live records, the backlog behind them."""
         live, late = self._live_waiting, self._late_waiting
-        if self._claims or self._again or not (live or late):
+        if self._claims or self._again or not (live or late) or self._publisher.lost.done():
             return
-        while live and self._has_room():
-            self._send(live.popleft(), late=False)
+        if live:
+            self._send_live(live)
         if len(live) < PAGE:
             self._live_low.set()
         while late and not live and self._late_flying < self._late_share and self._has_room() and self._pace.lets_go():
             self._send(late.popleft(), late=True)
         if len(late) <= self._late_enough:
             self._late_low.set()
+
+    def _send_live(self, live: deque[Record]) -> None:
+        """Send live records while there is room. What goes as it is, nearly all of it, is handed over in one go."""
+        flying, window, known, most_b = self._flying, self._window, self._flights.known, self._carried_b
+        as_they_are: list[tuple[int, str, bytes]] = []
+        if not flying:
+            self._carried.answered_ns = self._clock.monotonic_ns()
+        while live and len(flying) < window:
+            record = live.popleft()
+            topic = known.get(record.stream) if record.kind == "obs" else None
+            if topic is not None and len(topic) + len(record.payload) <= most_b:
+                self._count = key = self._count + 1
+                flying[key] = record
+                as_they_are.append((key, topic, record.payload))
+            else:
+                self._carry(as_they_are)  # first: an info comes before what cites it
+                as_they_are = []
+                self._send(record, late=False)
+        self._carry(as_they_are)
 
     async def _room_first(self) -> None:
         """Wait for room before live records get any: what they cite, and retained state, comes before them."""
@@ -263,7 +266,7 @@ class Delivery:
         while True:
             if self._figures.backlog:
                 await self._deliver_backlog()
-            await self._settle_now()
+            await self._settling.now()
             self._figures.backlog = max(await self._feed.backlog_size() - len(self._aside), 0)
             await self._clock.wait(self._clock.now().mono_ns + LOOK_AGAIN_NS)
 
@@ -311,7 +314,7 @@ class Delivery:
         for row, suspect in sorted(self._carried.suspects.items()):
             self._delivered_late.add(row)
             if suspect.drops >= DROPS:
-                self._set_aside(self._flight(suspect.record, late=True), None)
+                self._set_aside(self._flights.of(suspect.record, late=True), None)
             else:
                 self._figures.retries += 1
                 self._send(suspect.record, late=True)
@@ -319,8 +322,8 @@ class Delivery:
             del self._carried.suspects[row]
 
     def _remember_suspects(self, lost: ConnectionLost) -> None:
-        under_way = [flight.record for flight in self._flying.values() if flight.record is not None]
-        under_way += [flight.record for flight in self._again if flight.record is not None]
+        found = map(record_of, (*self._flying.values(), *self._again))
+        under_way = [record for record in found if record is not None]
         alone = len(under_way) == 1 and not lost.silent and lost.code not in BLAMELESS
         for record in under_way:
             suspect = self._carried.suspects.setdefault(record.row, Suspect(record))
@@ -328,15 +331,7 @@ class Delivery:
         self._figures.in_flight = 0
 
     def _send(self, record: Record, *, late: bool) -> None:
-        self._fly(self._flight(record, late=late))
-
-    def _flight(self, record: Record, *, late: bool) -> Flight:
-        topic, payload, retain = self._topics.of(record, late=late), record.payload, False
-        if record.kind == "obs" and not self._settings.exchanges:
-            payload = without_exchanges(payload)
-        elif record.kind == "info":
-            retain = self._carried.retained.is_newest(topic, payload, record.row, late=late)
-        return Flight(topic, payload, retain, late, record)
+        self._fly(self._flights.of(record, late=late))
 
     # Retained state
 
@@ -349,7 +344,7 @@ class Delivery:
     async def _post_changed(self) -> None:
         for topic, payload in self._carried.retained.take_changed():
             await self._post(topic, payload)
-        await self._answered(lambda: all(flight.record is not None for flight in self._flying.values()))
+        await self._answered(lambda: None not in map(record_of, self._flying.values()))
 
     async def _post(self, topic: str, payload: bytes | None) -> None:
         """Publish retained state; None clears it.
@@ -378,26 +373,49 @@ class Delivery:
         self._figures.published += 1
         self._figures.in_flight = len(self._flying)
         retain = flight.retain and self._retains
-        acknowledged = partial(self._acknowledged, key)
+        acknowledged = partial(self._acknowledged, key, flight)
         self._publisher.publish(flight.topic, flight.payload, qos=self._qos, retain=retain, acknowledged=acknowledged)
 
-    def _acknowledged(self, key: int, code: int) -> None:
-        flight = self._flying.pop(key, None)
-        if flight is None:
-            return
+    def _carry(self, as_they_are: list[tuple[int, str, bytes]]) -> None:
+        if as_they_are:
+            figures = self._figures
+            figures.published, figures.in_flight = figures.published + len(as_they_are), len(self._flying)
+            self._publisher.carry(as_they_are)
+
+    def _acknowledged(self, key: int, flight: Flight, code: int) -> None:
+        del self._flying[key]
         self._late_flying -= flight.late
-        self._figures.in_flight, self._carried.answered_ns = len(self._flying), self._clock.monotonic_ns()
         if code < REFUSED:
             self._taken(flight)
-        elif code in {QUOTA_EXCEEDED, PACKET_ID_IN_USE}:
+        else:
+            self._refused(flight, code)
+        self._go_on()
+
+    def _observations_answered(self, keys: Sequence[int], code: int) -> None:
+        """Live observations that went as they are were answered, all with this code."""
+        found = list(map(self._flying.pop, keys))
+        if code < REFUSED:
+            self._figures.acknowledged += len(found)
+            self._refused_last = None
+            self._settling.add(map(row_of, found))
+        else:
+            for under_way in found:
+                self._refused(self._flights.whole(under_way), code)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Something was answered: send what that made room for."""
+        self._figures.in_flight, self._carried.answered_ns = len(self._flying), self._clock.monotonic_ns()
+        self._send_waiting()
+        self._room.set()
+
+    def _refused(self, flight: Flight, code: int) -> None:
+        if code in {QUOTA_EXCEEDED, PACKET_ID_IN_USE}:
             self._again.append(flight)
             self._refused_for_now.set()
         else:
             self._refused_last = flight.topic if flight.record is None else None
             self._set_aside(flight, code)
-        if not self._publisher.lost.done():
-            self._send_waiting()
-        self._room.set()
 
     def _taken(self, flight: Flight) -> None:
         self._figures.acknowledged += 1
@@ -408,9 +426,8 @@ class Delivery:
             self._finish(flight.record, late=flight.late)
 
     def _finish(self, record: Record, *, late: bool) -> None:
-        self._settled.append(record.row)
+        self._settling.add((record.row,))
         self._aside.discard(record.row)
-        self._to_settle.set()
         self._count_down(late=late)
 
     def _count_down(self, *, late: bool) -> None:
@@ -434,9 +451,8 @@ class Delivery:
         for told in which(self._clock.now().mono_ns):
             self._announce("refused", **told.details)
             if told.rows:
-                self._settled.extend(told.rows)
+                self._settling.add(told.rows)
                 self._aside.difference_update(told.rows)
-                self._to_settle.set()
 
     async def _keep_telling(self) -> None:
         while True:
@@ -464,18 +480,6 @@ class Delivery:
 
     async def _watch_connection(self) -> None:
         raise await asyncio.shield(self._publisher.lost)
-
-    async def _settle(self) -> None:
-        while True:
-            await self._to_settle.wait()
-            await self._settle_now()
-            await self._clock.wait(self._clock.now().mono_ns + SETTLE_EVERY_NS)
-
-    async def _settle_now(self) -> None:
-        self._to_settle.clear()
-        rows, self._settled = self._settled, []
-        if rows:
-            await self._feed.done(rows)
 
     async def _landed(self) -> None:
         await self._answered(lambda: not self._flying)

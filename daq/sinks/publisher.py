@@ -6,7 +6,7 @@ delivery -> Publisher -> broker          daq.sinks.connection holds the one that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -24,6 +24,9 @@ TAKEN_OVER = 0x8E
 
 BLAMELESS = frozenset({0x00, 0x89, 0x8B, 0x8D, TAKEN_OVER, 0x98, 0x9C, 0x9D, 0x9F, 0xA0})
 """Why a broker hangs up whatever it was sent: busy, shutting down, taken over, moved and the like (5.0, table 3-10)."""
+
+CARRIED_MOST = 65_536
+"""Bytes of topic and payload of a message that goes with others, at most."""
 
 REASONS = {
     0x80: "unspecified error",
@@ -90,6 +93,11 @@ class Limits:
     maximum_qos: int = 2
     retain_available: bool = True
 
+    @property
+    def carried_most(self) -> int:
+        """Bytes of topic and payload that go with others; `packet_size` adds ten to them at most."""
+        return min(self.maximum_packet - 10, CARRIED_MOST)
+
 
 class Publisher(Protocol):
     """One connection to the broker. A new one is made for each: nothing is carried over."""
@@ -97,6 +105,11 @@ class Publisher(Protocol):
     limits: Limits
     lost: asyncio.Future[ConnectionLost]
     """Set as soon as the connection is gone, for whatever reason."""
+    answered: Callable[[list[int], int], None]
+    """Called with keys of `carry` that came back together, each key once, and the reason code of all of them.
+
+    Whoever carries sets it first.
+    """
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int, retain: bool, acknowledged: Callable[[int], None]
@@ -105,6 +118,13 @@ class Publisher(Protocol):
 
         `acknowledged` is called with the broker's reason code (0 on MQTT 3.1.1, whatever the broker did with it; at
         QoS 0 as soon as it is written), or never when the connection is lost before. Raises ConnectionLost.
+        """
+        ...
+
+    def carry(self, messages: Iterable[tuple[int, str, bytes]]) -> None:
+        """Publish many at once, at QoS 1 and not retained: key, topic, payload; none longer than `limits` says.
+
+        `answered` is called with their keys, or never when the connection is lost before. Raises ConnectionLost.
         """
         ...
 

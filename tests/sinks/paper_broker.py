@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from itertools import groupby
 from typing import Any
 
 from daq.sinks.mqtt import MqttSink
@@ -48,7 +49,8 @@ class FakePublisher:
         self.broker = broker
         self.limits = Limits("5", receive_maximum=broker.window)
         self.lost: asyncio.Future[ConnectionLost] = asyncio.get_running_loop().create_future()
-        self.under_way: list[tuple[bytes, Any]] = []
+        self.under_way: list[tuple[bytes, Any]] = []  # payload, and whom to tell or the key of what was carried
+        self.answered: Any = None
 
     async def open(self) -> None:
         await asyncio.sleep(0)
@@ -60,20 +62,31 @@ class FakePublisher:
         self.broker.connections += 1
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool, acknowledged: Any) -> None:
+        self._send(payload, acknowledged)
+
+    def carry(self, messages: Any) -> None:
+        for key, _, payload in messages:
+            self._send(payload, key)
+
+    def _send(self, payload: bytes, whom: Any) -> None:
         if self.lost.done():
             raise self.lost.result()
-        self.under_way.append((payload, acknowledged))
+        self.under_way.append((payload, whom))
         assert len(self.under_way) <= self.limits.receive_maximum, "more is under way than the broker allows"
         if self.broker.at_once:
             asyncio.get_running_loop().call_soon(self.answer, len(self.under_way))
 
     def answer(self, most: int) -> None:
-        """Acknowledge or refuse the oldest that are under way."""
-        for _ in range(min(most, len(self.under_way))):
-            if self.lost.done():
-                return
-            payload, acknowledged = self.under_way.pop(0)
-            acknowledged(self.broker.says(payload))
+        """Acknowledge or refuse the oldest that are under way; together what was carried, while it says the same."""
+        said = []
+        for payload, whom in self.under_way[:most]:
+            said.append((whom, self.broker.says(payload)))
+        del self.under_way[:most]
+        for (carried, code), alike in groupby(said, lambda one: (isinstance(one[0], int), one[1])):
+            whom = [each for each, _ in alike]
+            for told in [lambda code, keys=whom: self.answered(keys, code)] if carried else whom:
+                if not self.lost.done():
+                    told(code)
 
     def take_without_a_word(self) -> None:
         """Take what is under way, and lose the acknowledgements."""

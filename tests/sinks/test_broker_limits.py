@@ -81,6 +81,12 @@ class ScriptedBroker:
         for writer, number in held:
             writer.write(bytes([PUBACK << 4, 3]) + number + b"\x00")
 
+    def acknowledge_together(self):
+        """As `release`, but short, and in one write: as brokers do whose subscribers heard it all."""
+        held, self.held = self.held, []
+        if held:
+            held[0][0].write(b"".join(bytes([PUBACK << 4, 2]) + number for _, number in held))
+
     def on(self, topic):
         return [payload for where, payload, *_ in self.published if where == topic]
 
@@ -234,3 +240,54 @@ async def test_late_ones_stand_behind_live_ones(station, running, topics):
         await station.journal.all_done()
     assert broker.on(late) == bodies(50)
     assert broker.on(obs) == bodies(20)
+
+
+async def test_whatever_a_record_is_it_goes_in_its_turn(station, running, topics):
+    """Observations go many at once; an info that comes between them comes before those that cite it."""
+    broker = ScriptedBroker(lambda *_: 0, bytes([MAXIMUM_PACKET, 0, 0, 2, 0]))
+    async with broker, running(sink := station.sink(broker.port)):
+        await station.journal.until(lambda: station.journal.opened)
+        await station.journal.commit(b"first")
+        await station.journal.all_done()
+        rows = [("dmm1/vref", "obs"), ("dmm1", "info"), ("dmm1/vref", "obs"), ("dmm2/v", "obs"), ("event", "event")] * 5
+        commits = [
+            station.journal.commit(b"%d" % at, stream=stream, kind=kind) for at, (stream, kind) in enumerate(rows)
+        ]
+        await asyncio.gather(*commits)  # in one turn of the loop: they are taken together
+        await station.journal.commit(b"x" * 600, b"last")
+        await station.journal.all_done()
+        await broker.until(lambda: broker.published[-1][1] == b"last")
+        figures = sink.health()
+    heard = [(topic, payload) for topic, payload, *_ in broker.published]
+    expected = [(topics.of(row, late=False), row.payload) for row in station.journal.rows if len(row.payload) < 600]
+    assert [each for each in heard if each in expected] == expected
+    assert {(retain, topic) for topic, payload, _, retain in broker.published if payload.isdigit()} == {
+        (topic == topics.instrument_info("dmm1"), topic) for topic, payload in expected if payload.isdigit()
+    }
+    assert (figures.refused, figures.in_flight, figures.backlog) == (1, 0, 0)
+    assert figures.published == figures.acknowledged == len(expected) + 1  # and that we are online
+
+
+async def test_acknowledgements_that_come_together_make_room_for_as_many(station, running, topics):
+    """Twenty are under way, and never more, whether the broker answers one or all."""
+    obs = topics.observation("dmm1", "vref")
+    broker = ScriptedBroker(lambda topic, payload: None if topic == obs and payload != b"first" else 0)
+    async with broker, running(sink := station.sink(broker.port)):
+        await station.journal.until(lambda: station.journal.opened)
+        await station.journal.commit(b"first")
+        await station.journal.all_done()
+        await station.journal.commit(*bodies(110))
+        seen = 1
+        for answered in [1, 7, 20, 3, 20, 1, 19, 20]:
+            await broker.until(lambda seen=seen: len(broker.on(obs)) == seen + 20)
+            assert (len(broker.held), sink.health().in_flight) == (20, 20)
+            held, broker.held = broker.held[answered:], broker.held[:answered]
+            broker.acknowledge_together()
+            broker.held = held
+            seen += answered
+        broker.answer = lambda *_: 0
+        await broker.until(lambda: len(broker.on(obs)) == 111)
+        broker.acknowledge_together()
+        await station.journal.all_done()
+    assert broker.on(obs) == [b"first", *bodies(110)]
+    assert sink.health().refused == 0

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from daq.sinks.connection import Connection
 from daq.sinks.publisher import ConnectionLost, Limits, MqttSettings, NotConnected
@@ -154,6 +157,123 @@ async def test_reason_codes_are_handed_on_however_the_bytes_come(peer):
             await peer.say(bytes((byte,)))
         async with asyncio.timeout(PATIENCE_S):
             assert await asyncio.gather(*answers) == [0, 0x10, 0x87, 0]
+
+
+def carry(connection, count, payload=b"xy", topic="a/b"):
+    """Carry some, under keys from 101 on; return where keys and reason codes will be, as they are told of."""
+    told = []
+    connection.answered = lambda keys, code: told.append((keys, code))
+    connection.carry([(101 + number, topic, payload) for number in range(count)])
+    return told
+
+
+NAMES = st.text(st.sampled_from("abz09_-/") | st.characters(codec="utf-8", exclude_characters="#+\0"), min_size=1)
+SIZES = st.integers(0, 300) | st.sampled_from([16_370, 16_383, 16_384, 65_000])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(NAMES, SIZES), min_size=1, max_size=20), st.sampled_from(["5", "3.1.1"]))
+def test_what_is_carried_has_the_very_bytes_of_what_is_published(messages, version):
+    async def heard(send, count):
+        async with (
+            Peer() as peer,
+            connected(peer, LET_IN if version == "5" else b"\x20\x02\x00\x00", version) as (us, _),
+        ):
+            send(us)
+            return [await peer.packet() for _ in range(count)]
+
+    def publishes(connection):
+        for topic, size in messages:
+            publish(connection, b"x" * size, topic)
+
+    def carries(connection):
+        connection.carry([(key, topic, b"x" * size) for key, (topic, size) in enumerate(messages)])
+
+    async def compared():
+        assert await heard(carries, len(messages)) == await heard(publishes, len(messages))
+
+    asyncio.run(compared())
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+async def test_what_comes_back_together_is_told_of_together(peer, version, eventually):
+    async with connected(peer, LET_IN if version == "5" else b"\x20\x02\x00\x00", version) as (connection, _):
+        told = carry(connection, 3)
+        await peer.hear(3 * (11 if version == "3.1.1" else 12))
+        await peer.say(b"\x40\x02\x00\x01" + b"\x40\x02\x00\x03" + b"\x40\x02\x00\x02")
+        await eventually(lambda: told)
+    assert told == [([101, 103, 102], 0)]
+
+
+async def test_what_they_make_room_for_leaves_in_one_write(peer, monkeypatch):
+    sent = []
+    async with connected(peer) as (connection, _):
+        carry(connection, 3)
+        await peer.hear(36)
+        connection.answered = lambda *_: connection.carry([(key, "a/b", b"xy") for key in range(3)])
+        monkeypatch.setattr(socket.socket, "send", lambda _, data: sent.append(data) or len(data))
+        connection._take(b"\x40\x02\x00\x01" + b"\x40\x02\x00\x03" + b"\x40\x02\x00\x02")
+    assert [len(data) for data in sent] == [36]
+
+
+def said(number, form, code):
+    """An acknowledgement as the standard lets it be written (MQTT 5.0, 3.4.2)."""
+    body = {2: b"", 3: bytes((code,)), 4: bytes((code, 0))}[form]
+    return bytes((0x40, 2 + len(body))) + number.to_bytes(2) + body
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_every_answer_is_told_once_however_it_is_written_and_cut(data):
+    """Some of it was carried and some published, some is acknowledged that never was sent, and some twice."""
+    carried, published = data.draw(st.integers(1, 12)), data.draw(st.integers(0, 4))
+    numbers = data.draw(st.permutations([*range(1, carried + published + 1), 40, 1]))
+    forms = st.tuples(st.sampled_from([2, 2, 2, 2, 3, 4]), st.sampled_from([0, 0x10, 0x87, 0x97]))
+    answers = [(number, *data.draw(forms)) for number in numbers]
+    stream = b"".join(said(*answer) + (PONG if answer[1] == 4 else b"") for answer in answers)
+    cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=6).map(sorted))
+    expected = {number: code if form > 2 else 0 for number, form, code in reversed(answers)}  # the first counts
+    del expected[40]
+
+    async def heard():
+        async with Peer() as peer, connected(peer) as (connection, _):
+            told = carry(connection, carried)
+            futures = [publish(connection) for _ in range(published)]
+            await peer.hear(12 * (carried + published))
+            for first, last in itertools.pairwise([0, *cuts, len(stream)]):
+                connection._take(stream[first:last])
+            keys = [(key - 100, code) for keys, code in told for key in keys]
+            assert len(set(keys)) == len(keys)
+            return dict(keys) | {carried + at: await each for at, each in enumerate(futures, 1)}
+
+    assert asyncio.run(heard()) == expected
+
+
+async def test_numbers_of_what_is_carried_and_what_is_published_are_never_the_same(peer, eventually):
+    async with connected(peer) as (connection, _):
+        carry(connection, 3)
+        publish(connection)
+        carry(connection, 65_531)
+        await peer.hear(65_535 * 12)
+        await peer.say(b"\x40\x02\x00\x02")
+        await eventually(lambda: len(connection._carried) == 65_533)
+        carry(connection, 1)
+        assert (await peer.packet())[1][5:7] == b"\x00\x02"
+        await peer.say(b"\x40\x02\x00\x03")
+        await eventually(lambda: len(connection._carried) == 65_533)
+        publish(connection)
+        assert (await peer.packet())[1][5:7] == b"\x00\x03"
+
+
+async def test_nothing_is_carried_behind_the_end(peer):
+    async with connected(peer) as (connection, _):
+        told = carry(connection, 2)
+        await peer.hear(24)
+        await peer.say(b"\x40\x02\x00\x01\x40\x02\x00\x00")  # a packet identifier of zero
+        assert "no MQTT" in str(await lost(connection))
+        with pytest.raises(ConnectionLost):
+            carry(connection, 1)
+    assert told == [([101], 0)]
 
 
 async def test_an_acknowledgement_of_nothing_is_nothing(peer):
