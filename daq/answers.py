@@ -27,7 +27,7 @@ from daq.transports.aside import Aside
 
 if TYPE_CHECKING:
     from daq.control import Verb
-    from daq.ledger import Counts
+    from daq.parties import Counts
     from daq.station import Running, Station
 
 log = logging.getLogger(__name__)

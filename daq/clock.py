@@ -88,7 +88,11 @@ class SystemClock:
         The stamp is the last triple's first two. An earlier try that was disturbed only makes it later, which a stamp
         may be: bounds widen and still hold.
         """
-        for _ in range(PAIR_TRIES - 1):
+        mono_ns, utc_ns = time.monotonic_ns(), time.time_ns()
+        return Stamp(mono_ns, utc_ns) if time.monotonic_ns() - mono_ns < PAIR_NS else self._again()
+
+    def _again(self) -> Stamp:
+        for _ in range(PAIR_TRIES - 2):
             mono_ns, utc_ns = time.monotonic_ns(), time.time_ns()
             if time.monotonic_ns() - mono_ns < PAIR_NS:
                 return Stamp(mono_ns, utc_ns)
@@ -127,13 +131,13 @@ class SystemClock:
 
 def _alarm(loop: asyncio.AbstractEventLoop, at_ns: int, sleeper: asyncio.Future[None]) -> asyncio.TimerHandle | None:
     """Have somebody woken at a monotonic instant; return what is to be cancelled should it not sleep so long."""
-    if not _rings(loop):
+    if not rings(loop):
         return loop.call_at(at_ns / NS, _wake, sleeper)
     loop.ring_at(at_ns, partial(_wake, sleeper))
     return None
 
 
-def _rings(loop: object) -> TypeGuard[Rings]:
+def rings(loop: object) -> TypeGuard[Rings]:
     """Say whether a loop has alarms; isinstance would look through the whole Protocol, at every slot."""
     return hasattr(loop, "ring_at")
 

@@ -24,19 +24,20 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from daq.clock import Bell, Clock
 from daq.core.errors import DaqError, LinkClosed, LinkDesync, LinkError, WrongInstrument, WrongState
-from daq.core.health import Attention, Breaker, Contact, Share, one_slot
+from daq.core.health import Breaker, Contact, Share, one_slot
 from daq.core.observation import NS, OK, Exchange, Stamp, Status
 from daq.core.outcome import judged
-from daq.core.plan import PollPlan
 from daq.core.schedule import Anchor, Grid, Queue, Step, Turn
-from daq.ledger import AWAY, NOT_YET, STOPPED, Item, Ledger, Outlets, Party, because_of, heard, inside, joined, party
-from daq.openwire import SHORT_QUIET_NS, OpenWire, Spoken, Tap
+from daq.ledger import Ledger
+from daq.listening import Listening
+from daq.openwire import SHORT_QUIET_NS, Asked, OpenWire, Tap
+from daq.parties import AWAY, MISSED, NOT_YET, STOPPED, Item, Outlets, Party, Scene, because_of, inside, joined, party
 from daq.session import Outcome, Session, failure
-from daq.transports import Transport
+from daq.steady import Steady
+from daq.transports import Direct, Transport
 
 __all__ = ["Line", "Outlets"]
 
@@ -47,8 +48,6 @@ LONGEST_SLEEP_NS = NS
 
 TEARDOWN_NS = NS
 """Longest time for leaving the instruments in peace."""
-
-MISSED = Outcome(Status.MISSED, "the wire was busy until the next slot had come")
 
 
 class Line:
@@ -86,18 +85,25 @@ class Line:
         self._clock = clock
         self._why_held = outlets.held
         self._stopping = Bell()
-        self._listening: asyncio.Task[Any] | None = None
         self._wire = OpenWire(transport, clock, self._stopping, byte_ns)
         self._ledger = Ledger(clock, outlets, self.items)
+        self._listening = Listening(name, self._wire, self._ledger, self.items, clock, self._stopping)
         self._share = Share(now.mono_ns) if len(sessions) > 1 else None
         self._queue = Queue(Anchor.of(now))
         self._numbered = numbered and len(sessions) > 1
         self._registers = all(session.plan.speaks == "registers" for session in sessions)
-        self._attention = Attention()
         self._talkers = [each for each in self.parties.values() if each.session.streams]
         self._met_ns = 0  # when a party was last met, or tried to be
         for each in self.parties.values():
             self._take_in(each, phases or {}, since or {}, now.mono_ns)
+        self._steady = self._steadily_served(outlets)
+
+    def _steadily_served(self, outlets: Outlets) -> Steady | None:
+        """Return what serves the slots of one instrument that is asked on a wire of its own; None for others."""
+        alone = next(iter(self.parties.values()))
+        if len(self.parties) > 1 or alone.gap_ns or not alone.session.shortcuts:
+            return None
+        return Steady(alone, self.items, self._wire, self._ledger, self._queue, self._clock, outlets)
 
     def _take_in(
         self,
@@ -154,8 +160,7 @@ class Line:
     def stop(self) -> None:
         """End scheduling; `run` returns when the exchange in flight has ended and the instruments are left in peace."""
         self._stopping.set()
-        if self._listening is not None:
-            self._listening.cancel()
+        self._listening.stop()
 
     async def once(self) -> None:
         """Connect and ask each poll once, in the order of the file and without a schedule; then leave."""
@@ -175,7 +180,7 @@ class Line:
         if not item.party.ready:
             self._ledger.failed(item, item.party.cause, one_slot(now.utc_ns), item.party.cause_exchanges)
         elif item.plan.every_ns is None:
-            await self._listen(item.party)
+            await self._listening.hear(item.party)
         else:
             await self._ask(item, now.utc_ns, now)
 
@@ -218,11 +223,13 @@ class Line:
         unmet = self._to_be_met(unready, now_ns) if unready else None
         if unmet is not None and not self._behind():
             return self._meet(unmet)
+        if self._steady is not None and not unready and (link := self._wire.direct) is not None:
+            return self._go_steadily(self._steady, link)
         turn = self._queue.take(now_ns)
         if turn is not None:
             return self._serve(turn, self._clock.now())
         if self._talkers and (talker := next((each for each in self._talkers if each.ready), None)) is not None:
-            return self._listen(talker)
+            return self._listening.hear(talker)
         return self._wire.wait(self._wake_ns(unready, now_ns))
 
     def _to_be_met(self, unready: Sequence[Party], now_ns: int) -> Party | None:
@@ -268,6 +275,16 @@ class Line:
             self._ledger.judge(item.party, item.plan.name, MISSED)
         return self._ask(item, turn.due_ns, now)
 
+    async def _go_steadily(self, steady: Steady, link: Direct) -> None:
+        """Have slots served while all is as usual, and serve the first that is not."""
+        left = await steady.run(link, self._stopping)
+        if left is None:
+            return
+        if left.asked is not None:
+            await self._ask(self.items[left.turn.poll], left.turn.due_ns, left.asked.at, left.asked, left.scene)
+        elif (serving := self._serve(left.turn, self._clock.now())) is not None:
+            await serving
+
     def _resting(self, item: Item, now_ns: int) -> Outcome | None:
         """Say why a poll of a ready party is left alone: it brings nothing, too often or at too high a cost."""
         if item.cause is None:
@@ -276,16 +293,26 @@ class Line:
         affordable = self._share is None or self._share.may_spend(now_ns, cost_ns)
         return None if item.breaker.may_try(now_ns) and affordable else item.cause
 
-    async def _ask(self, item: Item, due_ns: int, begun: Stamp) -> None:
-        """Ask a poll of a ready party, enter its outcome, and clean up behind it; `begun`: now."""
-        scene = self._ledger.scene(item.party)
-        counts = item.counts
-        counts.asked += 1
-        counts.lateness_s = late_s = max(0, begun.utc_ns - due_ns) / NS
-        counts.largest_lateness_s = max(counts.largest_lateness_s, late_s)
+    async def _ask(
+        self, item: Item, due_ns: int, begun: Stamp, sent: Asked | None = None, scene: Scene | None = None
+    ) -> None:
+        """Ask a poll of a ready party, enter its outcome, and clean up behind it.
+
+        Args:
+            item: the poll.
+            due_ns: its slot, UTC.
+            begun: now, or when the question was sent.
+            sent: its question, where that was sent ahead, and counted.
+            scene: what held when that was sent.
+        """
+        if sent is None:
+            item.counts.note_asked(begun.utc_ns - due_ns)
+        scene = scene or self._ledger.scene(item.party)
         dialogue, gap_ns = item.party.session.poll(item.plan, begun.mono_ns), item.party.gap_ns
         try:
-            spoken = await self._wire.speak(dialogue, who=item.party.name, gap_ns=gap_ns, lenient=self._numbered)
+            spoken = await self._wire.speak(
+                dialogue, who=item.party.name, gap_ns=gap_ns, lenient=self._numbered, sent=sent
+            )
         except BaseException as error:
             self._ledger.failed(item, inside(error), one_slot(due_ns), scene=scene)
             raise
@@ -455,43 +482,3 @@ class Line:
         self._ledger.judge(party, "connect", outcome)
         for plan in party.session.streams[:1]:
             self._ledger.failed(self.items[f"{party.name}/{plan.name}"], outcome, one_slot(self._clock.now().utc_ns))
-
-    # ------------------------------------------------------------ talkers
-
-    async def _listen(self, party: Party) -> None:
-        """Take one line of a talker; silence and loss make the wire be opened anew."""
-        begun = self._clock.now()
-        spoken = await self._hear(party)
-        if spoken is None or spoken.result is None:
-            return
-        plan, outcome = spoken.result
-        item = self.items[f"{party.name}/{plan.name}"]
-        self._wire.dirty = None  # its lines find back to each other by their endings
-        if outcome.status is OK:
-            self._ledger.answered(item, outcome, None, spoken.exchanges)
-        else:
-            self._ledger.failed(item, outcome, heard(outcome, begun, self._clock.now()), spoken.exchanges)
-        self._ledger.judge(party, plan.name, outcome)
-        if outcome.timing is None:
-            party.connected, party.cause = False, outcome
-            await self._wire.close()
-            return
-        until_ns = self._attention.heard(self._clock.monotonic_ns())
-        if until_ns is not None and (said := await self._wire.let_pass(until_ns)):
-            party.session.forget()  # the next line began in what was thrown away
-            self._ledger.left_out(party, said, begun)
-
-    async def _hear(self, party: Party) -> Spoken[tuple[PollPlan, Outcome]] | None:
-        """Wait for a line in a task of its own, so that the stop need not wait for it; None if the stop came first."""
-        hearing = self._wire.speak(party.session.listen(), who=party.name, gap_ns=0, lenient=True, leave_rest=True)
-        listening = asyncio.create_task(hearing, name=f"line[{self.name}] listens")
-        self._listening = listening
-        try:
-            return await listening
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not self._stopping.is_set() or (task is not None and task.cancelling()):
-                raise
-            return None
-        finally:
-            self._listening = None

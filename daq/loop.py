@@ -9,7 +9,8 @@ acknowledgements are worth as much as a turn is long. With all of five hundred l
 without end and publish next to nothing.
 
 What happens at every exchange does not go through asyncio's own queue: whose bytes came and whose instant has come is
-called from the selector itself, so that the task it wakes runs in this turn and not in the next one.
+called from the selector itself, so that the task it wakes runs in this turn and not in the next one. Where that woke
+none - slots are served without tasks, nearly always - the selector waits on, and asyncio need not look round.
 
     kernel -> StampingSelector (woke, alarms) -> transports.descriptor (receives, then admit) -> line
 """
@@ -46,6 +47,8 @@ a slot each second would begin 0.6 ms late, or 3. What is longer than some milli
 
 TWO_GOES_S = 0.01
 
+EPOLLIN = select.EPOLLIN
+
 OTHERS = 64
 """Descriptors beside those that are read here, of which one look at the kernel may tell."""
 
@@ -54,11 +57,13 @@ class StampingSelector(selectors.DefaultSelector):
     """Reads both clocks each time it returns something; some hundred nanoseconds a turn.
 
     Args:
+        loop: whose it is; asked whether asyncio has something to do: a task to go on with, another timer than before.
         complain: told of an exception that something called from here has raised; the loop goes on.
     """
 
-    def __init__(self, complain: Callable[[Exception], None]) -> None:
+    def __init__(self, loop: StationLoop, complain: Callable[[Exception], None]) -> None:
         super().__init__()
+        self._loop = loop
         self.woke = Stamp(time.monotonic_ns(), time.time_ns())
         self.readers: dict[int, Callable[[], None]] = {}
         """Descriptor -> what is called when it is readable; asyncio watches it too, and is told of all else."""
@@ -77,14 +82,26 @@ class StampingSelector(selectors.DefaultSelector):
             self._just_asked = False
             return []  # what the kernel's last answer has woken goes on first
         self._just_asked = True
+        if timeout == 0:
+            return self._turn(timeout)
+        until_s = None if timeout is None else time.monotonic() + timeout
+        timers = self._loop.timers
+        while True:
+            others = self._turn(timeout)
+            if others or not self._loop.is_idle(timers):
+                return others
+            if until_s is not None and (timeout := until_s - time.monotonic()) <= 0:
+                return others
+
+    def _turn(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Ask the kernel once, and call who is to be called."""
         at_once = self._crowd or timeout == 0
         events = self._epoll.poll(0, len(self.readers) + OTHERS) if at_once else self._awaited(timeout)
         if events:
             self.woke = Stamp(time.monotonic_ns(), time.time_ns())
         self._admitted = 0
-        while self._crowd and self._admitted < AT_ONCE:
-            self._admitted += 1
-            self._call(self._crowd.popleft())
+        if self._crowd:
+            self._let_on()
         if self._alarms:
             self._ring()
         return self._read(events) if events else []
@@ -103,17 +120,23 @@ class StampingSelector(selectors.DefaultSelector):
 
     def _ring(self) -> None:
         """Call whose instant has come."""
-        now_ns = time.monotonic_ns()
-        while self._alarms and self._alarms[0][0] <= now_ns:
-            self._call(heapq.heappop(self._alarms)[2])
+        now_ns, alarms = time.monotonic_ns(), self._alarms
+        while alarms and alarms[0][0] <= now_ns:
+            try:
+                heapq.heappop(alarms)[2]()
+            except Exception as error:  # noqa: BLE001  as asyncio does with every callback
+                self._complain(error)
 
     def _read(self, events: list[tuple[int, int]]) -> list[tuple[selectors.SelectorKey, int]]:
         """Call who reads these descriptors; return what else there is, as any selector does."""
-        others = []
+        others, readers = [], self.readers
         for fd, ready in events:
-            reader = self.readers.get(fd)
-            if reader is not None and ready == select.EPOLLIN:
-                self._call(reader)
+            reader = readers.get(fd)
+            if reader is not None and ready == EPOLLIN:
+                try:
+                    reader()
+                except Exception as error:  # noqa: BLE001  as asyncio does with every callback
+                    self._complain(error)
             elif key := self.get_map().get(fd):  # asyncio's own, or asyncio's too: it calls all there are
                 others.append((key, key.events & _said(ready)))
         return others
@@ -123,11 +146,14 @@ class StampingSelector(selectors.DefaultSelector):
         self._epoll.close()
         super().close()
 
-    def _call(self, callback: Callable[[], None]) -> None:
-        try:
-            callback()
-        except Exception as error:  # noqa: BLE001  as asyncio does with every callback
-            self._complain(error)
+    def _let_on(self) -> None:
+        """Let the next few on."""
+        while self._crowd and self._admitted < AT_ONCE:
+            self._admitted += 1
+            try:
+                self._crowd.popleft()()
+            except Exception as error:  # noqa: BLE001  as asyncio does with every callback
+                self._complain(error)
 
     def admit(self, go_on: Callable[[], None]) -> None:
         """Call it in this turn where few were let on yet, else in one of the next, in the order of asking."""
@@ -154,8 +180,11 @@ def _said(ready: int) -> int:
 class StationLoop(asyncio.SelectorEventLoop):
     """A selector loop with the stamp of its last wake-up."""
 
+    _ready: deque[asyncio.Handle]  # asyncio's own two, so named since Python 3.4
+    _scheduled: list[asyncio.TimerHandle]
+
     def __init__(self) -> None:
-        self._stamping = StampingSelector(self._complain)
+        self._stamping = StampingSelector(self, self._complain)
         self.admit = self._stamping.admit
         """Lets a task on, in this turn or one of the next."""
         self.ring_at = self._stamping.ring_at
@@ -168,6 +197,15 @@ class StationLoop(asyncio.SelectorEventLoop):
     def woke(self) -> Stamp:
         """When the selector last returned; what a reader callback of this turn was called for had come by then."""
         return self._stamping.woke
+
+    @property
+    def timers(self) -> int:
+        """How many timers asyncio keeps."""
+        return len(self._scheduled)
+
+    def is_idle(self, timers: int) -> bool:
+        """Say whether asyncio has nothing to go on with, and as many timers as before."""
+        return not self._ready and len(self._scheduled) == timers
 
     def watch(self, fileno: int, readable: Callable[[], None]) -> None:
         """As add_reader, but called before anything else of this turn."""

@@ -28,7 +28,7 @@ from daq.core.health import State
 from daq.core.observation import NS, Status
 
 if TYPE_CHECKING:
-    from daq.ledger import Counts, Item, Party
+    from daq.parties import Counts, Item, Party
     from daq.station import Station
 
 log = logging.getLogger(__name__)

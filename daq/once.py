@@ -20,10 +20,10 @@ from daq.core.errors import DaqError
 from daq.core.health import Verdict
 from daq.core.observation import NS, Observation, Status
 from daq.core.wiring import Wiring, wirings
-from daq.ledger import Outlets
 from daq.line import Line
 from daq.load import Loaded, load_bench, read_yaml
 from daq.loop import new_event_loop
+from daq.parties import Outlets
 from daq.rights import Rights, rights
 from daq.session import Met
 

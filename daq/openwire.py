@@ -18,7 +18,7 @@ from daq.core.modbus import are_frames
 from daq.core.observation import NS, Exchange, Stamp
 from daq.core.owed import Owed
 from daq.core.unchanging import unchanging
-from daq.transports import Received, Transport
+from daq.transports import Direct, Received, Transport
 
 OPEN_NS = 5 * NS
 """Longest time for opening an address."""
@@ -42,6 +42,23 @@ Tap = Callable[[Literal["sent", "came"], bytes, Stamp], None]
 
 
 @unchanging
+class Asked:
+    """A question that was sent ahead of its dialogue, which is to take it from there.
+
+    Args:
+        request: as it was sent, and as the dialogue will put it.
+        sent: how many of its bytes.
+        at: just before the first of them.
+        link: where; what came since is still there to be read.
+    """
+
+    request: bytes
+    sent: int
+    at: Stamp
+    link: Direct
+
+
+@unchanging
 class Spoken(Generic[T]):
     """What came of a dialogue.
 
@@ -61,10 +78,11 @@ class Spoken(Generic[T]):
 class _Minutes:
     """The record of one dialogue: exchanges, and the question whose answer is not accepted yet."""
 
-    __slots__ = ("asked", "asked_ns", "begun_ns", "deadline_ns", "exchanges", "last", "stamp", "who")
+    __slots__ = ("asked", "asked_ns", "begun_ns", "deadline_ns", "exchanges", "last", "sent", "stamp", "who")
 
-    def __init__(self, who: str) -> None:
+    def __init__(self, who: str, sent: Asked | None) -> None:
         self.who = who
+        self.sent = sent  # the first question, where that was sent ahead
         self.exchanges: list[Exchange] = []
         self.begun_ns: int | None = None
         self.asked: Ask | None = None
@@ -141,7 +159,14 @@ class OpenWire:
         self._byte_ns = byte_ns
         self._free_ns = 0  # when the last byte passed
         self._owed = Owed()  # answers that may still come although nobody waits for them
-        self._taps: list[Tap] = []
+        self.taps: list[Tap] = []
+        """Who is shown all bytes; only to be looked at."""
+
+    @property
+    def direct(self) -> Direct | None:
+        """The open link where it can be used without a dialogue: a clean wire on which closing drops what is owed."""
+        usable = self.is_open and self.dirty is None and self.reopen_heals and not self._byte_ns
+        return self._transport.direct if usable else None
 
     def owes(self, request: bytes) -> bool:
         """Say whether an answer to this very question was asked for before, and may still come."""
@@ -161,8 +186,8 @@ class OpenWire:
 
     def tap(self, callback: Tap) -> Callable[[], None]:
         """Show all bytes to the callback from now on; call what is returned to end it."""
-        self._taps.append(callback)
-        return lambda: self._taps.remove(callback) if callback in self._taps else None
+        self.taps.append(callback)
+        return lambda: self.taps.remove(callback) if callback in self.taps else None
 
     # ------------------------------------------------------------ open, close, clean
 
@@ -257,7 +282,14 @@ class OpenWire:
     # ------------------------------------------------------------ dialogues
 
     async def speak(
-        self, dialogue: Dialogue[T], *, gap_ns: int, who: str = "", lenient: bool = False, leave_rest: bool = False
+        self,
+        dialogue: Dialogue[T],
+        *,
+        gap_ns: int,
+        who: str = "",
+        lenient: bool = False,
+        leave_rest: bool = False,
+        sent: Asked | None = None,
     ) -> Spoken[T]:
         """Play a dialogue to its end.
 
@@ -268,8 +300,9 @@ class OpenWire:
             lenient: bytes nobody asked for are kept for the record and otherwise ignored: the wire is being cleaned,
                 or each answer names its question.
             leave_rest: what lies behind the last answer stays: the instrument talks unasked.
+            sent: its first question, where that was sent ahead.
         """
-        record = _Minutes(who)
+        record = _Minutes(who, sent)
         result: T | None = None
         failed: LinkError | ReplyError | None = None
         try:
@@ -315,6 +348,8 @@ class OpenWire:
             await self.close()
 
     async def _do(self, action: Action, record: _Minutes, gap_ns: int, lenient: bool) -> Replied | Stamp | None:
+        if record.sent is not None:
+            return await self._take_over(action, record, record.sent)
         if isinstance(action, Ask) and action.request:
             if gap_ns:
                 await self._keep_gap(gap_ns)
@@ -340,6 +375,17 @@ class OpenWire:
                 return None
             record.ask(action, self._clock.now())
             self._not_stuck_until(record.deadline_ns)
+        return self._taken(await self._transport.read(action.cut, record.deadline_ns), record)
+
+    async def _take_over(self, action: Action, record: _Minutes, sent: Asked) -> Replied:
+        """Go on with the question that was sent ahead. Raises LinkError."""
+        assert isinstance(action, Ask), "what was sent ahead is a question"
+        assert action.request == sent.request, "what was sent ahead is this very question"
+        record.sent = None
+        self._said(action, sent.at)
+        record.ask(action, sent.at)
+        self._not_stuck_until(record.deadline_ns)
+        await sent.link.say_rest(sent.request, sent.sent, record.deadline_ns)
         return self._taken(await self._transport.read(action.cut, record.deadline_ns), record)
 
     async def _rest(self, action: Pause | Quiet, record: _Minutes) -> None:
@@ -368,7 +414,7 @@ class OpenWire:
 
     def _said(self, action: Ask | Tell, at: Stamp) -> None:
         self._free_ns = at.mono_ns + len(action.request) * self._byte_ns
-        if self._taps:
+        if self.taps:
             self._show("sent", action.request, at)
 
     def _taken(self, received: Received, record: _Minutes) -> Replied:
@@ -377,7 +423,7 @@ class OpenWire:
         if received.first.mono_ns < asked.mono_ns:
             raise LinkDesync(f"{quoted(data)} was there before anybody had asked", data)
         self._free_ns = last.mono_ns
-        if self._taps:
+        if self.taps:
             self._show("came", data, last)
         owed = 0 if self.reopen_heals else self._owed.came(record.who, data, last.mono_ns)
         wire_ns = len(data) * self._byte_ns
@@ -406,5 +452,5 @@ class OpenWire:
         self.progress_mono_ns = max(self.progress_mono_ns, mono_ns)
 
     def _show(self, way: Literal["sent", "came"], data: bytes, stamp: Stamp) -> None:
-        for callback in tuple(self._taps):
+        for callback in tuple(self.taps):
             callback(way, data, stamp)

@@ -47,6 +47,7 @@ from daq.core.modbus import Framing, NotReached, RefusedBlock
 from daq.core.observation import NS, OK, Flag, Identity, Stamp, Status
 from daq.core.outcome import Changed, Met, Outcome, failure, read_back, unread
 from daq.core.plan import Answer, DeviceStep, InstrumentPlan, Match, ModePlan, PollPlan, RegisterStep, Step, TextStep
+from daq.core.shortcut import shortcut
 from daq.core.timing import Seen, bound
 
 __all__ = ["Met", "Outcome", "Session", "failure"]
@@ -83,6 +84,13 @@ class Session:
         self.streams = tuple(poll for poll in plan.polls if poll.every_ns is None)
         self.polls = tuple(poll for poll in plan.polls if poll.every_ns is not None)
         self._questions = questions((step for poll in self.polls for step in poll.steps), plan.eol)
+        self.shortcuts = {
+            poll.name: way
+            for poll in self.polls
+            if plan.configure or poll.touches is None
+            if (way := shortcut(poll, self._questions, self._frames)) is not None
+        }
+        """Polls that can be asked without a dialogue, while the instrument is in the mode they need."""
 
     @property
     def answers_on_connect(self) -> bool:
@@ -94,6 +102,10 @@ class Session:
         self._mode = None
         self._joined = False
         self._agreed_ns.clear()
+
+    def is_in(self, mode: ModePlan, now_ns: int) -> bool:
+        """Say whether the instrument is in a mode, for all that is known: it was read back not long ago."""
+        return mode is self._mode and now_ns - self._mode_seen_ns < RECHECK_NS
 
     # ------------------------------------------------------------ who, and in which state
 
@@ -380,6 +392,7 @@ class Session:
             answers.append((part, answer))
             times.append(replied)
         self._split[step] = parts
+        self.shortcuts.pop(poll.name, None)
         return joined(step, answers), replace(times[-1], asked=times[0].asked, not_before=times[0].not_before)
 
     # ------------------------------------------------------------ talkers

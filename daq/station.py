@@ -254,8 +254,8 @@ class Station:
             announce=lambda event, details: self.recorder.announced(event, **details),
             describe=partial(self._described, loaded, phases),
             verdict=self.recorder.fares,
-            context=lambda: self.marks.pairs,
-            clock_state=lambda: self.discipline.state,
+            context=partial(getattr, self.marks, "pairs"),
+            clock_state=partial(getattr, self.discipline, "state"),
             held=lambda: FULL if self.journal.full else None,
         )
 

@@ -24,7 +24,9 @@ class EndsWith:
 
     def __call__(self, got: bytes | bytearray) -> int:
         """Look through all of it."""
-        return self.beyond(got, 0)
+        found = got.find(self.eol)
+        end = found + len(self.eol) + self.behind
+        return end if found >= 0 and end <= len(got) else 0
 
     def beyond(self, got: bytes | bytearray, looked: int) -> int:
         """Look where nobody has: the first `looked` bytes hold no whole reply.

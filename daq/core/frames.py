@@ -41,6 +41,8 @@ class Frames:
 
     def __init__(self, framing: Framing, unit: int) -> None:
         self._framing: Framing = framing
+        self.numbered = framing == "tcp"
+        """Whether an answer names its question."""
         self._unit = unit
         self._what = f"unit {unit}"
         self._transaction = 0
@@ -48,28 +50,29 @@ class Frames:
 
     def block(self, step: RegisterStep, *, tolerant: bool = False) -> Dialogue[tuple[bytes, Replied]]:
         """One exchange in registers."""
-        which = step.function, step.address, step.count
-        block = self._blocks.get(which) or self._made_ready(which)
-        request = block.request(self._next())
+        block = self.ready(step)
+        request = block.request(self.next_number())
         return self._frame(step, request, block.cut, partial(block.registers, request), tolerant=tolerant)
+
+    def ready(self, step: RegisterStep) -> modbus.Block:
+        """Return the block that a step asks for, made ready once."""
+        which = step.function, step.address, step.count
+        block = self._blocks.get(which)
+        if block is None:
+            block = self._blocks[which] = modbus.Block(self._framing, self._unit, *which)
+        return block
 
     def next(self, step: RegisterStep) -> tuple[bytes, bytes]:
         """Return the next question for a block on Modbus TCP, and what its answer begins with: see modbus.content."""
-        which = step.function, step.address, step.count
-        block = self._blocks.get(which) or self._made_ready(which)
-        self._transaction = number = (self._transaction + 1) % 0x10000
-        begins = number.to_bytes(2, "big")
+        block = self.ready(step)
+        begins = self.next_number().to_bytes(2, "big")
         return begins + block.rest, begins + block.head
-
-    def _made_ready(self, which: tuple[int, int, int]) -> modbus.Block:
-        block = self._blocks[which] = modbus.Block(self._framing, self._unit, *which)
-        return block
 
     def device(self, step: DeviceStep, *, tolerant: bool = False) -> Dialogue[tuple[bytes, Replied]]:
         """Have the device say who it is; the rest is asked for until there is none, or no more than there can be."""
         told, first = b"", 0
         for _ in range(modbus.MOST_PARTS):
-            request = modbus.identification_request(self._framing, self._unit, self._next(), step.category, first)
+            request = modbus.identification_request(self._framing, self._unit, self.next_number(), step.category, first)
             judge = partial(modbus.identification, self._framing, request)
             cut = modbus.identification_cut(self._framing)
             found, replied = yield from self._frame(step, request, cut, judge, tolerant=tolerant)
@@ -79,10 +82,14 @@ class Frames:
             first = found.more
         return told, replied
 
-    def _next(self) -> int:
+    def next_number(self) -> int:
         """Return the number of the next question."""
         self._transaction = (self._transaction + 1) % 0x10000
         return self._transaction
+
+    def take_back(self) -> None:
+        """Give the last number once more: the question that bears it was sent, and is to be heard by another way."""
+        self._transaction = (self._transaction - 1) % 0x10000
 
     def _frame(
         self, step: RegisterStep | DeviceStep, request: bytes, cut: Cut, judge: Callable[[bytes], T], *, tolerant: bool

@@ -45,10 +45,6 @@ class Anchor:
         """Return the UTC ns of a monotonic instant."""
         return self.utc_ns + mono_ns - self.mono_ns
 
-    def mono_of(self, utc_ns: int) -> int:
-        """Return the monotonic ns of a UTC instant."""
-        return self.mono_ns + utc_ns - self.utc_ns
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -141,13 +137,13 @@ class Queue:
     """
 
     def __init__(self, anchor: Anchor) -> None:
-        self._anchor = anchor
+        self._ahead_ns = anchor.utc_ns - anchor.mono_ns  # UTC, of the monotonic clock
         self._waiting: dict[str, _Waiting] = {}
         self._earliest_ns: int | None = None  # nothing is due before, UTC; None: to be looked for
 
     def add(self, poll: str, grid: Grid, now_mono_ns: int) -> None:
         """Take in a poll; its first slot is the first one from now on."""
-        self._waiting[poll] = _Waiting(grid, grid.next_slot(self._anchor.utc_of(now_mono_ns) - 1))
+        self._waiting[poll] = _Waiting(grid, grid.next_slot(now_mono_ns + self._ahead_ns - 1))
         self._earliest_ns = None
 
     def remove(self, poll: str, now_mono_ns: int) -> Slots | None:
@@ -162,11 +158,11 @@ class Queue:
             return None
         if self._earliest_ns is None:
             self._earliest_ns = min([waiting.due_ns for waiting in self._waiting.values()])
-        return self._anchor.mono_of(self._earliest_ns)
+        return self._earliest_ns - self._ahead_ns
 
     def take(self, now_mono_ns: int) -> Turn | None:
         """Hand out the due slot with the earliest deadline, None while nothing is due."""
-        now_ns = self._anchor.utc_of(now_mono_ns)
+        now_ns = now_mono_ns + self._ahead_ns
         if self._earliest_ns is not None and now_ns < self._earliest_ns:
             return None
         poll, deadline_ns = None, 0
@@ -179,7 +175,8 @@ class Queue:
     def _turn(self, poll: str, now_ns: int) -> Turn:
         waiting = self._waiting[poll]
         grid, oldest_ns = waiting.grid, waiting.due_ns
-        due_ns = grid.last_slot(now_ns)
+        next_ns = oldest_ns + grid.every_ns
+        due_ns = oldest_ns if now_ns < next_ns else grid.last_slot(now_ns)
         waiting.due_ns = due_ns + grid.every_ns
         self._earliest_ns = None
         return Turn(poll, due_ns, None if due_ns == oldest_ns else grid.slots_between(oldest_ns, due_ns - 1))
@@ -190,11 +187,11 @@ class Queue:
         For instruments known to be away, and for the stop: one call accounts for any number of slots.
         """
         self._earliest_ns = None
-        return _give_up(self._waiting[poll], self._anchor.utc_of(now_mono_ns))
+        return _give_up(self._waiting[poll], now_mono_ns + self._ahead_ns)
 
     def follow(self, anchor: Anchor) -> None:
         """Take the anchor of this second, where it was no step: slots keep to UTC, none is lost or asked twice."""
-        self._anchor = anchor
+        self._ahead_ns = anchor.utc_ns - anchor.mono_ns
 
     def step(self, step: Step) -> dict[str, Slots]:
         """Go on by the clock as it is now; return what was still owed by the old one, as missed, by poll.
@@ -205,7 +202,8 @@ class Queue:
         be hours, so the grid begins anew; these are new instants whose due times have been named before (seq and
         mono tell them apart).
         """
-        until_ns, self._anchor, self._earliest_ns = self._anchor.utc_of(step.after.mono_ns), step.after, None
+        until_ns, self._earliest_ns = step.after.mono_ns + self._ahead_ns, None
+        self.follow(step.after)
         given_up = {}
         for poll, waiting in self._waiting.items():
             owed = _give_up(waiting, until_ns)

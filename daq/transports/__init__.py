@@ -13,12 +13,12 @@ from types import MappingProxyType
 
 from daq.core.address import Wire, WireKind, host_and_port
 from daq.core.line_settings import line_settings
-from daq.transports.seam import MAX_REPLY, Now, Received, Transport
+from daq.transports.seam import MAX_REPLY, Direct, Now, Received, Transport
 from daq.transports.serial import Serial
 from daq.transports.tcp import Tcp
 from daq.transports.visa import Visa, visa_resources
 
-__all__ = ["MAX_REPLY", "OPENERS", "Received", "Transport", "visa_resources"]
+__all__ = ["MAX_REPLY", "OPENERS", "Direct", "Received", "Transport", "visa_resources"]
 
 USUAL_LINE = "9600/8n1"
 """Serial settings where neither the bench file nor the driver names any."""

@@ -82,6 +82,9 @@ class Descriptor:
         self._inbox = Inbox()
         self._loop = asyncio.get_running_loop()
         self._wakes = self._loop if isinstance(self._loop, Wakes) else None
+        self.is_direct = self._wakes is not None and ends.damage is None and ends.brimful is None
+        """Whether what comes is whole as it comes, on a loop that tells at once."""
+        self._heard: Callable[[], None] | None = None  # who is told instead of who reads
         self._wake: asyncio.Future[None] | None = None
         self._next_look: asyncio.Handle | None = None
         self._deadline_ns = 0  # of the read that waits
@@ -119,6 +122,39 @@ class Descriptor:
             taken = len(data) - len(rest)
             self._lose(f"the other side took only {taken} of {len(data)} bytes in time")
             raise LinkTimeout(f"{self._where}: {self._lost}; closed. Is it hung, or its input held?") from None
+
+    def say(self, data: bytes) -> int:
+        """Send what fits. As Direct.say."""
+        self._asked = True
+        return self._send(data)
+
+    async def say_rest(self, data: bytes, sent: int, deadline_ns: int) -> None:
+        """Send what did not fit. Raises LinkTimeout, LinkClosed."""
+        if sent < len(data):
+            await self._send_rest(data, sent, deadline_ns)
+
+    def hear(self, came: Callable[[], None] | None) -> None:
+        """Call it rather than wake who reads. As Direct.hear."""
+        self._heard = came
+
+    def whole(self, cut: Cut) -> Received | None:
+        """Look for a whole reply and nothing else. As Direct.whole."""
+        reply = self._inbox.whole
+        if reply is None or cut(reply.data) != len(reply.data) or not self._watched or self._look_in.poll(0):
+            return None
+        return reply
+
+    def accept(self) -> None:
+        """Take it out. As Direct.accept."""
+        self._inbox.empty()
+
+    def is_silent(self) -> bool:
+        """Look at the wire without taking anything. As Direct.is_silent."""
+        if self._inbox.bytes or not self._watched or self._look_in.poll(0):
+            return False
+        if self._wakes is not None and self._wakes.woke.mono_ns > self._received.mono_ns:
+            self._received = self._silent = self._wakes.woke
+        return True
 
     async def read(self, cut: Cut, deadline_ns: int) -> Received:
         """Wait for one whole reply. As Transport.read."""
@@ -260,7 +296,7 @@ class Descriptor:
             self._wake_up()
         else:
             self._receive(self._wakes.woke)
-            self._wakes.admit(self._wake_up)
+            self._wakes.admit(self._heard or self._wake_up)
 
     def _watch(self) -> None:
         """Watch for bytes while there is room for them: the kernel holds back what does not fit."""
@@ -316,7 +352,8 @@ class Descriptor:
             self._wake.set_result(None)
 
     def _send(self, rest: bytes | memoryview) -> int:
-        self._stay_open()
+        if self._lost is not None:
+            self._stay_open()
         try:
             return self._ends.send(rest)
         except (BlockingIOError, InterruptedError):
@@ -334,7 +371,7 @@ class Descriptor:
             self._alarm.cancel()
         self._loop.remove_writer(self._ends.fileno)
         self._ends.close()
-        self._wake_up()
+        (self._heard or self._wake_up)()
 
 
 async def writable(fileno: int, deadline_ns: int) -> None:

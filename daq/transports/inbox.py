@@ -31,8 +31,10 @@ class Inbox:
     """A queue of bytes with stamps. It holds what it is given: its owner stops receiving while it is `full`."""
 
     def __init__(self) -> None:
-        self.bytes = bytearray()
+        self.bytes: bytes | bytearray = b""
         """What it holds; only to be looked at."""
+        self.whole: Received | None = None
+        """What one receive brought, while it is all there is: nearly always; only to be looked at."""
         self._chunks: deque[_Chunk] = deque()
         self._looked = 0  # bytes in which _looked_for found nothing
         self._looked_for: Cut | None = None
@@ -54,7 +56,10 @@ class Inbox:
             first: the first byte had come by then.
             seen: every byte had come by then.
         """
-        self.bytes += data
+        if not self.bytes:
+            self.bytes, self.whole = data, Received(data, silent, first, seen)
+            return
+        self._held().extend(data)
         if len(self._chunks) < _MOST_CHUNKS:
             self._chunks.append(_Chunk(len(data), silent, first, seen))
         else:  # the newest chunk grows instead: its interval widens and stays true
@@ -62,12 +67,25 @@ class Inbox:
             newest.size += len(data)
             newest.seen = seen
 
+    def _held(self) -> bytearray:
+        """Return what is held, to be lengthened or shortened, in chunks."""
+        if self.whole is not None:
+            whole, self.whole = self.whole, None
+            self._chunks.append(_Chunk(len(whole.data), whole.not_before, whole.first, whole.last))
+        if not isinstance(self.bytes, bytearray):
+            self.bytes = bytearray(self.bytes)
+        return self.bytes
+
     def take(self, cut: Cut) -> Received | None:
         """Take out the first whole reply; None while `cut` finds none.
 
         Raises:
             LinkFlooded: the inbox is full and holds no end; it is empty afterwards.
         """
+        whole = self.whole
+        if whole is not None and cut(whole.data) == len(whole.data) <= MAX_REPLY:
+            self.bytes, self.whole, self._looked = b"", None, 0
+            return whole
         length = self._cut(cut) if self.bytes else 0
         if 0 < length <= MAX_REPLY:
             return self._take(length)
@@ -82,9 +100,9 @@ class Inbox:
     def empty(self) -> bytes:
         """Take out everything."""
         data = bytes(self.bytes)
-        self._looked = 0
-        self.bytes.clear()
-        self._chunks.clear()
+        self.bytes, self.whole, self._looked = b"", None, 0
+        if self._chunks:
+            self._chunks.clear()
         return data
 
     def _cut(self, cut: Cut) -> int:
@@ -96,13 +114,9 @@ class Inbox:
 
     def _take(self, length: int) -> Received:
         self._looked = 0
-        if len(self._chunks) == 1 and length == len(self.bytes):  # nearly always
-            whole = self._chunks.popleft()
-            received = Received(bytes(self.bytes), whole.silent, whole.first, whole.seen)
-            self.bytes.clear()
-            return received
-        data = bytes(self.bytes[:length])
-        del self.bytes[:length]
+        held = self._held()
+        data = bytes(held[:length])
+        del held[:length]
         head = self._chunks[0]
         silent, first = head.silent, head.first
         left = length

@@ -66,6 +66,37 @@ class Received:
     last: Stamp
 
 
+class Direct(Protocol):
+    """An open link that can be used without a task that waits; by one user at a time, as all of a transport."""
+
+    def is_silent(self) -> bool:
+        """Say whether the link stands, nothing is kept, and nothing lies on the wire at this moment."""
+        ...
+
+    def say(self, data: bytes) -> int:
+        """Send what fits at once; return how much that was. Raises LinkClosed."""
+        ...
+
+    async def say_rest(self, data: bytes, sent: int, deadline_ns: int) -> None:
+        """Send what `say` did not. Raises LinkTimeout, LinkClosed."""
+        ...
+
+    def whole(self, cut: Cut) -> Received | None:
+        """Return the reply where it came at once, all of it, and nothing lies behind it; it stays until `accept`."""
+        ...
+
+    def accept(self) -> None:
+        """Take out what `whole` returned."""
+        ...
+
+    def hear(self, came: Callable[[], None] | None) -> None:
+        """Have it called whenever something came, or the link was lost, in the turn in which that was seen.
+
+        None: what comes waits for `Transport.read`, as ever.
+        """
+        ...
+
+
 class Transport(Protocol):
     """An address that can be opened, written to and read from, again and again. Never used by two tasks at once."""
 
@@ -74,6 +105,11 @@ class Transport(Protocol):
 
     can_clear: bool
     """True where `clear` is a device clear that drops every outstanding reply (VISA)."""
+
+    @property
+    def direct(self) -> Direct | None:
+        """The open link, where it can be used without waiting for it; None while closed, and where it cannot."""
+        ...
 
     async def open(self, deadline_ns: int) -> None:
         """Open the address exclusively. Raises LinkClosed (refused, absent, in use) or LinkTimeout."""

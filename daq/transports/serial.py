@@ -63,6 +63,7 @@ class Serial:
     """
 
     reopen_heals = False
+    direct = None
     can_clear = False
 
     def __init__(self, device: str, settings: LineSettings, clock: Now, *, proven: bool = False) -> None:

@@ -84,6 +84,7 @@ class Tcp:
     def _use(self, link: Descriptor | None) -> None:
         """Have a link asked for bytes without anybody between: it is, four times a question."""
         self._link = link
+        self.direct = link if link is not None and link.is_direct else None
         self.write: Callable[[bytes, int], Coroutine[None, None, Stamp]] = self._closed
         self.read: Callable[[Cut, int], Coroutine[None, None, Received]] = self._closed
         self.unread: Callable[[], bytes] = bytes

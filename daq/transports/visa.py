@@ -51,6 +51,8 @@ class Visa:
         line: serial settings of an ASRL resource; None leaves the library's.
     """
 
+    direct = None
+
     def __init__(
         self, resource: str, clock: Now, *, backend: str = "@py", eol: bytes = b"\n", line: LineSettings | None = None
     ) -> None:

@@ -24,12 +24,12 @@ def saturated(here: Place, options: Options) -> Result:
     """100 SCPI sockets as fast as one core goes."""
     result = Result("100 SCPI sockets, saturated", "CPU per observation <= 2 x the bare composition's")
     with responder(here, "scpi_responder", 100, "0") as stand:
-        ours = Contender("daemon", daemon_on(here, scpi_bench("20 ms", stand.ports)), here.ear)
+        ours = Contender("daemon", daemon_on(here, scpi_bench("10 ms", stand.ports)), here.ear)
         floor = Contender("floor", lambda: script("floor", stand.ports[0], 100, here.broker, here.folder), here.ear)
         found = rounds([ours, floor], options)
     costs(result, found)
     missed = median([one.missed / one.seconds for one in found["daemon"]])
-    result.says(f"daemon: asked for 5000 a second; runs of missed slots told: {missed:.0f} a second")
+    result.says(f"daemon: asked for 10,000 a second; runs of missed slots told: {missed:.0f} a second")
     compare(result, found, "floor", 2)
     return result
 

@@ -155,7 +155,7 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def it_wakes_for_the_first(self) -> None:
         if self.next_ns:
-            assert self.queue.wake_ns() == self.watch.anchor.mono_of(min(self.next_ns.values()))
+            assert self.watch.anchor.utc_of(self.queue.wake_ns()) == min(self.next_ns.values())
 
 
 QueueMachine.TestCase.settings = QUICK

@@ -32,6 +32,8 @@ Answer = Callable[[bytes, int], list[tuple[int, bytes]]]
 class FakeTransport:
     """A wire whose far end is a function."""
 
+    direct = None
+
     def __init__(self, clock: ManualClock, answer: Answer, *, reopen_heals: bool = True, can_clear: bool = False):
         self.reopen_heals, self.can_clear = reopen_heals, can_clear
         self.absent: str | None = None  # why it cannot be opened
