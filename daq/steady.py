@@ -28,7 +28,7 @@ from daq.core.shortcut import Shortcut
 from daq.core.unchanging import unchanging
 from daq.ledger import Ledger
 from daq.openwire import Asked, OpenWire
-from daq.parties import MISSED, Item, Outlets, Party, Scene, inside
+from daq.parties import MISSED, Item, Outlets, Party, Scene, inside, joined
 from daq.session import Outcome
 from daq.transports import Direct, Received
 
@@ -106,9 +106,7 @@ class Steady:
             self._next(self._clock.monotonic_ns())
             await over
         except BaseException as error:
-            if self._turn is not None:
-                self._ledger.failed(self._item, inside(error), one_slot(self._turn.due_ns), scene=self._scene)
-                self._wire.dirty = self._wire.dirty or "a question was cut off before its answer"
+            self._give_up(error)
             raise
         finally:
             link.hear(None)
@@ -117,6 +115,19 @@ class Steady:
         if self._left is None and self._turn is not None:  # the stop came: the exchange in flight is ended
             self._leave_asked()
         return self._left
+
+    def _give_up(self, error: BaseException) -> None:
+        """Account for the slot that was handed out, be it in the very turn in which it was to be left to the task."""
+        if self._turn is not None:
+            self._leave_asked()
+        left = self._left
+        if left is None:
+            return
+        slots = joined(left.turn.missed, left.turn.due_ns)
+        if left.asked is not None:
+            slots = one_slot(left.turn.due_ns)
+            self._wire.dirty = self._wire.dirty or "a question was cut off before its answer"
+        self._ledger.failed(self._items[left.turn.poll], inside(error), slots, scene=left.scene)
 
     # ------------------------------------------------------------ called by the loop
 
