@@ -392,7 +392,9 @@ class Session:
             answers.append((part, answer))
             times.append(replied)
         self._split[step] = parts
-        self.shortcuts.pop(poll.name, None)
+        for each in self.polls:  # whoever asks for this block does so in parts from now on
+            if step in each.steps:
+                self.shortcuts.pop(each.name, None)
         return joined(step, answers), replace(times[-1], asked=times[0].asked, not_before=times[0].not_before)
 
     # ------------------------------------------------------------ talkers

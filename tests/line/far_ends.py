@@ -270,7 +270,7 @@ class Watched:
 
 
 @asynccontextmanager
-async def line_at(far: FarEnd, plan, *, framing=None, steadily: bool = True, kind: str = "tcp"):
+async def line_at(far: FarEnd, plan, *, framing=None, steadily: bool = True):
     """Have a line run at a far end; the old way, by dialogues alone, where not `steadily`. The test stops it."""
     clock = SystemClock()
     session = Session(plan, framing)
@@ -284,7 +284,7 @@ async def line_at(far: FarEnd, plan, *, framing=None, steadily: bool = True, kin
         clock_state=lambda: ClockState("none", None),
         held=lambda: watched.held,
     )
-    line = Line("far", OPENERS[kind](Wire(kind, far.address), clock), [session], clock, outlets)
+    line = Line("far", OPENERS["tcp"](Wire("tcp", far.address), clock), [session], clock, outlets)
     assert line._steady is not None
     if not steadily:
         line._steady = None
@@ -294,10 +294,8 @@ async def line_at(far: FarEnd, plan, *, framing=None, steadily: bool = True, kin
     try:
         yield watched
     finally:
-        if not watched.task.done():
-            line.stop()
-        with suppress(asyncio.CancelledError, ValueError):
-            await watched.task
+        line.stop()
+        await asyncio.gather(watched.task, return_exceptions=True)
         far.close()
 
 
