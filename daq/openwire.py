@@ -382,10 +382,11 @@ class OpenWire:
         assert isinstance(action, Ask), "what was sent ahead is a question"
         assert action.request == sent.request, "what was sent ahead is this very question"
         record.sent = None
+        deadline_ns = sent.at.mono_ns + action.within_ns
+        self._not_stuck_until(deadline_ns)
+        await sent.link.say_rest(sent.request, sent.sent, deadline_ns)
         self._said(action, sent.at)
         record.ask(action, sent.at)
-        self._not_stuck_until(record.deadline_ns)
-        await sent.link.say_rest(sent.request, sent.sent, record.deadline_ns)
         return self._taken(await self._transport.read(action.cut, record.deadline_ns), record)
 
     async def _rest(self, action: Pause | Quiet, record: _Minutes) -> None:

@@ -39,11 +39,13 @@ class FarEnd:
     def __init__(self, acts: Iterable[Act], speak: Callable[[bytes], bytes], framed: Callable[[bytes], int]) -> None:
         self.acts = list(acts)
         self.asked: list[bytes] = []
-        self.closed = False
+        self.deaf = False
+        """Whether it leaves unread what it is asked from now on."""
         self._speak, self._framed = speak, framed
         self._came = b""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         self._near: socket.socket | None = None
         self._later: list[asyncio.TimerHandle] = []
         asyncio.get_running_loop().add_reader(self._listener, self._accept)
@@ -101,6 +103,8 @@ class FarEnd:
         while self._near is not None and (length := self._framed(self._came)):
             question, self._came = self._came[:length], self._came[length:]
             self._answer(question)
+        if self.deaf and self._near is not None:
+            asyncio.get_running_loop().remove_reader(self._near)
 
     def _answer(self, question: bytes) -> None:
         right = self._speak(question)

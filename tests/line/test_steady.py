@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daq.core.observation import NS
+from daq.transports import tcp
 from tests.line.far_ends import (
     Counts,
     FarEnd,
@@ -106,6 +108,28 @@ def test_bytes_that_nobody_asked_for_are_recorded_alike():
 def test_any_script_is_recorded_alike(spoiling, unasked):
     acts = [act for each in spoiling for act in (each, whole)]
     twins(acts, unasked=unasked)
+
+
+LONG = b"N" * 300_000 + b"?\n"
+
+
+async def asked_at_length(*, deaf, steadily):
+    far = FarEnd([], Counts(), line_of_text)
+    far.deaf = deaf
+    plan = instrument(poll(every_ns=EVERY_NS, within_ns=WITHIN_NS if deaf else 20 * NS, ask=LONG), latency_ns=20 * MS)
+    async with line_at(far, plan, steadily=steadily) as watched:
+        await watched.until(lambda: len(watched.entries) >= 2)
+        await watched.stop()
+    watched.assert_every_slot_once()
+    return [said(entry) for entry in watched.entries[:2]]
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_question_that_does_not_fit_at_once_is_recorded_alike(deaf, monkeypatch):
+    monkeypatch.setattr(tcp, "_OPTIONS", (*tcp._OPTIONS, (socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)))
+    old, new = (on_station_loop(asked_at_length(deaf=deaf, steadily=steadily)) for steadily in (False, True))
+    assert new == old
+    assert new[0][1] == ("timeout" if deaf else "ok")
 
 
 async def cancelled(where):
