@@ -85,12 +85,9 @@ class _InText:
         pass
 
     def readings(self, came: bytes) -> dict[str, Reading] | None:
-        readings = self._straight(came)
-        return self._generally(came) if readings is None else readings
-
-    def _generally(self, came: bytes) -> dict[str, Reading] | None:
         try:
-            return self._poll.readings([self._question.match(came)])
+            readings = self._straight(came)
+            return self._poll.readings([self._question.match(came)]) if readings is None else readings
         except Exception:  # noqa: BLE001  whatever it is, the dialogue meets it again, and says what it was
             return None
 
@@ -118,12 +115,9 @@ class _InFrames:
         block = content(came, self._begins)
         if block is None:
             return None
-        readings = self._straight(block)
-        return self._generally(block) if readings is None else readings
-
-    def _generally(self, block: bytes) -> dict[str, Reading] | None:
         try:
-            return self._poll.readings([block])
+            readings = self._straight(block)
+            return self._poll.readings([block]) if readings is None else readings
         except Exception:  # noqa: BLE001  as in text
             return None
 
