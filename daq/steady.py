@@ -83,6 +83,7 @@ class Steady:
         self._link: Direct
         self._over: asyncio.Future[None] | None = None
         self._left: Left | None = None
+        self._failed: Exception | None = None
         self._alarm_ns: int | None = None  # of the next look at what is due; None: it has gone off
         self._turn: Turn | None = None  # asked, not answered
         self._item: Item
@@ -98,7 +99,7 @@ class Steady:
         assert self._over is None, "a wire is served once at a time"
         loop = asyncio.get_running_loop()
         assert rings(loop), "a link that is direct has a loop that rings"
-        self._link, self._loop, self._left, self._turn = link, loop, None, None
+        self._link, self._loop, self._left, self._failed, self._turn = link, loop, None, None, None
         self._over = over = asyncio.get_running_loop().create_future()
         stopping.sleepers.add(over)
         link.hear(self._came)
@@ -112,6 +113,10 @@ class Steady:
             link.hear(None)
             stopping.sleepers.discard(over)
             self._over = None
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            self._give_up(failed)
+            raise failed
         if self._left is None and self._turn is not None:  # the stop came: the exchange in flight is ended
             self._leave_asked()
         return self._left
@@ -143,7 +148,7 @@ class Steady:
         try:
             self._next(now_ns)
         except Exception as error:  # noqa: BLE001  raised again in the line's task
-            self._fail(over, error)
+            self._fail(error)
 
     def _came(self) -> None:
         """Take the answer. What comes while nobody was asked stays there, and is found before the next question."""
@@ -153,7 +158,7 @@ class Steady:
         try:
             self._hear(turn)
         except Exception as error:  # noqa: BLE001  raised again in the line's task
-            self._fail(over, error)
+            self._fail(error)
 
     def _look_after(self) -> None:
         """Leave an answer that is late. One alarm serves many questions: set for an earlier one, it is set on."""
@@ -169,9 +174,9 @@ class Steady:
         else:
             self._set_late()
 
-    def _fail(self, over: asyncio.Future[None], error: Exception) -> None:
-        if not over.done():
-            over.set_exception(error)
+    def _fail(self, error: Exception) -> None:
+        self._failed = error
+        self._end()
 
     # ------------------------------------------------------------ asking
 
@@ -283,6 +288,10 @@ class Steady:
     def _leave(self, left: Left) -> None:
         """Have the line's task go on."""
         self._left = left
+        self._end()
+
+    def _end(self) -> None:
+        """Have `run` go on. A future takes no StopIteration: what failed inside is raised there."""
         if self._over is not None and not self._over.done():
             self._over.set_result(None)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daq.core.observation import NS
+from daq.core.schedule import Anchor, Step
+from daq.core.timing import Triggered
 from daq.transports import tcp
 from tests.line.far_ends import (
     Counts,
@@ -60,10 +63,10 @@ def said(entry):
     return entry.key, entry.status, detail, entry.readings, exchanges
 
 
-async def record(acts, *, steadily, unasked=(), count=None):
+async def record(acts, *, steadily, unasked=(), count=None, **more):
     """Play a script; return the record of as many questions, and of the line itself."""
     far = FarEnd(acts, Counts(), line_of_text)
-    plan = instrument(poll(every_ns=EVERY_NS, within_ns=WITHIN_NS), latency_ns=20 * MS)
+    plan = instrument(poll(every_ns=EVERY_NS, within_ns=WITHIN_NS, **more), latency_ns=20 * MS)
     count = count or len(acts) + 1
     async with line_at(far, plan, steadily=steadily) as watched:
 
@@ -108,6 +111,25 @@ def test_bytes_that_nobody_asked_for_are_recorded_alike():
 def test_any_script_is_recorded_alike(spoiling, unasked):
     acts = [act for each in spoiling for act in (each, whole)]
     twins(acts, unasked=unasked)
+
+
+def refuse(_):
+    raise ZeroDivisionError
+
+
+def test_what_fails_inside_in_one_step_is_read_in_general():
+    _, new = twins([whole] * 3, straight=refuse)
+    assert [status for _, status, *_ in new] == ["ok"] * 4
+
+
+def test_what_fails_inside_in_general_too_is_recorded_alike():
+    _, new = twins([whole] * 3, straight=refuse, readings=refuse)
+    assert {status for _, status, *_ in new} == {"internal"}
+
+
+def test_answers_sooner_than_can_be_measured_are_recorded_alike():
+    watched, _ = twins([whole] * 5, time=Triggered(200 * MS))
+    assert {each.flags for seen in watched.observations for each in seen.readings.values()} == {("suspect",)}
 
 
 LONG = b"N" * 300_000 + b"?\n"
@@ -164,3 +186,175 @@ def test_a_line_cancelled_as_it_leaves_a_slot_accounts_for_it():
 
     watched = on_station_loop(cancelled(hold))
     assert watched.observations[-1].status == "skipped"
+
+
+# One thing each -------------------------------------------------------------------------------------------------------
+
+
+def serving(main, acts=(), *polls, **more):
+    """Run `main` beside a line that is served steadily; then account for every slot."""
+
+    async def serve():
+        far = FarEnd(acts, Counts(), line_of_text)
+        plan = instrument(*(polls or (poll(every_ns=EVERY_NS, within_ns=20 * NS),)), latency_ns=20 * MS, **more)
+        async with line_at(far, plan) as watched:
+            await watched.until(lambda: watched.entries)
+            await main(watched)
+            if not watched.task.done():
+                await watched.stop()
+        watched.assert_every_slot_once()
+        return watched
+
+    return on_station_loop(serve())
+
+
+def in_flight(watched, number):
+    """Whether so many questions were sent, and the last has no answer yet."""
+    return lambda: len(watched.far.asked) == number and len(watched.entries) == number - 1
+
+
+def test_the_stop_lets_a_question_in_flight_have_its_answer():
+    async def main(watched):
+        await watched.until(in_flight(watched, 3))
+        watched.line.stop()
+        watched.far.send(b"77.0\n")
+        await watched.task
+
+    watched = serving(main, [whole, whole, silence])
+    assert [entry.readings["n"].value for entry in watched.entries] == ["1.0", "2.0", "77.0"]
+
+
+def test_the_stop_between_two_questions_ends_the_line_at_once():
+    async def main(watched):
+        watched.line.stop()
+        await watched.task
+
+    watched = serving(main, [], poll(every_ns=NS // 5, within_ns=NS))
+    assert [entry.status for entry in watched.entries] == ["ok"]
+    assert watched.dialogues == []
+
+
+def test_a_line_cancelled_in_the_middle_of_a_question_accounts_for_its_slot():
+    async def main(watched):
+        await watched.until(in_flight(watched, 2))
+        watched.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watched.task
+
+    watched = serving(main, [whole, silence])
+    assert [entry.status for entry in watched.entries] == ["ok", "skipped"]
+    assert not watched.line._wire.is_open
+
+
+def test_a_tap_that_comes_in_the_middle_of_a_question_is_shown_its_answer_and_the_next():
+    shown = []
+
+    async def main(watched):
+        await watched.until(in_flight(watched, 2))
+        untap = watched.line.tap(lambda way, data, _: shown.append((way, data)))
+        watched.far.send(b"77.0\n")
+        await watched.until(lambda: len(watched.entries) == 4)
+        untap()
+        dialogues = len(watched.dialogues)
+        await watched.until(lambda: len(watched.entries) == 8)
+        assert len(watched.dialogues) <= dialogues + 1
+
+    serving(main, [whole, silence])
+    assert shown[-5:] == [
+        ("came", b"77.0\n"),
+        ("sent", b"N?\n"),
+        ("came", b"3.0\n"),
+        ("sent", b"N?\n"),
+        ("came", b"4.0\n"),
+    ]
+
+
+def test_slots_are_skipped_while_nothing_may_be_asked():
+    async def main(watched):
+        watched.held = "the disk is full"
+        asked = len(watched.far.asked)
+        await watched.until(lambda: watched.line.items["dmm/n"].counts.slots["skipped"] >= 5)
+        assert len(watched.far.asked) <= asked + 1
+        watched.held = None
+        good = len(watched.entries)
+        await watched.until(lambda: len(watched.entries) >= good + 3)
+
+    watched = serving(main)
+    assert {str(seen.status) for seen in watched.observations} == {"ok", "skipped"}
+
+
+def test_slots_that_pass_while_an_answer_is_waited_for_are_missed():
+    async def main(watched):
+        await watched.until(in_flight(watched, 2))
+        begun_ns = watched.slots("dmm/n")[-1]
+        await watched.until(lambda: time.time_ns() > begun_ns + 10 * EVERY_NS)
+        watched.far.send(b"77.0\n")
+        await watched.until(lambda: len(watched.entries) == 4)
+
+    watched = serving(main, [whole, silence])
+    missed = [seen for seen in watched.observations if seen.status == "missed"]
+    assert missed[0].slots.count >= 8
+
+
+@pytest.mark.parametrize("size_s", [-3600, 3600])
+@pytest.mark.parametrize("acts", [[], [whole, silence]], ids=["between questions", "in the middle of one"])
+def test_a_clock_that_is_set_loses_no_slot_and_doubles_none(size_s, acts):
+    async def main():
+        far = FarEnd(acts, Counts(), line_of_text)
+        plan = instrument(poll(every_ns=EVERY_NS, within_ns=20 * NS), latency_ns=20 * MS)
+        async with line_at(far, plan) as watched:
+            await watched.until(in_flight(watched, 2) if acts else lambda: watched.entries)
+            before = Anchor.of(watched.line._clock.anchor())
+            after = Anchor(before.mono_ns, before.utc_ns + size_s * NS)
+            watched.line.clock_stepped(Step(before, after, size_s * NS))
+            far.send(b"77.0\n" if acts else b"")
+            good = len(watched.entries)
+            await watched.until(lambda: len(watched.entries) >= good + 4)
+            await watched.stop()
+        return watched, before.utc_ns
+
+    watched, set_ns = on_station_loop(main())
+    slots = sorted(watched.slots("dmm/n"))
+    by_the_old = [slot for slot in slots if abs(slot - set_ns) < 1800 * NS]
+    by_the_new = [slot for slot in slots if slot not in by_the_old]
+    assert len(by_the_new) >= 4 - bool(acts)
+    for each in (by_the_old, by_the_new):
+        assert each == list(range(each[0], each[-1] + 1, EVERY_NS))
+    assert {entry.status for entry in watched.entries} == {"ok"}
+
+
+@pytest.mark.parametrize("error", [OSError("full"), StopIteration()], ids=["OSError", "StopIteration"])
+def test_an_outlet_that_fails_ends_the_line_and_does_not_leave_it_hanging(error):
+    async def main(watched):
+        def fail(_):
+            watched.emitted.clear()
+            raise error
+
+        watched.emitted.append(fail)
+        with pytest.raises(type(error) if isinstance(error, OSError) else RuntimeError):
+            await watched.task
+        watched.task = asyncio.create_task(watched.line.run())
+        good = len(watched.entries)
+        await watched.until(lambda: len(watched.entries) >= good + 3)
+
+    serving(main)
+
+
+def test_polls_of_different_periods_and_timeouts_each_have_their_own():
+    async def main(watched):
+        await watched.until(lambda: any(entry.status == "timeout" for entry in watched.entries))
+        await watched.until(lambda: watched.entries[-1].status == "ok")
+
+    polls = [
+        poll("slow", 7 * MS, ask=b"SLOW?\n", within_ns=20 * NS),
+        poll("n", 3 * MS, ask=b"N?\n", within_ns=100 * MS),
+    ]
+
+    def silent_once(far, question, right):
+        if question == b"N?\n":
+            return
+        far.acts.insert(0, silent_once)
+        far.send(right)
+
+    watched = serving(main, [whole] * 10 + [silent_once], *polls)
+    assert [entry.key for entry in watched.entries if entry.status == "timeout"] == ["dmm/n"]
