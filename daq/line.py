@@ -99,9 +99,9 @@ class Line:
         self._steady = self._steadily_served(outlets)
 
     def _steadily_served(self, outlets: Outlets) -> Steady | None:
-        """Return what serves the slots of one instrument that is asked on a wire of its own; None for others."""
+        """Return what serves the slots of one instrument that is only asked, on a wire of its own; None for others."""
         alone = next(iter(self.parties.values()))
-        if len(self.parties) > 1 or alone.gap_ns or not alone.session.shortcuts:
+        if len(self.parties) > 1 or self._talkers or alone.gap_ns or not alone.session.shortcuts:
             return None
         return Steady(alone, self.items, self._wire, self._ledger, self._queue, self._clock, outlets)
 

@@ -11,10 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daq.clock import SystemClock
+from daq.core.address import Wire
 from daq.core.observation import NS
+from daq.core.plan import ModePlan, ReadBack, TextStep
 from daq.core.schedule import Anchor, Step
 from daq.core.timing import Triggered
-from daq.transports import tcp
+from daq.line import Line, Outlets
+from daq.session import Session
+from daq.transports import OPENERS, tcp
 from tests.line.far_ends import (
     Counts,
     FarEnd,
@@ -37,7 +42,7 @@ from tests.line.far_ends import (
     with_more,
     with_more_in_a_segment,
 )
-from tests.line.wires import MS, instrument, poll
+from tests.line.wires import MS, command, instrument, number_form, poll
 
 WITHIN_NS = 300 * MS
 EVERY_NS = 5 * MS
@@ -358,3 +363,76 @@ def test_polls_of_different_periods_and_timeouts_each_have_their_own():
 
     watched = serving(main, [whole] * 10 + [silent_once], *polls)
     assert [entry.key for entry in watched.entries if entry.status == "timeout"] == ["dmm/n"]
+
+
+# Modes ----------------------------------------------------------------------------------------------------------------
+
+
+class Panel:
+    """Measures by the function it is in, and says which that is by its number."""
+
+    def __init__(self):
+        self.function = b"0"
+
+    def __call__(self, question):
+        if question.startswith(b"FUNC "):
+            self.function = question[5:-1]
+            return b""
+        return {b"IDN?\n": b"COUNTER,S1\n", b"FUNC?\n": self.function + b"\n"}.get(question, self.function + b".0\n")
+
+
+def in_function(number):
+    def agrees(match):
+        return match.fields["n"] == number
+
+    asks = TextStep(b"FUNC?\n", number_form(), 20 * NS)
+    readback = ReadBack("function", asks, number, agrees, lambda match: match.fields["n"])
+    return ModePlan(f"function {number}", (command(b"FUNC " + number.encode() + b"\n"),), (readback,), 0, 0)
+
+
+async def on_panel(main, *polls):
+    panel = Panel()
+    far = FarEnd([], panel, line_of_text)
+    async with line_at(far, instrument(*polls, latency_ns=20 * MS)) as watched:
+        await main(watched, panel)
+        await watched.stop()
+    watched.assert_every_slot_once()
+    return watched
+
+
+def test_each_poll_is_asked_in_its_own_mode():
+    async def main(watched, _):
+        await watched.until(lambda: len(watched.entries) >= 30)
+
+    polls = [poll(number, 7 * MS, within_ns=20 * NS, mode=in_function(number)) for number in ("1", "2")]
+    polls.append(poll("any", 2 * MS, within_ns=20 * NS))
+    watched = on_station_loop(on_panel(main, *polls))
+    assert {entry.status for entry in watched.entries} == {"ok"}
+    for number in ("1", "2"):
+        own = [entry.readings["n"].value for entry in watched.entries if entry.key == f"dmm/{number}"]
+        assert set(own) == {f"{number}.0"}
+    assert "any" not in watched.dialogues
+
+
+def test_a_mode_is_read_back_now_and_then_and_entered_anew_where_somebody_changed_it(monkeypatch):
+    monkeypatch.setattr("daq.session.RECHECK_NS", 50 * MS)
+
+    async def main(watched, panel):
+        await watched.until(lambda: len(watched.entries) > len(watched.dialogues) >= 3)  # read back, and found right
+        panel.function = b"2"
+        await watched.until(lambda: watched.entries[-1].status == "wrong_state")
+        good = len(watched.entries)
+        await watched.until(lambda: len(watched.entries) >= good + 3)
+
+    watched = on_station_loop(on_panel(main, poll(every_ns=EVERY_NS, within_ns=20 * NS, mode=in_function("1"))))
+    assert [entry.status for entry in watched.entries].count("wrong_state") == 1
+    assert watched.entries[-1].readings["n"].value == "1.0"
+
+
+def test_an_instrument_that_also_talks_unasked_is_left_to_the_dialogues():
+    stream = poll("talk", None, steps=(TextStep(b"", number_form(), NS),), quiet_ns=NS)
+    clock = SystemClock()
+    outlets = Outlets(*[lambda *_: None] * 6)
+    transport = OPENERS["tcp"](Wire("tcp", "127.0.0.1:9"), clock)
+    assert Line("far", transport, [Session(instrument(poll(), stream))], clock, outlets)._steady is None
+    assert Line("far", transport, [Session(instrument(poll()))], clock, outlets)._steady is not None
