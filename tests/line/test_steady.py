@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 import time
+from contextlib import AsyncExitStack
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from daq.core.plan import ModePlan, ReadBack, TextStep
 from daq.core.schedule import Anchor, Step
 from daq.core.timing import Triggered
 from daq.line import Line, Outlets
+from daq.loop import AT_ONCE
 from daq.session import Session
 from daq.transports import OPENERS, tcp
 from tests.line.far_ends import (
@@ -363,6 +365,41 @@ def test_polls_of_different_periods_and_timeouts_each_have_their_own():
 
     watched = serving(main, [whole] * 10 + [silent_once], *polls)
     assert [entry.key for entry in watched.entries if entry.status == "timeout"] == ["dmm/n"]
+
+
+def test_the_watchdog_is_told_of_the_end_of_each_wait():
+    async def main(watched):
+        line = watched.line
+        await watched.until(in_flight(watched, 2))
+        assert line.progress_mono_ns > time.monotonic_ns()
+        watched.far.send(b"77.0\n")
+        await watched.until(lambda: len(watched.entries) == 2)
+        told_ns = set()
+        await watched.until(lambda: told_ns.add(line.progress_mono_ns) or len(told_ns) == 3)
+        assert watched.dialogues == []
+
+    serving(main, [whole, silence], poll(every_ns=400 * MS, within_ns=20 * NS))
+
+
+def test_many_lines_that_are_let_on_a_few_at_a_time_are_each_served():
+    async def main():
+        async with AsyncExitStack() as stack:
+            plan = instrument(poll(every_ns=50 * MS, within_ns=20 * NS), latency_ns=20 * MS)
+            lines = []
+            for _ in range(3 * AT_ONCE):
+                far = FarEnd([whole] * 5 + [in_pieces, with_more, whole, hangs_up], Counts(), line_of_text)
+                lines.append(await stack.enter_async_context(line_at(far, plan)))
+            for each in lines:
+                await each.until(lambda each=each: len(each.entries) >= 15)
+            for each in lines:
+                each.line.stop()
+            await asyncio.gather(*[each.task for each in lines])
+        return lines
+
+    for watched in on_station_loop(main()):
+        watched.assert_every_slot_once()
+        assert [entry.status for entry in watched.entries[:9]] == [*["ok"] * 6, "desync", "ok", "disconnected"]
+        assert len(watched.dialogues) < len(watched.entries) // 2
 
 
 # Modes ----------------------------------------------------------------------------------------------------------------
