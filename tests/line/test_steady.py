@@ -48,6 +48,7 @@ from tests.line.wires import MS, command, instrument, number_form, poll
 
 WITHIN_NS = 300 * MS
 EVERY_NS = 5 * MS
+HOUR_NS = 3600 * NS
 
 SPOILING = [  # what an answer is spoilt by, with the wire
     with_more,
@@ -83,7 +84,9 @@ async def record(acts, *, steadily, unasked=(), count=None, **more):
 
         watched.notes.append(between)
         await watched.until(lambda: len(watched.entries) >= count)
+        dialogues = [*watched.dialogues]  # the stop may leave them one more
         await watched.stop()
+    watched.dialogues = dialogues
     watched.assert_every_slot_once()
     return watched, [said(entry) for entry in watched.entries[:count]]
 
@@ -161,10 +164,10 @@ def test_a_question_that_does_not_fit_at_once_is_recorded_alike(deaf, monkeypatc
     assert new[0][1] == ("timeout" if deaf else "ok")
 
 
-async def cancelled(where):
-    """A line that is cancelled as it leaves the steady way; `where` has it leave."""
-    far = FarEnd([whole, in_pieces], Counts(), line_of_text)
-    plan = instrument(poll(every_ns=EVERY_NS, within_ns=NS), latency_ns=20 * MS)
+async def cancelled(acts, *, hold):
+    """A line that is cancelled in the very turn in which it leaves the steady way."""
+    far = FarEnd(acts, Counts(), line_of_text)
+    plan = instrument(poll(every_ns=EVERY_NS, within_ns=20 * NS), latency_ns=20 * MS)
     async with line_at(far, plan) as watched:
         leave = watched.line._steady._leave
 
@@ -172,9 +175,10 @@ async def cancelled(where):
             leave(left)
             watched.task.cancel()
 
-        await watched.until(lambda: watched.entries)
         watched.line._steady._leave = leave_and_cancel
-        where(watched)
+        await watched.until(lambda: watched.entries)
+        if hold:
+            watched.held = "disk full"
         with pytest.raises(asyncio.CancelledError):
             await watched.task
     watched.assert_every_slot_once()
@@ -182,16 +186,13 @@ async def cancelled(where):
 
 
 def test_a_line_cancelled_as_it_leaves_a_question_accounts_for_its_slot():
-    watched = on_station_loop(cancelled(lambda _: None))
-    assert watched.observations[-1].status == "skipped"
+    watched = on_station_loop(cancelled([whole, in_pieces], hold=False))
+    assert watched.entries[1].status == "skipped"
     assert watched.line.items["dmm/n"].counts.asked == 2
 
 
 def test_a_line_cancelled_as_it_leaves_a_slot_accounts_for_it():
-    def hold(watched):
-        watched.held = "disk full"
-
-    watched = on_station_loop(cancelled(hold))
+    watched = on_station_loop(cancelled([], hold=True))
     assert watched.observations[-1].status == "skipped"
 
 
@@ -236,7 +237,8 @@ def test_the_stop_between_two_questions_ends_the_line_at_once():
         watched.line.stop()
         await watched.task
 
-    watched = serving(main, [], poll(every_ns=NS // 5, within_ns=NS))
+    in_a_second_ns = (time.time_ns() + NS) % HOUR_NS
+    watched = serving(main, [], poll(every_ns=HOUR_NS, phase_ns=in_a_second_ns, within_ns=20 * NS))
     assert [entry.status for entry in watched.entries] == ["ok"]
     assert watched.dialogues == []
 
@@ -260,20 +262,15 @@ def test_a_tap_that_comes_in_the_middle_of_a_question_is_shown_its_answer_and_th
         await watched.until(in_flight(watched, 2))
         untap = watched.line.tap(lambda way, data, _: shown.append((way, data)))
         watched.far.send(b"77.0\n")
-        await watched.until(lambda: len(watched.entries) == 4)
+        await watched.until(lambda: len(watched.entries) >= 4)
         untap()
         dialogues = len(watched.dialogues)
-        await watched.until(lambda: len(watched.entries) == 8)
+        await watched.until(lambda: len(watched.entries) >= 8)
         assert len(watched.dialogues) <= dialogues + 1
 
     serving(main, [whole, silence])
-    assert shown[-5:] == [
-        ("came", b"77.0\n"),
-        ("sent", b"N?\n"),
-        ("came", b"3.0\n"),
-        ("sent", b"N?\n"),
-        ("came", b"4.0\n"),
-    ]
+    asked, answers = ("sent", b"N?\n"), [("came", answer) for answer in (b"77.0\n", b"3.0\n", b"4.0\n")]
+    assert shown[:6] == [asked, answers[0], asked, answers[1], asked, answers[2]]
 
 
 def test_slots_are_skipped_while_nothing_may_be_asked():
@@ -296,7 +293,7 @@ def test_slots_that_pass_while_an_answer_is_waited_for_are_missed():
         begun_ns = watched.slots("dmm/n")[-1]
         await watched.until(lambda: time.time_ns() > begun_ns + 10 * EVERY_NS)
         watched.far.send(b"77.0\n")
-        await watched.until(lambda: len(watched.entries) == 4)
+        await watched.until(lambda: len(watched.entries) >= 4)
 
     watched = serving(main, [whole, silence])
     missed = [seen for seen in watched.observations if seen.status == "missed"]
@@ -324,7 +321,7 @@ def test_a_clock_that_is_set_loses_no_slot_and_doubles_none(size_s, acts):
     slots = sorted(watched.slots("dmm/n"))
     by_the_old = [slot for slot in slots if abs(slot - set_ns) < 1800 * NS]
     by_the_new = [slot for slot in slots if slot not in by_the_old]
-    assert len(by_the_new) >= 4 - bool(acts)
+    assert len(by_the_new) >= 3  # a question may have been in flight
     for each in (by_the_old, by_the_new):
         assert each == list(range(each[0], each[-1] + 1, EVERY_NS))
     assert {entry.status for entry in watched.entries} == {"ok"}
@@ -373,7 +370,7 @@ def test_the_watchdog_is_told_of_the_end_of_each_wait():
         await watched.until(in_flight(watched, 2))
         assert line.progress_mono_ns > time.monotonic_ns()
         watched.far.send(b"77.0\n")
-        await watched.until(lambda: len(watched.entries) == 2)
+        await watched.until(lambda: len(watched.entries) >= 2)
         told_ns = set()
         await watched.until(lambda: told_ns.add(line.progress_mono_ns) or len(told_ns) == 3)
         assert watched.dialogues == []
@@ -440,6 +437,7 @@ async def on_panel(main, *polls):
 def test_each_poll_is_asked_in_its_own_mode():
     async def main(watched, _):
         await watched.until(lambda: len(watched.entries) >= 30)
+        assert "any" not in watched.dialogues
 
     polls = [poll(number, 7 * MS, within_ns=20 * NS, mode=in_function(number)) for number in ("1", "2")]
     polls.append(poll("any", 2 * MS, within_ns=20 * NS))
@@ -448,7 +446,6 @@ def test_each_poll_is_asked_in_its_own_mode():
     for number in ("1", "2"):
         own = [entry.readings["n"].value for entry in watched.entries if entry.key == f"dmm/{number}"]
         assert set(own) == {f"{number}.0"}
-    assert "any" not in watched.dialogues
 
 
 def test_a_mode_is_read_back_now_and_then_and_entered_anew_where_somebody_changed_it(monkeypatch):

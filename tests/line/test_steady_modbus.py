@@ -131,7 +131,9 @@ async def record(acts, plan, *, steadily, first=0, count=None, speak=Numbers):
     async with line_at(far, plan, framing="tcp", steadily=steadily) as watched:
         watched.session._frames._transaction = first
         await watched.until(lambda: len(watched.entries) >= count)
+        dialogues = [*watched.dialogues]  # the stop may leave them one more
         await watched.stop()
+    watched.dialogues = dialogues
     watched.assert_every_slot_once()
     return watched, [said(entry) for entry in watched.entries[:count]]
 
