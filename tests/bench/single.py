@@ -22,7 +22,7 @@ from tests.bench.rounds import Contender, rounds
 def full_speed(here: Place, options: Options) -> Result:
     """One instrument as fast as it answers."""
     result = Result("one instrument at full speed", ">= 80 % of a bare asyncio socket loop's rate")
-    for delay_us, polls in ((0, 20), (2000, 1)):
+    for delay_us, polls in ((0, 10), (2000, 1)):
         with responder(here, "scpi_responder", 1, str(delay_us)) as stand:
             bench = scpi_bench("1 ms", stand.ports)
             bench["instruments"]["i0"]["poll"] = {f"p{n}": {"ask": "read", "every": "1 ms"} for n in range(polls)}
