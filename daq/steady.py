@@ -30,7 +30,7 @@ from daq.ledger import Ledger
 from daq.openwire import Asked, OpenWire
 from daq.parties import MISSED, Item, Outlets, Party, Scene, inside, joined
 from daq.session import Outcome
-from daq.transports import Direct
+from daq.transports import Direct, Received
 
 LONGEST_SLEEP_NS = NS
 """It is looked at least so often what is due: the clock may have been steered, or set."""
@@ -184,10 +184,7 @@ class Steady:
         """Ask what is due, or set the alarm for what will be."""
         if self._ledger.runs.lasting:
             self._ledger.remind(now_ns)
-        self._serve(self._queue.take(now_ns), now_ns)
-
-    def _serve(self, turn: Turn | None, now_ns: int) -> None:
-        """Ask for a slot that was handed out; where none is due, set the alarm."""
+        turn = self._queue.take(now_ns)
         if turn is None:
             self._set_alarm(now_ns)
             return
@@ -258,37 +255,16 @@ class Steady:
             return
         link.accept()
         self._turn = None
-        exchange = Exchange(self._request, data, 0.0, (received.last.mono_ns - asked.mono_ns) / NS, way.binary)
-        observation = self._observation(turn.due_ns, readings, timing, exchange)
-        self._pass_on(self._item, observation, self._clock.monotonic_ns())
+        self._enter(turn.due_ns, readings, timing, received)
+        self._next(self._clock.monotonic_ns())
 
-    def _pass_on(self, item: Item, observation: Observation, now_ns: int) -> None:
-        """Enter an answer; ahead of it goes the next question, which the instrument may be at work on meanwhile.
-
-        Not where something is to be told between the two, of failures before or slots missed since: all that is told of
-        a poll is told in the order of its slots.
-        """
-        if self._ledger.runs.lasting:
-            self._enter(item, observation)
-            self._next(now_ns)
-            return
-        following = self._queue.take(now_ns)
-        if following is None or following.missed is not None:
-            self._enter(item, observation)
-            self._serve(following, now_ns)
-            return
-        try:
-            self._serve(following, now_ns)
-        finally:
-            self._enter(item, observation)
-
-    def _observation(
-        self, due_ns: int, readings: dict[str, Reading], timing: Timing, exchange: Exchange
-    ) -> Observation:
-        scene = self._scene
-        return Observation(  # in the order of its fields: by keyword it takes twice as long
-            self._party.name,
-            self._item.plan.name,
+    def _enter(self, due_ns: int, readings: dict[str, Reading], timing: Timing, received: Received) -> None:
+        item, party, scene = self._item, self._party, self._scene
+        rtt_s = (received.last.mono_ns - self._asked.mono_ns) / NS
+        exchange = Exchange(self._request, received.data, 0.0, rtt_s, self._way.binary)
+        observation = Observation(  # in the order of its fields: by keyword it takes twice as long
+            party.name,
+            item.plan.name,
             OK,
             due_ns,
             self._clock_state(),
@@ -302,12 +278,10 @@ class Steady:
             readings,
             (exchange,),
         )
-
-    def _enter(self, item: Item, observation: Observation) -> None:
         self._ledger.entered(item, observation)
         if item.breaker.contact is not Contact.UP:
             item.breaker = item.breaker.answered()
-        self._ledger.judge(self._party, item.plan.name, GOOD)
+        self._ledger.judge(party, item.plan.name, GOOD)
 
     # ------------------------------------------------------------ leaving
 
