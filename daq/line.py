@@ -36,15 +36,12 @@ from daq.listening import Listening
 from daq.openwire import SHORT_QUIET_NS, Asked, OpenWire, Tap
 from daq.parties import AWAY, MISSED, NOT_YET, STOPPED, Item, Outlets, Party, Scene, because_of, inside, joined, party
 from daq.session import Outcome, Session, failure
-from daq.steady import Steady
+from daq.steady import LONGEST_SLEEP_NS, Steady
 from daq.transports import Direct, Transport
 
 __all__ = ["Line", "Outlets"]
 
 log = logging.getLogger(__name__)
-
-LONGEST_SLEEP_NS = NS
-"""A line looks up at least so often: reminders of failures, and the watchdog."""
 
 TEARDOWN_NS = NS
 """Longest time for leaving the instruments in peace."""

@@ -8,8 +8,8 @@ time, of the form of its question, and no sooner than can be measured.
 
 Nothing is decided here. At the first thing that is not as usual - a late answer, other bytes, a lost link, a mode to be
 entered, the stop, somebody who taps the wire - it stops, and leaves the line's task the slot, with the question if that
-was sent, and the reply if that was taken: the session's dialogue goes through the same exchange again and says what it
-was.
+was sent. What came since is still there to be read: the session's dialogue goes through the same exchange again and
+says what it was.
 
     line -> Steady.run -> alarm -> question ... bytes -> Shortcut (readings) -> Ledger;  Left (what is unusual) -> line
 """
@@ -33,7 +33,7 @@ from daq.session import Outcome
 from daq.transports import Direct, Received
 
 LONGEST_SLEEP_NS = NS
-"""It is looked at least so often what is due: the clock may have been steered, or set."""
+"""A line looks up at least so often: the clock may have been set, failures are to be told of again."""
 
 GOOD = Outcome(OK)
 
@@ -98,9 +98,9 @@ class Steady:
         """Serve slots until something is not as usual; return what, None where the task is only to look for itself."""
         assert self._over is None, "a wire is served once at a time"
         loop = asyncio.get_running_loop()
+        self._over = over = loop.create_future()
         assert rings(loop), "a link that is direct has a loop that rings"
         self._link, self._loop, self._left, self._failed, self._turn = link, loop, None, None, None
-        self._over = over = asyncio.get_running_loop().create_future()
         stopping.sleepers.add(over)
         link.hear(self._came)
         try:
