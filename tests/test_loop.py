@@ -10,7 +10,7 @@ from functools import partial
 
 from daq.clock import SystemClock
 from daq.core.cut import ends_with
-from daq.loop import AT_ONCE, new_event_loop
+from daq.loop import AT_ONCE, DOZE_S, new_event_loop
 from daq.transports.tcp import Tcp
 
 LINE = ends_with(b"\n")
@@ -239,3 +239,61 @@ def test_a_long_wait_is_ended_by_the_alarm_it_was_for():
         assert time.monotonic_ns() >= until
 
     run(main)
+
+
+def test_an_alarm_that_is_due_goes_before_the_next_that_is_to_be_read():
+    async def main():
+        loop = asyncio.get_running_loop()
+        pairs = [socket.socketpair() for _ in range(3)]
+        order, over = [], asyncio.Event()
+
+        def read(near):
+            order.append("read")
+            near.recv(1)
+            loop.ring_at(time.monotonic_ns(), ring)
+
+        def ring():
+            order.append("alarm")
+            if order.count("alarm") == len(pairs):
+                over.set()
+
+        for near, far in pairs:
+            loop.watch(near.fileno(), partial(read, near))
+            far.sendall(b"x")
+        await asyncio.wait_for(over.wait(), 20)
+        for near, far in pairs:
+            loop.unwatch(near.fileno())
+            near.close()
+            far.close()
+        return order
+
+    assert run(main) == ["read", "alarm"] * 3
+
+
+def test_before_a_near_alarm_nothing_is_read_and_behind_it_all_that_came():
+    async def main():
+        loop = asyncio.get_running_loop()
+        near, far = socket.socketpair()
+        order, over = [], asyncio.Event()
+
+        def read():
+            order.append(("read", near.recv(9), loop.woke.mono_ns))
+            over.set()
+
+        def near_alarm():
+            due_ns = time.monotonic_ns() + int(DOZE_S * 1e9) // 2
+            loop.ring_at(due_ns, lambda: order.append(("alarm", due_ns)))
+            far.sendall(b"x")
+
+        loop.watch(near.fileno(), read)
+        loop.ring_at(time.monotonic_ns(), near_alarm)
+        await asyncio.wait_for(over.wait(), 20)
+        loop.unwatch(near.fileno())
+        near.close()
+        far.close()
+        return order
+
+    for _ in range(20):
+        (first, due_ns), (then, data, woke_ns) = run(main)
+        assert (first, then, data) == ("alarm", "read", b"x")
+        assert woke_ns >= due_ns, "the stamp says when it was looked, not when it came"

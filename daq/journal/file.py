@@ -25,6 +25,7 @@ from daq.core.errors import ConfigError
 from daq.core.message import Event
 from daq.core.numbering import Announce, Gap, Numbers, RowSet, Span, epoch_name, numbered, runs
 from daq.core.record import Entry, Record
+from daq.journal.memory import by_pieces
 from daq.journal.reading import Page, describe, export_page, last_slots
 from daq.journal.schema import (
     BY_INFO,
@@ -354,7 +355,9 @@ class JournalFile:
         """
         assert self.numbers is not None
         numbers = self.numbers.copy()
-        records = numbered(numbers, entries, overflow, announce=self._announce, largest=self.room.bounds.largest)
+        records = numbered(
+            numbers, by_pieces(entries), overflow, announce=self._announce, largest=self.room.bounds.largest
+        )
         return self._write(numbers, records)
 
     def adopt(self, volatile: Sequence[Record]) -> list[Record]:
@@ -393,7 +396,7 @@ class JournalFile:
                 full, victims = (False, []) if plenty else self._make_way(sum(map(weight, sizes_b)))
             gap = self._gap(why, victims)
             records = records + numbers.told(self._told(gap, full), self.room.bounds.largest)
-            self._insert(*streams.rows(records, numbers))
+            self._insert(*streams.rows(by_pieces(records), numbers))
             self._store_done(done := self._done_with(victims))
             rows = self.rows + len(records) - len(victims)
             self._db.execute("UPDATE journal SET next_row = ?, rows = ?", (numbers.next_row, rows))
