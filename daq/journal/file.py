@@ -343,7 +343,7 @@ class JournalFile:
 
     # Writing ----------------------------------------------------------------------------------------------------------
 
-    def commit(self, entries: Iterable[Entry], overflow: Mapping[str, Span]) -> list[Record]:
+    def commit(self, entries: Sequence[Entry], overflow: Mapping[str, Span]) -> list[Record]:
         """Keep entries, in one transaction with what has to go for them; return them once they are on disk.
 
         Args:
