@@ -116,10 +116,11 @@ class StampingSelector(selectors.DefaultSelector):
         """Wait until the first alarm, or for what asyncio asks for; return descriptors and what epoll says of them."""
         if self._alarms:
             left_s = (self._alarms[0][0] - time.monotonic_ns()) / NS
-            if 0 < left_s < DOZE_S and (timeout is None or left_s < timeout):
-                time.sleep(left_s)
-                return self._epoll.poll(0, len(self.readers) + OTHERS)
-            timeout = left_s if timeout is None or left_s < timeout else timeout
+            if timeout is None or left_s < timeout:
+                timeout = left_s
+                if 0 < left_s < DOZE_S:
+                    time.sleep(left_s)
+                    timeout = 0
         if timeout is not None and timeout > 0:
             # epoll counts in whole milliseconds, rounded up: every slot would begin late by half of one.
             first_s = timeout if timeout < TWO_GOES_S else timeout * (1 - HELD_BACK)

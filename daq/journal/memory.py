@@ -1,7 +1,7 @@
 """What waits in memory: the queue in front of the disk, and the ring of what was shown while the disk failed.
 
 Both are bounded in bytes, drop the oldest, and count what they drop. Neither knows the file. What a slow disk let
-gather is given back to the system once it is gone.
+gather is given back to the system once it is gone. A batch leaves the interpreter to the event loop now and then.
 
     station -> Queue -> Scribe          Scribe (disk fails) -> Ring -> Scribe (disk is well)
 """
@@ -25,9 +25,8 @@ T = TypeVar("T")
 
 BATCH_BYTES = 1 << 20  # one transaction, so that the log stays small
 MOVED_KEPT = 100_000  # rows of memory whose place in the file is remembered for acknowledgements that come late
-
-
-PIECE, PIECES = 16, 6  # records worked at without a break, some 100 us; more where there would be more pieces
+PIECE = 16  # records worked at without a break, some 100 us
+PIECES = 6  # of a batch at most: those of a long one are longer
 BREAK_S = 0.0002
 
 
@@ -35,8 +34,8 @@ def by_pieces(items: Sequence[T]) -> Iterator[T]:
     """Give items out, and leave the interpreter to the event loop between few of them and the next.
 
     Python takes it from a thread after the switch interval only (daq.station), and hands it back at the loop's next
-    system call, of which each slot has four: in the millisecond that a batch takes, slots would gather. From a loop
-    without a pause it comes back after that interval as well, so that there are no more than a few breaks in a batch.
+    system call, of which each slot has four: in the millisecond that a batch takes, slots would gather. A loop
+    without a pause gives it back after that interval too, so that there are no more than a few breaks in a batch.
     """
     size = max(PIECE, -(-len(items) // PIECES))
     for begin in range(0, len(items), size):
