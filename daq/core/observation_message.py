@@ -45,9 +45,6 @@ _is_plain = re.compile(r"[ !#-\[\]-~]*+").fullmatch
 _in_quotes = encode_basestring_ascii
 """Prints ASCII as a JSON string, as `printed` does; other characters it would escape."""
 
-_SHELLS = 2 * getsizeof(b"")
-"""Bytes of memory that an entry's two pieces take beside what stands in them."""
-
 _EXCHANGES = b',"exchanges":['
 """Inside a JSON string every quote is escaped, so these bytes stand for the key and for nothing else."""
 
@@ -103,12 +100,14 @@ class Printer:
             kept = self._keep(obs)
         t_ns, times = _times(obs)
         rare = b"" if obs.detail is None and obs.slots is None else _rare(obs.detail, obs.slots)
-        before = b"%b%b%b%b" % (times, kept.state, rare, kept.origin)
-        exchanges = obs.exchanges
+        state, origin, exchanges = kept.state, kept.origin, obs.exchanges
         asked = b"[%b]" % _exchange(exchanges[0], MAX_EXCHANGE) if len(exchanges) == 1 else _exchanges(exchanges)
-        behind = b'%b},"exchanges":%b}' % (_readings(kept, obs.readings), asked)
-        numbered = partial(_numbered, kept.named, before, behind)
-        return Entry("obs", kept.stream, t_ns, numbered, len(before) + len(behind) + _SHELLS)
+        # In one piece: thousands wait where the disk stands still, and what objects of up to 512 bytes have taken
+        # Python hardly ever gives back.
+        readings = _readings(kept, obs.readings)
+        text = b"".join((times, state, rare, origin, readings, b'},"exchanges":', asked, b"}"))
+        numbered = partial(_numbered, kept.named, text, len(times) + len(state) + len(rare) + len(origin))
+        return Entry("obs", kept.stream, t_ns, numbered, getsizeof(text))
 
     def _keep(self, obs: Observation) -> _Kept:
         """Print what is the same in all that are like this one."""
@@ -137,11 +136,11 @@ class Printer:
         return kept
 
 
-def _numbered(named: bytes, before: bytes, behind: bytes, epoch: str, seq: int, durable: bool) -> bytes:
-    """Write it whole; see observation_payload."""
+def _numbered(named: bytes, text: bytes, at: int, epoch: str, seq: int, durable: bool) -> bytes:
+    """Write it whole, with what stands at `durable`; see observation_payload."""
     inner = _inner(epoch)
     kept = b"true" if durable else b"false"
-    return b'%b%b.%d","epoch":"%b","seq":%d,%b%b%b' % (named, inner, seq, inner, seq, before, kept, behind)
+    return b'%b%b.%d","epoch":"%b","seq":%d,%b%b%b' % (named, inner, seq, inner, seq, text[:at], kept, text[at:])
 
 
 def observation_payload(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from sys import getsizeof
 
 import pytest
 from hypothesis import given, settings
@@ -217,3 +218,10 @@ def test_an_entry_says_how_large_it_is():
         entry = Printer(STATION, BOOT).entry(replace(GOOD, **changed))
         known = len('{"v":1,"id":"vinhphuc.bench1.i.p.e.1","epoch":"e","seq":1,false')
         assert entry.size >= len(entry.encode("e", 1, durable=False)) - known
+
+
+def test_what_waits_of_an_entry_is_one_piece_that_malloc_takes_back():
+    printer = Printer(STATION, BOOT)
+    one, other = (printer.entry(replace(GOOD, due_ns=due_ns)).encode.args for due_ns in (10**18, 10**18 + 10**9))
+    own = [mine for mine, its in zip(one, other, strict=True) if isinstance(mine, bytes) and mine is not its]
+    assert [getsizeof(piece) > 512 for piece in own] == [True]
