@@ -40,6 +40,7 @@ from daq.journal.schema import (
     record_of,
     refuse_foreign,
     tally,
+    text_of,
 )
 from daq.journal.streams import Streams, Values
 from daq.journal.top import Top
@@ -161,6 +162,7 @@ class JournalFile:
         if not self.path.exists() and not os.access(self.path.parent, os.W_OK | os.X_OK):
             raise ConfigError([f"{self.path.parent}: may not be written by uid {os.getuid()}. Give it the directory."])
         self._open = sqlite3.connect(self.path, isolation_level=None, timeout=5.0, cached_statements=STATEMENTS)
+        self._db.text_factory = text_of
         refuse_foreign(self._db, self.path)
         for pragma in (
             f"page_size = {PAGE}",

@@ -20,7 +20,7 @@ from daq.core.message import utc_ns
 from daq.core.numbering import RowSet
 from daq.core.record import Record
 from daq.journal.lock import StateLock
-from daq.journal.schema import INFO, RECORDS, record_of, refuse_foreign
+from daq.journal.schema import INFO, RECORDS, record_of, refuse_foreign, text_of
 
 log = logging.getLogger(__name__)
 
@@ -190,6 +190,7 @@ def open_idle(path: Path) -> Iterator[IdleJournal]:
     mode = "immutable=1" if clean else "mode=ro"  # a clean one needs no right to write beside it
     try:
         db = sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, isolation_level=None)
+        db.text_factory = text_of
         with contextlib.closing(db):
             refuse_foreign(db, path)
             yield IdleJournal(db, path)

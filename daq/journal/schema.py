@@ -86,6 +86,14 @@ def _for_rows(statement: str, rows: int, columns: int) -> str:
     return statement.format(",".join([f"({','.join('?' * columns)})"] * rows))
 
 
+def text_of(stored: bytes) -> str:
+    """Read text of a file that may be damaged: what is UTF-8 no more is not what was written, as its sum or name tells.
+
+    sqlite3's own way fails the statement, and says of neither the file nor the row that it is damaged.
+    """
+    return stored.decode("utf-8", "replace")
+
+
 def is_corrupt(error: Exception) -> bool:
     """Say whether SQLite found the file itself damaged."""
     return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

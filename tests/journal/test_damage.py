@@ -59,12 +59,13 @@ async def test_a_damaged_file_is_moved_aside_and_a_new_one_begun(bench, events, 
     assert (told["state"], told["damaged"]) == ("begun_anew", aside.name)
 
 
-@pytest.mark.parametrize("name", [b" last INTEGER", b"TABLE done", b"INDEX record_t "])
-async def test_a_file_whose_tables_have_other_names_is_damaged(bench, name):
+@pytest.mark.parametrize("bit", [2, 128])  # with the latter it is no UTF-8 any more
+@pytest.mark.parametrize("name", [b" last INTEGER", b"TABLE done", b"INDEX record_t ", b"INTE"])
+async def test_a_file_whose_tables_have_other_names_is_damaged(bench, name, bit):
     epoch = await written(bench)
     raw = bytearray(bench.path.read_bytes())
     at = raw.index(name) + len(name.rstrip().split(b" INTEGER")[0]) - 1
-    raw[at] ^= 2  # one bit of the last letter of the name
+    raw[at] ^= bit  # of the last letter of the name
     bench.path.write_bytes(raw)
     async with bench.running() as journal:
         feed = await journal.feed("mqtt")
@@ -198,6 +199,22 @@ async def test_a_stream_whose_next_number_was_damaged_begins_a_new_epoch(bench, 
     assert len({(record.epoch, record.stream, record.seq) for record in records}) == len(records) == 321
     (told,) = events(records)
     assert told["why"] == "the numbers of a stream are not what was written"
+
+
+async def test_a_stream_whose_name_is_no_text_any_more_costs_its_own_records_alone(bench, events):
+    epoch = await written(bench)
+    alter(bench.path, "UPDATE stream SET name = CAST(x'646dedb1' AS TEXT)")
+    async with bench.running() as journal:
+        assert journal.health.epoch != epoch
+        feed = await journal.feed("mqtt")
+        add(journal, bench, 20)
+        assert len(await feed.live(100)) > 0
+        await journal.flush()
+        assert journal.health.state == "ok"
+    records = stored(bench.path)
+    assert len([record for record in records if record.kind == "obs"]) == 20
+    assert "the numbers of a stream are not what was written" in {told.get("why") for told in events(records)}
+    assert not list(bench.path.parent.glob("journal.db.corrupt-*"))
 
 
 @pytest.mark.parametrize("change", ["last = last + 16", "sink = 'mqtu'", "first = 5", "sum = 0"])
