@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from binascii import hexlify
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from json.encoder import encode_basestring_ascii
 from sys import getsizeof
+from types import MethodType
 
 from orjson import dumps
 
@@ -45,6 +46,7 @@ _is_plain = re.compile(r"[ !#-\[\]-~]*+").fullmatch
 _in_quotes = encode_basestring_ascii
 """Prints ASCII as a JSON string, as `printed` does; other characters it would escape."""
 
+_DURABLE = b',"durable":'
 _EXCHANGES = b',"exchanges":['
 """Inside a JSON string every quote is escaped, so these bytes stand for the key and for nothing else."""
 
@@ -56,7 +58,7 @@ class _Kept:
     Args:
         scene: what else it was printed for: clock, identity, info, context, simulated.
         stream: in the journal.
-        named: from the first brace to where the epoch stands in the id.
+        numbered: writes a text of it with its number, the piece in hand from the first brace to the epoch in the id.
         state: from the name of the boot to the status.
         origin: what stands behind that, a detail and slots where there are some, up to `durable`.
         standing: what stands behind `durable`, up to the readings.
@@ -66,7 +68,7 @@ class _Kept:
 
     scene: tuple[object, ...]
     stream: str
-    named: bytes
+    numbered: Callable[[bytes, str, int, bool], bytes]
     state: bytes
     origin: bytes
     standing: str
@@ -92,6 +94,9 @@ class Printer:
     def entry(self, obs: Observation) -> Entry:
         """Print one observation but for what the journal decides: its epoch, its number, whether the disk took it.
 
+        Thousands wait where the disk stands still, and what Python takes for objects of up to 512 bytes it hardly ever
+        gives back: so an entry is one piece, mostly larger, and as few small objects as can be.
+
         Raises:
             ValueError: a value is not a JSON number, or the observation has neither a slot nor a time.
         """
@@ -100,14 +105,11 @@ class Printer:
             kept = self._keep(obs)
         t_ns, times = _times(obs)
         rare = b"" if obs.detail is None and obs.slots is None else _rare(obs.detail, obs.slots)
-        state, origin, exchanges = kept.state, kept.origin, obs.exchanges
+        exchanges = obs.exchanges
         asked = b"[%b]" % _exchange(exchanges[0], MAX_EXCHANGE) if len(exchanges) == 1 else _exchanges(exchanges)
-        # In one piece: thousands wait where the disk stands still, and what objects of up to 512 bytes have taken
-        # Python hardly ever gives back.
         readings = _readings(kept, obs.readings)
-        text = b"".join((times, state, rare, origin, readings, b'},"exchanges":', asked, b"}"))
-        numbered = partial(_numbered, kept.named, text, len(times) + len(state) + len(rare) + len(origin))
-        return Entry("obs", kept.stream, t_ns, numbered, getsizeof(text))
+        text = b"".join((times, kept.state, rare, kept.origin, readings, b'},"exchanges":', asked, b"}"))
+        return Entry("obs", kept.stream, t_ns, MethodType(kept.numbered, text), getsizeof(text))
 
     def _keep(self, obs: Observation) -> _Kept:
         """Print what is the same in all that are like this one."""
@@ -128,7 +130,7 @@ class Printer:
         kept = self._kept[obs.instrument, obs.poll, obs.status] = _Kept(
             scene=(obs.clock, obs.identity, obs.info, obs.context, obs.simulated),
             stream=f"{obs.instrument}/{obs.poll}",
-            named=printed({"v": VERSION, "id": key}).removesuffix(b'"}'),
+            numbered=partial(_numbered, printed({"v": VERSION, "id": key}).removesuffix(b'"}')),
             state=b",%b," % _inside(state),
             origin=b'%b,"durable":' % _inside({"origin": "instrument", "simulated": obs.simulated}),
             standing=f',{_inside(standing).decode()},"readings":{{',
@@ -136,9 +138,10 @@ class Printer:
         return kept
 
 
-def _numbered(named: bytes, text: bytes, at: int, epoch: str, seq: int, durable: bool) -> bytes:
-    """Write it whole, with what stands at `durable`; see observation_payload."""
+def _numbered(named: bytes, text: bytes, epoch: str, seq: int, durable: bool) -> bytes:
+    """Write it whole; see observation_payload."""
     inner = _inner(epoch)
+    at = text.index(_DURABLE) + len(_DURABLE)
     kept = b"true" if durable else b"false"
     return b'%b%b.%d","epoch":"%b","seq":%d,%b%b%b' % (named, inner, seq, inner, seq, text[:at], kept, text[at:])
 
