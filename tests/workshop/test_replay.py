@@ -174,10 +174,12 @@ def test_what_was_tried_is_read_again_as_it_was_then(daq, stands, replay):
     meter = stands["meter3"]
     at = ["--at", f"modbus_tcp={meter['modbus_tcp']}", "--unit", str(meter["unit"])]
     tried = daq("driver", "try", str(DRIVERS / "eastron/sdm630.yaml"), *at, "--json")
-    then = json.loads(tried.out)
-    again = replay("eastron/sdm630", then)
-    was = {(poll, name): its for poll, one in then["polls"].items() for name, its in one["readings"].items()}
-    now = {(one["poll"], name): its for one in again for name, its in one["readings"].items()}
+    then = json.loads(tried.out)["polls"]
+    was = {(poll, name): its for poll, one in then.items() for name, its in one["readings"].items()}
+    now = {}
+    for poll, one in then.items():  # alone: what another poll asked a moment later may hold the same registers
+        again = replay("eastron/sdm630", {"polls": {poll: one}})
+        now |= {(poll, name): its for each in again if each["poll"] == poll for name, its in each["readings"].items()}
     assert now == was
     assert len(was) > 20
 
