@@ -402,10 +402,10 @@ class JournalFile:
             self._store_done(done := self._done_with(victims))
             rows = self.rows + len(records) - len(victims)
             self._db.execute("UPDATE journal SET next_row = ?, rows = ?", (numbers.next_row, rows))
-        self._top.note(numbers.epoch, numbers.next_row)
+            used = self.used if plenty else sizes(self._db)[1]
+        self._top.note(numbers.epoch, numbers.next_row)  # behind the commit nothing else may fail: it counts as undone
         self.numbers, self._streams, self.rows, self.full, self.done = numbers, streams, rows, full, done
-        if not plenty:
-            _, self.used = sizes(self._db)
+        self.used = used
         for rows_done in done.values():
             rows_done.changed.clear()
         if gap.count:

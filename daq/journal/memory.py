@@ -207,9 +207,14 @@ class Ring:
         return taken
 
     def moved(self, records: Sequence[Record]) -> dict[str, list[int]]:
-        """Let go of the oldest records, now in the file as `records`; return sink -> rows it is already done with."""
+        """Let go of as many of the oldest records, now in the file as `records`.
+
+        Returns:
+            sink -> rows of the file that it is already done with.
+        """
         settled: dict[str, list[int]] = {}
-        pairs = list(zip((old.row for old in self.records), (new.row for new in records), strict=False))
+        oldest = islice(self.records, len(records))
+        pairs = [(old.row, new.row) for old, new in zip(oldest, records, strict=True)]
         for sink, rows in self._done.items():
             settled[sink] = [new for old, new in pairs if old in rows]
         self._moved.update(pairs)

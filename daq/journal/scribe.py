@@ -126,6 +126,7 @@ class Scribe:
         self._tick_mono_ns = 0
         self._ticks = 0
         self._lost: dict[str, int] = {}
+        self._unsaid: list[Entry] = []  # what opening the file has changed; told with the next commit that succeeds
         self._committed: tuple[int, float] | None = None
 
     # The thread -------------------------------------------------------------------------------------------------------
@@ -141,8 +142,9 @@ class Scribe:
         except (sqlite3.Error, OSError) as error:
             self._fail(error)
         else:
-            if told := self._found(aside, anew=aside is not None):
-                self._keep(told, {})
+            self._note_changes(aside, anew=aside is not None)
+            if self._unsaid:
+                self._keep([], {})
         self._tick()
 
     def run(self) -> None:
@@ -215,7 +217,7 @@ class Scribe:
         if self._failing is None:
             try:
                 records = self._timed(lambda: self._commit(entries, overflow))
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, ConfigError) as error:
                 self._fail(error)
             else:
                 self._show(records)
@@ -225,15 +227,20 @@ class Scribe:
     def _commit(self, entries: list[Entry], overflow: Mapping[str, Span]) -> list[Record]:
         """Commit; a damaged file is replaced, a full disk given its ballast, and the same tried once more."""
         try:
-            return self._file.commit(entries, overflow)
+            return self._commit_once(entries, overflow)
         except sqlite3.DatabaseError as error:
             if is_corrupt(error):
-                told = self._begun_anew(self._file.begin_anew())
-                return self._file.commit([told, *entries], overflow)
-            if not is_full(error):
+                self._begin_anew()
+            elif is_full(error):
+                self._file.make_room()
+            else:
                 raise
-        self._file.make_room()
-        return self._file.commit(entries, overflow)
+        return self._commit_once(entries, overflow)
+
+    def _commit_once(self, entries: list[Entry], overflow: Mapping[str, Span]) -> list[Record]:
+        records = self._file.commit([*self._unsaid, *entries], overflow)
+        self._unsaid.clear()
+        return records
 
     def _keep_in_memory(self, entries: Iterable[Entry], overflow: Mapping[str, Span]) -> None:
         records = numbered(
@@ -250,19 +257,25 @@ class Scribe:
         self._report()
         return records
 
-    def _found(self, aside: Path | None, *, anew: bool) -> list[Entry]:
-        """Tell what opening the file has changed: a new file, or the old one in a new epoch."""
-        told = [self._begun_anew(aside)] if anew else []
-        if self._file.renewed is not None:
-            details: dict[str, object] = {"state": "epoch", "why": self._file.renewed, "epoch": self._file.epoch}
-            told.append(self._announce(Event.JOURNAL, details))
-            self._file.renewed = None
-        return told
+    def _begin_anew(self) -> None:
+        self._note_changes(self._file.begin_anew(), anew=True)
 
-    def _begun_anew(self, aside: Path | None) -> Entry:
-        """Tell that a new file was begun; `damaged` is where the old one stands, null where it was gone."""
-        damaged = aside.name if aside else None
-        return self._announce(Event.JOURNAL, {"state": "begun_anew", "damaged": damaged, "epoch": self._file.epoch})
+    def _note_changes(self, aside: Path | None, *, anew: bool) -> None:
+        """Note what is to be told of the file that was opened: a new one, or the old one in a new epoch.
+
+        Args:
+            aside: where a damaged one stands now; None where it was gone.
+            anew: whether a new one was begun.
+        """
+        epoch = self._file.epoch
+        if anew:
+            damaged = aside.name if aside else None
+            details: dict[str, object] = {"state": "begun_anew", "damaged": damaged, "epoch": epoch}
+            self._unsaid.append(self._announce(Event.JOURNAL, details))
+        if self._file.renewed is not None:
+            details = {"state": "epoch", "why": self._file.renewed, "epoch": epoch}
+            self._unsaid.append(self._announce(Event.JOURNAL, details))
+            self._file.renewed = None
 
     # A failing disk ---------------------------------------------------------------------------------------------------
 
@@ -272,11 +285,11 @@ class Scribe:
             self._fail(error)
             return
         try:
-            aside = self._file.begin_anew()
+            self._begin_anew()
         except (sqlite3.Error, OSError, ConfigError) as worse:
             self._fail(worse)
         else:
-            self._keep([self._begun_anew(aside)], {})
+            self._keep([], {})
 
     def _fail(self, error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}"
@@ -292,7 +305,8 @@ class Scribe:
             epoch = self._file.epoch
             aside = self._file.connect()
             anew = self._file.epoch != epoch and self._file.renewed is None
-            self._empty_ring(self._found(aside, anew=anew))
+            self._note_changes(aside, anew=anew)
+            self._empty_ring()
         except (sqlite3.Error, OSError, ConfigError) as error:
             log.debug("The journal still cannot be written: %s", error)
             if is_full(error):
@@ -300,18 +314,19 @@ class Scribe:
             self._pause_ns = min(2 * self._pause_ns, LONGEST_PAUSE_NS)
             self._retry_mono_ns = time.monotonic_ns() + self._pause_ns
 
-    def _empty_ring(self, told: list[Entry]) -> None:
+    def _empty_ring(self) -> None:
         """Put what memory still holds into the file, a transaction at a time, and say that the disk is well again."""
         assert self._failing is not None
         while self._ring.records:
             volatile = self._ring.first(ADOPT_BYTES)
             records = self._file.adopt(volatile)
-            self._show(records[len(volatile) :])  # gaps, where older records had to go for these
-            for sink, rows in self._ring.moved(records).items():
+            adopted, gaps = records[: len(volatile)], records[len(volatile) :]  # where older ones had to go for these
+            self._show(gaps)
+            for sink, rows in self._ring.moved(adopted).items():
                 self._file.mark_done(sink, rows)
-        told += [self._announce(Event.GAP, details) for details in self._ring.lost.details()]
+        told = [self._announce(Event.GAP, details) for details in self._ring.lost.details()]
         told.append(self._announce(Event.JOURNAL, {"state": "restored", "failed_s": self._failed_s()}))
-        records = self._timed(lambda: self._file.commit(told, {}))
+        records = self._timed(lambda: self._commit_once(told, {}))
         self._lost["memory full"] = self._lost.get("memory full", 0) + self._ring.lost.count
         self._ring.lost = Gap("memory full")
         log.warning("The journal is written again, after %.0f s.", self._failed_s())

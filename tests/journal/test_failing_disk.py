@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from daq.core.record import Entry
 from daq.journal import open_idle
+from daq.journal.file import JournalFile
 
 LONG_S = 30.0
 
@@ -164,6 +166,72 @@ async def test_memory_is_bounded_and_what_it_dropped_is_told_when_the_disk_is_we
     assert (gap["why"], gap["count"]) == ("memory full", lost)
     assert span["first_seq"] == 1
     assert kept == list(range(span["last_seq"] + 1, 201))
+
+
+@pytest.mark.parametrize("when_full", ["drop_oldest", "stop_polling"])
+async def test_what_memory_held_is_kept_or_told_of_where_the_journal_is_full(
+    bench, events, failing_disk, until, when_full
+):
+    async with bench.running(max_bytes=4 << 20, ballast_bytes=1 << 20, when_full=when_full) as journal:
+        await journal.feed("mqtt")  # and takes nothing
+        add(journal, bench, 5000)
+        await journal.flush()
+        with failing_disk():
+            add(journal, bench, 1500)  # several transactions of what is adopted
+            await journal.flush()
+            assert journal.health.state == "failing"
+        await until(lambda: journal.health.state == "ok")
+    records = stored(bench)
+    spans = [span for event in events(records) if event["event"] == "gap" for span in event["streams"]]
+    kept = {(record.epoch, record.seq) for record in records if record.kind == "obs"}
+    told = {
+        (span["epoch"], seq)
+        for span in spans
+        if span["stream"] == "dmm1/v"
+        for seq in range(span["first_seq"], span["last_seq"] + 1)
+    }
+    shown_once = {epoch for epoch, _ in kept | told}
+    assert len(shown_once) == 2  # the file's and memory's
+    assert sorted(
+        sum((epoch, seq) in kept or (epoch, seq) in told for seq in range(1, 5001)) for epoch in shown_once
+    ) == [1500, 5000]
+    assert spans
+
+
+async def test_what_a_commit_kept_is_not_kept_once_more_where_the_disk_fails_right_behind_it(bench, until, monkeypatch):
+    failed = []
+
+    def fails_once(db):
+        failed.append(monkeypatch.undo())
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async with bench.running() as journal:
+        monkeypatch.setattr("daq.journal.file.sizes", fails_once)
+        add(journal, bench, 3000)  # more than a commit counts on room for: it looks how much is used
+        await journal.flush()
+        await until(lambda: journal.health.state == "ok")
+    observed = [json.loads(record.payload)["n"] for record in stored(bench) if record.kind == "obs"]
+    assert failed
+    assert sorted(set(observed)) == sorted(observed)
+    assert len(observed) == 3000
+
+
+async def test_that_a_file_was_begun_anew_is_told_though_the_disk_fails_once_more(bench, events, until, monkeypatch):
+    adopt = JournalFile.adopt
+
+    def fails_once(file, volatile):
+        monkeypatch.setattr(JournalFile, "adopt", adopt)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async with bench.running() as journal:
+        epoch = journal.health.epoch
+        add(journal, bench, 3)
+        await journal.flush()
+        monkeypatch.setattr(JournalFile, "adopt", fails_once)
+        for path in bench.path.parent.glob("journal.db*"):
+            path.unlink()
+        await until(lambda: journal.health.epoch != epoch and journal.health.state == "ok")
+    assert [event["state"] for event in events(stored(bench))] == ["failing", "begun_anew", "restored"]
 
 
 async def test_the_alarm_is_raised_once_a_spell(bench, events, failing_disk, until):
