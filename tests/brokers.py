@@ -25,6 +25,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def held_port() -> socket.socket:
+    """Bind a port that the system gives nobody else; a broker may listen there, since both say SO_REUSEADDR."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
+
+
 @dataclass
 class Mosquitto:
     """A mosquitto of the test's own, on 127.0.0.1.
@@ -37,8 +45,11 @@ class Mosquitto:
     folder: Path
     config: Sequence[str] = ()
     anonymous: bool = True
-    port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    _held: socket.socket = field(default_factory=held_port)
+
+    def __post_init__(self) -> None:
+        self.port = int(self._held.getsockname()[1])
 
     def start(self) -> None:
         assert MOSQUITTO is not None
@@ -48,22 +59,18 @@ class Mosquitto:
         if os.geteuid() == 0:
             lines.append("user root")  # else it becomes a user who may not read the test's files
         path.write_text("\n".join(lines) + "\n")
+        self.launch(path)
+
+    def launch(self, config: Path) -> None:
+        """Start it with this configuration; return when it listens."""
+        with (self.folder / "mosquitto.log").open("ab") as told:
+            told_before = told.tell()
+            self.process = subprocess.Popen([MOSQUITTO, "-v", "-c", str(config)], stdout=told, stderr=told)
         deadline = time.monotonic() + 20
-        self._launch(path)
-        while not self._listens():
-            if self.process is not None and self.process.poll() is not None:
-                assert self.log().rstrip().endswith("Address already in use"), self.log()
-                self._launch(path)  # somebody's outgoing connection has the port just now
+        while b" running\n" not in (self.folder / "mosquitto.log").read_bytes()[told_before:]:
+            assert self.process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.01)
-
-    def _launch(self, config: Path) -> None:
-        with (self.folder / "mosquitto.log").open("ab") as told:
-            self.process = subprocess.Popen([MOSQUITTO, "-v", "-c", str(config)], stdout=told, stderr=told)
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def log(self) -> str:
         return (self.folder / "mosquitto.log").read_text(errors="replace")
@@ -84,7 +91,8 @@ class Mosquitto:
         self.process = None
 
     def stop(self) -> None:
-        """End it, by its own process id; may be called twice."""
+        """End it, by its own process id, and give its port back; may be called twice."""
+        self._held.close()
         if self.process is None:
             return
         self.process.send_signal(signal.SIGCONT)

@@ -13,7 +13,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -25,7 +24,7 @@ from daq.clock import SystemClock
 from daq.load import load_bench
 from daq.loop import new_event_loop
 from daq.rights import UNKNOWABLE, Rights, rights
-from tests.brokers import MOSQUITTO, Mosquitto, free_port
+from tests.brokers import Mosquitto, free_port
 from tests.system.house import PATIENCE_S, leave
 
 PAGE = (Path(__file__).parents[1] / "docs" / "broker.md").read_text(encoding="utf-8")
@@ -44,8 +43,8 @@ class Recipe:
 
     def __init__(self, folder):
         self.folder = folder
-        self.port = free_port()
-        self.broker = Mosquitto(folder, port=self.port)
+        self.broker = Mosquitto(folder)
+        self.port = self.broker.port
         for each in ("certs", "lib"):
             (folder / each).mkdir()
         certificates, passwords, _ = blocks("sh")
@@ -78,13 +77,7 @@ class Recipe:
         user = "user root\n" if os.geteuid() == 0 else ""
         here = self.here(blocks("conf")[0]).replace(f"listener {self.port}", f"listener {self.port} 127.0.0.1")
         path.write_text(here + user)
-        with (self.folder / "mosquitto.log").open("ab") as told:
-            self.broker.process = subprocess.Popen([MOSQUITTO, "-v", "-c", str(path)], stdout=told, stderr=told)
-        deadline = time.monotonic() + PATIENCE_S
-        while not self.broker._listens():
-            assert self.broker.process.poll() is None, self.broker.log()
-            assert time.monotonic() < deadline, self.broker.log()
-            time.sleep(0.01)
+        self.broker.launch(path)
 
 
 @pytest.fixture(scope="module")
